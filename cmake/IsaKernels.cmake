@@ -1,0 +1,23 @@
+# Kernels are compiled once per ISA level; core/isa.cpp picks one when the library is loaded.
+if(CMAKE_SYSTEM_PROCESSOR MATCHES "^(x86_64|AMD64)$")
+  set(DD2424_ISAS generic avx2 avx512 avx512_bf16)
+else()
+  set(DD2424_ISAS generic)
+endif()
+set(DD2424_FLAGS_generic "")
+set(DD2424_FLAGS_avx2 -mavx2 -mfma -mf16c)
+set(DD2424_FLAGS_avx512 ${DD2424_FLAGS_avx2} -mavx512f -mavx512bw -mavx512dq -mavx512vl -mprefer-vector-width=512)
+set(DD2424_FLAGS_avx512_bf16 ${DD2424_FLAGS_avx512} -mavx512bf16)
+
+# Compiles each source once per ISA level into target.
+function(dd2424_add_isa_kernels target)
+  foreach(isa IN LISTS DD2424_ISAS)
+    add_library(${target}_${isa} OBJECT ${ARGN})
+    target_link_libraries(${target}_${isa} PRIVATE dd2424_flags)
+    target_compile_definitions(${target}_${isa} PRIVATE DD2424_ISA=${isa} DD2424_ISA_IS_${isa})
+    # Fused multiply-add is written, never inferred; -O3 because the loops here are what the time goes to.
+    target_compile_options(${target}_${isa} PRIVATE ${DD2424_FLAGS_${isa}} -O3 -fno-exceptions -fno-rtti
+                           -ffp-contract=off -fno-math-errno -fno-trapping-math -Wno-psabi)
+    target_sources(${target} PRIVATE $<TARGET_OBJECTS:${target}_${isa}>)
+  endforeach()
+endfunction()

@@ -1,0 +1,31 @@
+#pragma once
+#include "core/types.h"
+
+namespace dd2424 {
+
+enum class Epilogue : std::uint8_t { none, relu, gelu, tanh, sigmoid };
+
+// For every item of the batch: c = epilogue(alpha * a b + beta * c + bias). Any strides, so any transposition; no operand
+// overlaps c. Batch dimensions broadcast by stride 0.
+template <class T>
+struct Gemm {
+  using Acc = Accumulator<T>;
+  const T* a;          // (m, k), element (i, p) at a + i * a_row + p * a_column
+  const T* b;          // (k, n)
+  T* c;                // (m, n); read only where beta != 0
+  const Acc* bias = nullptr;  // (n), or null
+  Index m, n, k;
+  Index a_row, a_column, b_row, b_column, c_row, c_column;
+  Strided<3> batch{.ndim = 0};  // c, a, b; ndim 0 for a single product
+  double alpha = 1, beta = 0;
+  Epilogue epilogue = Epilogue::none;
+};
+
+// float, double, bfloat16 (products and sums in float, one rounding at the end).
+template <class T>
+struct GemmKernels {
+  Status (*gemm)(const Context&, const Gemm<T>&);
+  std::size_t (*gemm_workspace)(const Gemm<T>&);  // bytes; reads sizes and strides only
+};
+
+}  // namespace dd2424

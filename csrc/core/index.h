@@ -1,0 +1,73 @@
+#pragma once
+#include "core/types.h"
+
+namespace dd2424 {
+
+// Indices are checked before a kernel is called: 0 <= index < size along the dimension.
+
+// y[o, j, i] = x[o, index[j], i]: whole rows of `inner` contiguous elements, of any type (element_bytes each).
+struct IndexSelect {
+  const void* x;              // (outer, size, inner)
+  const std::int64_t* index;  // (n)
+  void* y;                    // (outer, n, inner)
+  Index outer, size, n, inner, element_bytes;
+};
+// y[o, index[j], i] += scale * x[o, j, i], in the order of j, so that the sum's bits are fixed.
+template <class T>
+struct IndexAdd {
+  const T* x;                 // (outer, n, inner)
+  const std::int64_t* index;  // (n)
+  T* y;                       // (outer, size, inner)
+  Index outer, size, n, inner;
+  double scale;
+};
+
+// Advanced indexing: position i of the index space (walked by `at`) takes x at x_offset[i] = sum of index_t[i] * stride_t,
+// plus the strides of the dimensions that are not indexed. Used for x[rows, columns], gather, take_along_dim.
+constexpr int kMaxIndices = kMaxDims;
+struct IndexedAt {
+  int indices;                                  // how many index tensors
+  const std::int64_t* index[kMaxIndices];
+  Index index_strides[kMaxIndices][kMaxDims];   // of each index tensor in the index space; 0 to broadcast
+  Index sizes[kMaxIndices];                     // of the dimension each one indexes; negative indices are counted from it
+  Index steps[kMaxIndices];                     // elements of x that one step along that dimension moves
+};
+struct IndexedCopy {  // y[i] = x[indexed i] (read), or x[indexed i] = y[i] (write; the last of equal indices stays)
+  void* x;
+  void* y;
+  Index element_bytes;
+  Strided<2> at;  // y, x (0 for the dimensions that are indexed)
+  IndexedAt indexed;
+};
+template <class T>
+struct IndexedAdd {  // x[indexed i] += y[i], in row-major order of i
+  T* x;
+  const T* y;
+  Strided<2> at;
+  IndexedAt indexed;
+};
+enum class ScatterOp : std::uint8_t { sum, prod, max, min };
+
+// A batch from a data set of bytes: y[j, i] = (x[index[j], i] - mean[i / spread]) * rstd[i / spread].
+struct GatherNormalize {
+  const std::uint8_t* x;      // (size, inner)
+  const std::int64_t* index;  // (n)
+  const float *mean, *rstd;   // (inner / spread)
+  float* y;                   // (n, inner)
+  Index size, n, inner, spread;
+};
+
+struct IndexKernels {
+  Status (*select)(const Context&, const IndexSelect&);
+  Status (*read)(const Context&, const IndexedCopy&);
+  Status (*write)(const Context&, const IndexedCopy&);
+  Status (*gather_normalize)(const Context&, const GatherNormalize&);
+};
+template <class T>
+struct IndexAddKernels {  // every type that can be added
+  Status (*add)(const Context&, const IndexAdd<T>&);
+  Status (*add_at)(const Context&, const IndexedAdd<T>&);
+  Status (*scatter)(const Context&, ScatterOp, const IndexedAdd<T>&);
+};
+
+}  // namespace dd2424

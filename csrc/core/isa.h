@@ -1,0 +1,21 @@
+#pragma once
+#include <string>
+#include <string_view>
+#include <vector>
+
+namespace dd2424 {
+
+// CPU kernels are compiled once per level; a level includes all before it.
+enum class Isa { generic, avx2, avx512, avx512_bf16 };
+#if defined(__x86_64__)
+constexpr int kIsaLevels = 4;
+#else
+constexpr int kIsaLevels = 1;
+#endif
+
+Isa current_isa();
+void set_isa(std::string_view name);  // refuses a name that is unknown or that this processor lacks
+std::string_view isa_name(Isa isa);
+std::vector<std::string> supported_isas();  // what this processor has, best last
+
+}  // namespace dd2424

@@ -1,0 +1,49 @@
+#pragma once
+#include "core/types.h"
+
+namespace dd2424 {
+
+// Batch normalisation over all but the channels of x, which is (outer, channels, inner) and contiguous: inner is 1 for
+// (N, C), the number of pixels for NCHW; channels-last is (N * pixels, C, 1).
+//   y = (x - mean) * rstd * weight + bias, then ReLU where `relu`
+template <class T>
+struct BatchNormForward {
+  using Acc = Accumulator<T>;
+  const T* x;
+  const Acc* weight;  // (channels), or null for 1
+  const Acc* bias;    // (channels), or null for 0
+  T* y;               // may be x
+  Acc* mean;          // (channels): written in training, for backward; read in evaluation
+  Acc* rstd;          // (channels): 1 / sqrt(var + eps), likewise
+  Acc* running_mean;  // (channels), or null: moved by `momentum` towards the batch's, in training
+  Acc* running_var;   // (channels), or null: likewise, the batch's variance with 1 / (n - 1)
+  Index outer, channels, inner;
+  double eps, momentum;
+  bool training;
+  bool relu;
+};
+template <class T>
+struct BatchNormBackward {
+  using Acc = Accumulator<T>;
+  const T* x;
+  const T* y;         // null but with relu, where dy counts only at y > 0
+  const T* dy;
+  const Acc* weight;  // or null
+  const Acc* mean;    // (channels)
+  const Acc* rstd;    // (channels)
+  T* dx;              // or null: not wanted
+  Acc* dweight;       // or null
+  Acc* dbias;         // or null
+  Index outer, channels, inner;
+  bool training;      // false: mean and rstd are constants
+  bool relu;
+};
+
+template <class T>
+struct NormKernels {  // float, double, bfloat16
+  Status (*batch_norm_forward)(const Context&, const BatchNormForward<T>&);
+  Status (*batch_norm_backward)(const Context&, const BatchNormBackward<T>&);
+  std::size_t (*batch_norm_workspace)(Index outer, Index channels, Index inner);  // bytes, for both
+};
+
+}  // namespace dd2424

@@ -1,0 +1,192 @@
+#include "core/parallel.h"
+
+#include <pthread.h>
+
+#include <algorithm>
+#include <atomic>
+#include <chrono>
+#include <condition_variable>
+#include <cstdlib>
+#include <mutex>
+#include <system_error>
+#include <thread>
+#include <vector>
+
+#include "core/error.h"
+#include "core/float_mode.h"
+
+#if defined(__x86_64__)
+#include <immintrin.h>
+#endif
+
+namespace dd2424 {
+namespace {
+
+constexpr int kMaxThreads = 1024;
+using Clock = std::chrono::steady_clock;
+constexpr auto kSpinTime = std::chrono::microseconds(100);  // longer than the gap between two kernels of a training step
+constexpr int kRangesPerThread = 4;  // so that a thread that is held up leaves the rest to the others
+
+inline void pause() {
+#if defined(__x86_64__)
+  _mm_pause();
+#else
+  std::this_thread::yield();
+#endif
+}
+
+struct Job {
+  detail::Task task;
+  const void* data;
+  Index n, range;
+};
+
+class Pool {
+ public:
+  explicit Pool(int workers) : size_(workers + 1) {
+    for (int i = 1; i <= workers; ++i) {
+      try {
+        threads_.emplace_back([this, i] { work(i); });
+      } catch (const std::system_error&) {  // the system has no more threads: go on with those there are
+        break;
+      }
+    }
+  }
+  ~Pool() {
+    {
+      std::lock_guard lock(mutex_);
+      stop_.store(true);
+    }
+    wake_.notify_all();
+    for (auto& thread : threads_) thread.join();
+  }
+  int size() const { return size_; }
+
+  void run(const Job& job) {
+    job_ = job;
+    next_.store(0, std::memory_order_relaxed);
+    gate_.fetch_add(kClosed, std::memory_order_release);
+    epoch_.fetch_add(1, std::memory_order_seq_cst);
+    if (sleeping_.load(std::memory_order_seq_cst) > 0) {
+      { std::lock_guard lock(mutex_); }
+      wake_.notify_all();
+    }
+    take_ranges(0);
+    gate_.fetch_sub(kClosed, std::memory_order_acq_rel);
+    while (gate_.load(std::memory_order_acquire) != -kClosed) pause();
+  }
+
+ private:
+  void take_ranges(int slot) {
+    for (;;) {
+      const Index begin = next_.fetch_add(job_.range, std::memory_order_relaxed);
+      if (begin >= job_.n) return;
+      job_.task(job_.data, begin, std::min(begin + job_.range, job_.n), slot);
+    }
+  }
+
+  bool wait_for_job(unsigned seen) {  // false when the pool ends
+    const auto deadline = Clock::now() + kSpinTime;
+    do {
+      for (int i = 0; i < 16; ++i) {
+        if (epoch_.load(std::memory_order_acquire) != seen) return true;
+        pause();
+      }
+      if (stop_.load(std::memory_order_relaxed)) return false;
+    } while (Clock::now() < deadline);
+    std::unique_lock lock(mutex_);
+    sleeping_.fetch_add(1, std::memory_order_seq_cst);
+    wake_.wait(lock, [&] { return epoch_.load(std::memory_order_seq_cst) != seen || stop_.load(); });
+    sleeping_.fetch_sub(1, std::memory_order_relaxed);
+    return !stop_.load();
+  }
+
+  void work(int slot) {
+    const FloatMode mode;
+    unsigned seen = 0;
+    while (wait_for_job(seen)) {
+      seen = epoch_.load(std::memory_order_acquire);
+      // Who comes late finds the gate closed and is not waited for: a sleeper never holds up the caller.
+      if (gate_.fetch_add(1, std::memory_order_acq_rel) >= 0) take_ranges(slot);
+      gate_.fetch_sub(1, std::memory_order_release);
+    }
+  }
+
+  static constexpr int kClosed = 1 << 20;  // taken from the gate while no job is open; the rest counts who is inside
+  const int size_;
+  std::mutex mutex_;
+  std::condition_variable wake_;
+  std::atomic<unsigned> epoch_{0};
+  std::atomic<int> sleeping_{0}, gate_{-kClosed};
+  std::atomic<bool> stop_{false};
+  std::atomic<Index> next_{0};
+  Job job_{};
+  std::vector<std::thread> threads_;  // last: they use the rest
+};
+
+int threads_from_environment() {
+  if (const char* text = std::getenv("OMP_NUM_THREADS"); text && *text) {
+    const int threads = std::atoi(text);
+    if (threads >= 1 && threads <= kMaxThreads) return threads;
+  }
+  const int cores = static_cast<int>(std::thread::hardware_concurrency());
+  return cores < 1 ? 1 : cores;
+}
+
+// Never destroyed: threads that end with the process must not be joined from a static destructor.
+struct State {
+  std::atomic<int> threads{threads_from_environment()};
+  std::atomic<bool> busy{false};
+  Pool* pool = nullptr;  // owned; touched only by who holds `busy`
+};
+State& state() {
+  static State& instance = *[] {
+    auto* fresh = new State;
+    // A forked child has none of its parent's threads: it forgets the pool (the memory stays lost) and makes its own.
+    pthread_atfork([] { while (state().busy.exchange(true, std::memory_order_acquire)) pause(); },
+                   [] { state().busy.store(false, std::memory_order_release); },
+                   [] {
+                     state().pool = nullptr;
+                     state().busy.store(false, std::memory_order_release);
+                   });
+    return fresh;
+  }();
+  return instance;
+}
+
+thread_local bool inside_parallel = false;
+
+}  // namespace
+
+int num_threads() { return state().threads.load(std::memory_order_relaxed); }
+
+void set_num_threads(int threads) {
+  check<ValueError>(threads >= 1 && threads <= kMaxThreads, "set_num_threads: threads must be from 1 to ", kMaxThreads,
+                    ", got ", threads);
+  state().threads.store(threads, std::memory_order_relaxed);
+}
+
+namespace detail {
+
+void run_parallel(Index n, Index grain, Task task, const void* data) {
+  State& s = state();
+  const int threads = num_threads();
+  if (threads == 1 || inside_parallel || s.busy.exchange(true, std::memory_order_acquire)) {
+    task(data, 0, n, 0);
+    return;
+  }
+  if (!s.pool || s.pool->size() != threads) {
+    delete s.pool;
+    s.pool = nullptr;
+    s.pool = new Pool(threads - 1);
+  }
+  Index range = (n + threads * kRangesPerThread - 1) / (threads * kRangesPerThread);
+  if (range < grain) range = grain;
+  inside_parallel = true;
+  s.pool->run({task, data, n, range});
+  inside_parallel = false;
+  s.busy.store(false, std::memory_order_release);
+}
+
+}  // namespace detail
+}  // namespace dd2424

@@ -1,0 +1,46 @@
+#pragma once
+#include <array>
+
+#include "core/isa.h"
+#include "core/types.h"
+
+// A family's entry points stand in a table, a struct of function pointers. Each device and each ISA level has its own.
+namespace dd2424 {
+
+namespace cpu {
+namespace generic { struct Level; }
+namespace avx2 { struct Level; }
+namespace avx512 { struct Level; }
+namespace avx512_bf16 { struct Level; }
+
+// Defined by DD2424_TABLE in the objects compiled for the level.
+template <class Table, class Level>
+const Table* table_of();
+}  // namespace cpu
+
+template <class Table>
+inline const Table* cuda_table = nullptr;  // filled when the CUDA library is loaded
+
+// The table for this device and, on the CPU, for the current ISA level.
+template <class Table>
+const Table& kernels(Device device) {
+  if (device == Device::cuda) return *cuda_table<Table>;
+#if defined(__x86_64__)
+  static const std::array<const Table*, kIsaLevels> levels{
+      cpu::table_of<Table, cpu::generic::Level>(), cpu::table_of<Table, cpu::avx2::Level>(),
+      cpu::table_of<Table, cpu::avx512::Level>(), cpu::table_of<Table, cpu::avx512_bf16::Level>()};
+#else
+  static const std::array<const Table*, kIsaLevels> levels{cpu::table_of<Table, cpu::generic::Level>()};
+#endif
+  return *levels[static_cast<std::size_t>(current_isa())];
+}
+
+}  // namespace dd2424
+
+// Makes `table` (a constexpr variable, or variable template of one type) what kernels<Table>(Device::cpu) finds here.
+#define DD2424_TABLE(Table, table)                                              \
+  template <>                                                                   \
+  const Table* dd2424::cpu::table_of<Table, dd2424::cpu::DD2424_ISA::Level>() { \
+    static constexpr Table kTable = table;                                      \
+    return &kTable;                                                             \
+  }
