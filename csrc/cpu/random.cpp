@@ -35,7 +35,6 @@ void draw(const Philox& bits, Index n, const Body& body) {
 
 inline void put(float* y, Floats v, Index count) { count < kLanes<float> ? store(y, v, count) : store(y, v); }
 inline void put(bfloat16* y, Floats v, Index count) { count < kLanes<float> ? store(y, v, count) : store(y, v); }
-inline void put(double* y, double v) { *y = v; }
 
 // y[i] = f(word i), a vector at a time
 template <class T, class F>

@@ -1,0 +1,29 @@
+#include "core/norm.h"
+
+#include "core/table.h"
+#include "cpu/norm_backward.h"
+#include "cpu/norm_forward.h"
+
+namespace dd2424::cpu::DD2424_ISA {
+namespace {
+
+std::size_t batch_norm_workspace(Index outer, Index channels, Index inner) {
+  const Index chunks = Extent{outer, channels, inner}.chunks().count;
+  return chunks > 1 ? static_cast<std::size_t>(chunks * kSums * channels) * sizeof(double) : 0;
+}
+
+template <class T>
+constexpr NormKernels<T> kNorm{.batch_norm_forward = batch_norm_forward<T>,
+                               .batch_norm_backward = batch_norm_backward<T>,
+                               .batch_norm_workspace = batch_norm_workspace};
+
+}  // namespace
+}  // namespace dd2424::cpu::DD2424_ISA
+
+namespace dd2424 {
+
+DD2424_TABLE(NormKernels<float>, cpu::DD2424_ISA::kNorm<float>)
+DD2424_TABLE(NormKernels<double>, cpu::DD2424_ISA::kNorm<double>)
+DD2424_TABLE(NormKernels<bfloat16>, cpu::DD2424_ISA::kNorm<bfloat16>)
+
+}  // namespace dd2424

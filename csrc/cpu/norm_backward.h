@@ -1,0 +1,224 @@
+#pragma once
+// Batch norm's way back. Forward has left a rounded mean; the sum of differences from it gives what was left out.
+#include "core/float_mode.h"
+#include "core/norm.h"
+#include "cpu/norm_walk.h"
+
+namespace dd2424::cpu::DD2424_ISA {
+namespace {
+
+template <class T>
+using Backward = BatchNormBackward<T>;
+
+// Sums over a channel, with g = dy where ReLU let it through: of g, of g * (x - mean), of x - mean.
+template <class V>
+struct Sums {
+  V g, gx, x;
+};
+template <class V>
+inline V through(V dy, V y) { return y <= V{} ? V{} : dy; }
+
+// dx = g * slope - (x - mean) * tilt - shift
+template <class V>
+struct Gradient {
+  V mean, slope, tilt, shift;
+};
+
+template <class T, class L = Lane<T>>
+inline Gradient<Vec<L>> finish(const Backward<T>& a, const Sums<Vec<L>>& s, Index channel, Index count) {
+  const Vec<L> mean = load_some(a.mean + channel, count), rstd = load_some(a.rstd + channel, count);
+  const Vec<L> slope = rstd * load_or(a.weight ? a.weight + channel : nullptr, count, L(1));
+  const L n = static_cast<L>(a.outer * a.inner);
+  const Vec<L> low = a.training ? s.x / n : Vec<L>{};
+  const Vec<L> dweight = rstd * (s.gx - low * s.g);
+  if (a.dweight) store_some(a.dweight + channel, dweight, count);
+  if (a.dbias) store_some(a.dbias + channel, s.g, count);
+  if (!a.training) return {mean, slope, Vec<L>{}, Vec<L>{}};
+  const Vec<L> tilt = slope * rstd * (dweight / n);
+  return {mean, slope, tilt, slope * (s.g / n) - tilt * low};
+}
+
+template <class T, int N, class L = Lane<T>>
+inline void column_sums(const Backward<T>& a, Index c, Index last, Index begin, Index end, Sums<Vec<L>> (&s)[N]) {
+  const auto from = [&](const T* p) { return Columns<const T, N>{p + begin * a.channels + c, a.channels, last}; };
+  const auto x = from(a.x), dy = from(a.dy), y = from(a.relu ? a.y : a.x);
+  Vec<L> mean[N], total[kSums][N];
+  for (int k = 0; k < N; ++k) mean[k] = load_some(a.mean + c + k * kLanes<L>, k == N - 1 ? last : kLanes<L>);
+  const auto add = [&](bool relu) {
+    sum_rows<L>(end - begin, total, [&](Index row, int k, Vec<L>* part) {
+      const Vec<L> g = relu ? through(dy.at(row, k), y.at(row, k)) : dy.at(row, k), d = x.at(row, k) - mean[k];
+      part[0] += g;
+      part[1] = fma(g, d, part[1]);
+      part[2] += d;
+    });
+  };
+  a.relu ? add(true) : add(false);
+  for (int k = 0; k < N; ++k) s[k] = {total[0][k], total[1][k], total[2][k]};
+}
+
+template <class T, class L = Lane<T>>
+inline Sums<L> plane_sums(const Backward<T>& a, const Extent& extent, Index channel, Index begin, Index end) {
+  L total[kSums];
+  const Vec<L> mean = broadcast(a.mean[channel]);
+  const auto add = [&](bool relu) {
+    sum_planes<L>(extent, channel, begin, end, total, [&](Index place, Index count, Vec<L>* part) {
+      Vec<L> g = load_some(a.dy + place, count), d = load_some(a.x + place, count) - mean;  // a short load pads with 0
+      if (relu) g = through(g, load_some(a.y + place, count));
+      if (count < kLanes<L>) d = keep_lanes<L>(count) ? d : Vec<L>{};
+      part[0] += g;
+      part[1] = fma(g, d, part[1]);
+      part[2] += d;
+    });
+  };
+  a.relu ? add(true) : add(false);
+  return {total[0], total[1], total[2]};
+}
+
+template <class T, int N, class L = Lane<T>>
+inline void column_gradients(const Backward<T>& a, Index c, Index last, Index begin, Index end,
+                             const Gradient<Vec<L>> (&f)[N]) {
+  const auto from = [&](const T* p) { return Columns<const T, N>{p + c, a.channels, last}; };
+  const auto x = from(a.x), dy = from(a.dy), y = from(a.relu ? a.y : a.x);
+  const Columns<T, N> dx{a.dx + c, a.channels, last};
+  const auto rows = [&](bool relu) {
+    for (Index row = begin; row < end; ++row)
+#pragma GCC unroll 4
+      for (int k = 0; k < N; ++k) {
+        const Vec<L> g = relu ? through(dy.at(row, k), y.at(row, k)) : dy.at(row, k);
+        dx.put(row, k, fma(g, f[k].slope, -fma(x.at(row, k) - f[k].mean, f[k].tilt, f[k].shift)));
+      }
+  };
+  a.relu ? rows(true) : rows(false);
+}
+
+template <class T, class L = Lane<T>>
+inline void plane_gradients(const Backward<T>& a, Index channel, Index begin, Index end, const Gradient<Vec<L>>& one) {
+  const Vec<L> mean = broadcast(one.mean[0]), slope = broadcast(one.slope[0]);
+  const Vec<L> tilt = broadcast(one.tilt[0]), shift = broadcast(one.shift[0]);
+  const auto dx = [=](Vec<L> x, Vec<L> g) { return fma(g, slope, -fma(x - mean, tilt, shift)); };
+  for (Index o = begin; o < end; ++o) {
+    const Index at = (o * a.channels + channel) * a.inner;
+    if (a.relu)
+      map(a.dx + at, a.inner, [=](Vec<L> x, Vec<L> g, Vec<L> y) { return dx(x, through(g, y)); }, a.x + at, a.dy + at,
+          a.y + at);
+    else map(a.dx + at, a.inner, dx, a.x + at, a.dy + at);
+  }
+}
+
+template <class T, class L = Lane<T>>
+void backward_at_once(const Backward<T>& a, Index begin, Index end) {
+  const Extent extent{a.outer, a.channels, a.inner};
+  if (!extent.in_columns()) {
+    for (Index c = begin; c < end; ++c) {
+      const Sums<L> s = plane_sums(a, extent, c, 0, a.outer);
+      const auto f = finish<T>(a, {broadcast(s.g), broadcast(s.gx), broadcast(s.x)}, c, 1);
+      if (a.dx) plane_gradients<T>(a, c, 0, a.outer, f);
+    }
+    return;
+  }
+  for_column_groups<L>(a.channels, begin, end, [&](auto vectors, Index c, Index last) {
+    constexpr int N = decltype(vectors)::value;
+    Sums<Vec<L>> s[N]{};
+    Gradient<Vec<L>> f[N];
+    column_sums<T, N>(a, c, last, 0, a.outer, s);
+    for (int k = 0; k < N; ++k) f[k] = finish<T>(a, s[k], c + k * kLanes<L>, k == N - 1 ? last : kLanes<L>);
+    if (a.dx) column_gradients<T, N>(a, c, last, 0, a.outer, f);
+  });
+}
+
+template <class T, class L = Lane<T>>
+void chunk_sums(const Backward<T>& a, const Extent& extent, const Chunks& chunks, const Parts& parts) {
+  for_chunks(extent, chunks, [&](Index chunk, Index unit, Index begin, Index end) {
+    if (!extent.in_columns()) {
+      const Sums<L> s = plane_sums(a, extent, unit, begin, end);
+      parts.at(chunk, 0)[unit] = static_cast<double>(s.g);
+      parts.at(chunk, 1)[unit] = static_cast<double>(s.gx);
+      parts.at(chunk, 2)[unit] = static_cast<double>(s.x);
+      return;
+    }
+    for_column_groups<L>(a.channels, unit, unit + 1, [&](auto vectors, Index c, Index last) {
+      constexpr int N = decltype(vectors)::value;
+      Sums<Vec<L>> s[N]{};
+      column_sums<T, N>(a, c, last, begin, end, s);
+      for (int k = 0; k < N; ++k) {
+        const Index first = c + k * kLanes<L>, count = k == N - 1 ? last : kLanes<L>;
+        widen_lanes<L>(parts.at(chunk, 0) + first, s[k].g, {}, count);
+        widen_lanes<L>(parts.at(chunk, 1) + first, s[k].gx, {}, count);
+        widen_lanes<L>(parts.at(chunk, 2) + first, s[k].x, {}, count);
+      }
+    });
+  });
+}
+
+// Turns the chunks' sums into the slope, tilt and shift of each channel, which the workspace holds from then on.
+template <class T, class L = Lane<T>>
+void join_sums(const Backward<T>& a, const Chunks& chunks, const Parts& parts) {
+  for (Index width = 1; width < chunks.count; width *= 2)
+    for (Index i = 0; i + width < chunks.count; i += 2 * width)
+      for (int s = 0; s < kSums; ++s) {
+        double* sum = parts.at(i, s);
+        const double* other = parts.at(i + width, s);
+        for (Index c = 0; c < a.channels; ++c) sum[c] += other[c];
+      }
+  double *g = parts.at(0, 0), *gx = parts.at(0, 1), *x = parts.at(0, 2);
+  for (Index c = 0; c < a.channels; c += kLanes<L>) {
+    const Index count = smaller(kLanes<L>, a.channels - c);
+    const auto f = finish<T>(a, {narrow<L>(g + c, count), narrow<L>(gx + c, count),
+                                 narrow<L>(x + c, count)}, c, count);
+    widen_lanes<L>(g + c, f.slope, {}, count);
+    widen_lanes<L>(gx + c, f.tilt, {}, count);
+    widen_lanes<L>(x + c, f.shift, {}, count);
+  }
+}
+
+template <class T, class L = Lane<T>>
+void gradients_all(const Backward<T>& a, const Parts& parts) {
+  const auto at = [&](Index c, Index count) {
+    return Gradient<Vec<L>>{load_some(a.mean + c, count), narrow<L>(parts.at(0, 0) + c, count),
+                            narrow<L>(parts.at(0, 1) + c, count),
+                            narrow<L>(parts.at(0, 2) + c, count)};
+  };
+  if (a.inner > 1) {
+    parallel_for(a.outer * a.channels, kGrain / a.inner + 1, [&](Index begin, Index end) {
+      for (Index k = begin; k < end; ++k)
+        plane_gradients<T>(a, k % a.channels, k / a.channels, k / a.channels + 1, at(k % a.channels, 1));
+    });
+    return;
+  }
+  parallel_for(a.outer, kGrain / a.channels + 1, [&](Index begin, Index end) {
+    for_column_groups<L>(a.channels, 0, Extent{a.outer, a.channels, 1}.units(), [&](auto vectors, Index c, Index last) {
+      constexpr int N = decltype(vectors)::value;
+      Gradient<Vec<L>> f[N];
+      for (int k = 0; k < N; ++k) f[k] = at(c + k * kLanes<L>, k == N - 1 ? last : kLanes<L>);
+      column_gradients<T, N>(a, c, last, begin, end, f);
+    });
+  });
+}
+
+template <class T>
+Status batch_norm_backward(const Context& context, const Backward<T>& a) {
+  const FloatMode mode;
+  const Extent extent{a.outer, a.channels, a.inner};
+  if (extent.count() == 0) {
+    for (Index c = 0; c < a.channels; ++c) {
+      if (a.dweight) a.dweight[c] = 0;
+      if (a.dbias) a.dbias[c] = 0;
+    }
+    return Status::ok;
+  }
+  if (a.channels == 0) return Status::ok;
+  const Chunks chunks = extent.chunks();
+  if (chunks.count == 1) {
+    const Index units = extent.units(), work = extent.count() * a.channels / units + 1;
+    parallel_for(units, kGrain / work + 1, [&](Index begin, Index end) { backward_at_once(a, begin, end); });
+    return Status::ok;
+  }
+  const Parts parts{static_cast<double*>(context.workspace), a.channels};
+  chunk_sums(a, extent, chunks, parts);
+  join_sums(a, chunks, parts);
+  if (a.dx) gradients_all(a, parts);
+  return Status::ok;
+}
+
+}  // namespace
+}  // namespace dd2424::cpu::DD2424_ISA
