@@ -42,6 +42,7 @@ struct Binary {
   T* y;           // may be a or b, with the same strides
   Strided<3> at;  // y, a, b
   double scale = 1;
+  bool* zero_divisor = nullptr;  // set to true where floor_div, remainder or fmod divide an integer by 0 (y is 0 there)
 };
 template <class T>
 struct Compare {

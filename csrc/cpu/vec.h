@@ -50,14 +50,54 @@ template <Arithmetic T>
 inline void store(T* p, Vec<T> v) {
   __builtin_memcpy(p, &v, sizeof v);
 }
+#if defined(__AVX512BW__) && defined(__AVX512VL__)
+// The lowest `count` lanes of a vector of T, as a mask.
+template <class T>
+inline std::uint64_t first_lanes(Index count) { return (std::uint64_t(1) << count) - 1; }
+#elif defined(__AVX2__)
+template <class T>
+inline __m256i first_lanes(Index count) {  // of 4 or 8 bytes
+  alignas(32) static constexpr std::int32_t kOnes[16] = {-1, -1, -1, -1, -1, -1, -1, -1};
+  return _mm256_loadu_si256(reinterpret_cast<const __m256i*>(kOnes + 8 - count * Index(sizeof(T) / 4)));
+}
+#endif
+
 template <Arithmetic T>
 inline Vec<T> load(const T* p, Index count, T padding = T(0)) {  // 0 <= count < kLanes; the other lanes hold padding
   Vec<T> v = broadcast(padding);
+#if defined(__AVX512BW__) && defined(__AVX512VL__)
+  const auto lanes = first_lanes<T>(count);
+  if constexpr (sizeof(T) == 8) return (Vec<T>)_mm512_mask_loadu_epi64((__m512i)v, __mmask8(lanes), p);
+  if constexpr (sizeof(T) == 4) return (Vec<T>)_mm512_mask_loadu_epi32((__m512i)v, __mmask16(lanes), p);
+  if constexpr (sizeof(T) == 2) return (Vec<T>)_mm512_mask_loadu_epi16((__m512i)v, __mmask32(lanes), p);
+  if constexpr (sizeof(T) == 1) return (Vec<T>)_mm512_mask_loadu_epi8((__m512i)v, __mmask64(lanes), p);
+#elif defined(__AVX2__)
+  if constexpr (sizeof(T) == 4) {
+    const __m256i lanes = first_lanes<T>(count), x = _mm256_maskload_epi32(reinterpret_cast<const int*>(p), lanes);
+    return (Vec<T>)_mm256_blendv_epi8((__m256i)v, x, lanes);
+  }
+  if constexpr (sizeof(T) == 8) {
+    const __m256i lanes = first_lanes<T>(count), x = _mm256_maskload_epi64(reinterpret_cast<const long long*>(p), lanes);
+    return (Vec<T>)_mm256_blendv_epi8((__m256i)v, x, lanes);
+  }
+#endif
   memcpy(&v, p, static_cast<std::size_t>(count) * sizeof(T));
   return v;
 }
 template <Arithmetic T>
 inline void store(T* p, Vec<T> v, Index count) {
+#if defined(__AVX512BW__) && defined(__AVX512VL__)
+  const auto lanes = first_lanes<T>(count);
+  if constexpr (sizeof(T) == 8) return _mm512_mask_storeu_epi64(p, __mmask8(lanes), (__m512i)v);
+  if constexpr (sizeof(T) == 4) return _mm512_mask_storeu_epi32(p, __mmask16(lanes), (__m512i)v);
+  if constexpr (sizeof(T) == 2) return _mm512_mask_storeu_epi16(p, __mmask32(lanes), (__m512i)v);
+  if constexpr (sizeof(T) == 1) return _mm512_mask_storeu_epi8(p, __mmask64(lanes), (__m512i)v);
+#elif defined(__AVX2__)
+  if constexpr (sizeof(T) == 4)
+    return _mm256_maskstore_epi32(reinterpret_cast<int*>(p), first_lanes<T>(count), (__m256i)v);
+  if constexpr (sizeof(T) == 8)
+    return _mm256_maskstore_epi64(reinterpret_cast<long long*>(p), first_lanes<T>(count), (__m256i)v);
+#endif
   memcpy(p, &v, static_cast<std::size_t>(count) * sizeof(T));
 }
 
@@ -111,29 +151,43 @@ inline double fma(double a, double b, double c) {
 #if defined(__AVX512F__)
 inline Vec<float> fma(Vec<float> a, Vec<float> b, Vec<float> c) { return (Vec<float>)_mm512_fmadd_ps((__m512)a, (__m512)b, (__m512)c); }
 inline Vec<double> fma(Vec<double> a, Vec<double> b, Vec<double> c) { return (Vec<double>)_mm512_fmadd_pd((__m512d)a, (__m512d)b, (__m512d)c); }
-inline Vec<float> sqrt(Vec<float> x) { return (Vec<float>)_mm512_sqrt_ps((__m512)x); }
-inline Vec<double> sqrt(Vec<double> x) { return (Vec<double>)_mm512_sqrt_pd((__m512d)x); }
+inline Vec<float> sqrt(Vec<float> x) { return (Vec<float>)_mm512_maskz_sqrt_ps(0xffff, (__m512)x); }
+inline Vec<double> sqrt(Vec<double> x) { return (Vec<double>)_mm512_maskz_sqrt_pd(0xff, (__m512d)x); }
 #elif defined(__AVX2__)
 inline Vec<float> fma(Vec<float> a, Vec<float> b, Vec<float> c) { return (Vec<float>)_mm256_fmadd_ps((__m256)a, (__m256)b, (__m256)c); }
 inline Vec<double> fma(Vec<double> a, Vec<double> b, Vec<double> c) { return (Vec<double>)_mm256_fmadd_pd((__m256d)a, (__m256d)b, (__m256d)c); }
 inline Vec<float> sqrt(Vec<float> x) { return (Vec<float>)_mm256_sqrt_ps((__m256)x); }
 inline Vec<double> sqrt(Vec<double> x) { return (Vec<double>)_mm256_sqrt_pd((__m256d)x); }
 #else
-template <class V, class Scalar>
-inline V each(V x, Scalar f) {
-  for (unsigned i = 0; i < sizeof x / sizeof x[0]; ++i) x[i] = f(x[i]);
-  return x;
-}
 inline Vec<float> fma(Vec<float> a, Vec<float> b, Vec<float> c) {
+#if defined(__ARM_FEATURE_FMA)
   for (int i = 0; i < kLanes<float>; ++i) c[i] = fma(float(a[i]), float(b[i]), float(c[i]));
   return c;
+#else
+  return a * b + c;
+#endif
 }
 inline Vec<double> fma(Vec<double> a, Vec<double> b, Vec<double> c) {
+#if defined(__ARM_FEATURE_FMA)
   for (int i = 0; i < kLanes<double>; ++i) c[i] = fma(double(a[i]), double(b[i]), double(c[i]));
   return c;
+#else
+  return a * b + c;
+#endif
 }
-inline Vec<float> sqrt(Vec<float> x) { return each(x, [](float v) { return __builtin_sqrtf(v); }); }
-inline Vec<double> sqrt(Vec<double> x) { return each(x, [](double v) { return __builtin_sqrt(v); }); }
+#if defined(__SSE2__)
+inline Vec<float> sqrt(Vec<float> x) { return (Vec<float>)_mm_sqrt_ps((__m128)x); }
+inline Vec<double> sqrt(Vec<double> x) { return (Vec<double>)_mm_sqrt_pd((__m128d)x); }
+#else
+inline Vec<float> sqrt(Vec<float> x) {
+  for (int i = 0; i < kLanes<float>; ++i) x[i] = __builtin_sqrtf(x[i]);
+  return x;
+}
+inline Vec<double> sqrt(Vec<double> x) {
+  for (int i = 0; i < kLanes<double>; ++i) x[i] = __builtin_sqrt(x[i]);
+  return x;
+}
+#endif
 #endif
 inline float sqrt(float x) { return __builtin_sqrtf(x); }
 inline double sqrt(double x) { return __builtin_sqrt(x); }

@@ -1,0 +1,178 @@
+#include "autograd/engine.h"
+
+#include "bindings/tensor_type.h"
+#include "ops/copy.h"
+
+namespace dd2424 {
+namespace {
+
+using namespace py::literals;
+
+struct PythonHook final : Hook {
+  PyRef function;
+  explicit PythonHook(py::handle f) : function(f) {}
+  void* host_object() const override { return function.get(); }
+  Tensor call(const Tensor& grad) override {
+    const py::gil_scoped_acquire gil;
+    const py::object result = py::handle(function.get())(grad);
+    if (result.is_none()) return {};
+    check<TypeError>(is_tensor(result.ptr()), "hook: must return a tensor or None");
+    return unwrap(result.ptr());
+  }
+};
+
+// Takes a hook away again; holds what it hangs on, not the tensor.
+struct HookHandle {
+  Ref<Taped> taped;
+  bool is_leaf, after;
+  std::uint32_t output;
+  Index key;
+  void remove() {
+    Hooks* list = nullptr;
+    if (is_leaf) {
+      auto& leaf = static_cast<Leaf&>(*taped);
+      list = after ? &leaf.after_accumulate : &leaf.hooks;
+    } else if (auto& node = static_cast<Node&>(*taped); node.hooks) {
+      for (auto& [index, hooks] : node.hooks->before)
+        if (index == output) list = &hooks;
+    }
+    if (list) std::erase_if(*list, [&](const auto& entry) { return entry.first == key; });
+  }
+};
+
+Index next_hook_key() {
+  static std::atomic<Index> key{0};
+  return ++key;
+}
+
+HookHandle register_hook(const Tensor& t, const py::function& function) {
+  check(needs_grad(t), "register_hook: the tensor must require a gradient");
+  const Index key = next_hook_key();
+  Node* node = grad_node(t);
+  if (!node) {
+    leaf_of(t).hooks.emplace_back(key, make_ref<PythonHook>(function));
+    return {t->leaf, true, false, 0, key};
+  }
+  if (!node->hooks) node->hooks = std::make_unique<NodeHooks>();
+  auto& lists = node->hooks->before;
+  auto list = std::find_if(lists.begin(), lists.end(), [&](const auto& entry) { return entry.first == t->output_index; });
+  if (list == lists.end()) list = lists.insert(lists.end(), {t->output_index, Hooks()});
+  list->second.emplace_back(key, make_ref<PythonHook>(function));
+  return {t->node, false, false, t->output_index, key};
+}
+
+HookHandle register_after(const Tensor& t, const py::function& function) {
+  check(needs_grad(t) && !grad_node(t), "register_post_accumulate_grad_hook: the tensor must be a leaf that requires a gradient");
+  const Index key = next_hook_key();
+  leaf_of(t).after_accumulate.emplace_back(key, make_ref<PythonHook>(function));
+  return {t->leaf, true, true, 0, key};
+}
+
+void retain_grad(const Tensor& t) {
+  check(needs_grad(t), "retain_grad: the tensor must require a gradient");
+  Node* node = grad_node(t);
+  if (!node) return;
+  leaf_of(t);
+  if (!node->hooks) node->hooks = std::make_unique<NodeHooks>();
+  for (const auto& [output, leaf] : node->hooks->retained)
+    if (leaf.get() == t->leaf.get()) return;
+  node->hooks->retained.emplace_back(t->output_index, Ref<Leaf>(&leaf_of(t)));
+}
+
+Tensors listed(py::handle tensors) {  // a tensor, a sequence of tensors, or None
+  if (tensors.is_none()) return {};
+  if (is_tensor(tensors.ptr())) return {unwrap(tensors.ptr())};
+  return py::cast<Tensors>(py::tuple(py::reinterpret_borrow<py::object>(tensors)));
+}
+
+// ---- grad_fn, as a user looks at it
+
+struct NodeView {
+  Ref<Node> node;
+};
+struct LeafView {
+  Ref<Taped> leaf;
+};
+
+std::string display_name(const Node& node) {  // index_select -> IndexSelectBackward
+  std::string name;
+  bool upper = true;
+  for (const char* c = node.name(); *c; ++c) {
+    if (*c == '_') {
+      upper = true;
+    } else {
+      name += upper ? static_cast<char>(std::toupper(*c)) : *c;
+      upper = false;
+    }
+  }
+  return name + "Backward";
+}
+
+py::object edge_view(const Edge& edge) {
+  if (!edge) return py::none();
+  if (edge.to_leaf) return py::cast(LeafView{edge.to});
+  return py::cast(NodeView{Ref<Node>(edge.node())});
+}
+
+py::object grad_fn(const Tensor& t) {
+  Node* node = grad_node(t);
+  return node ? py::cast(NodeView{Ref<Node>(node)}) : py::object(py::none());
+}
+
+void bind_nodes(py::module_& m) {
+  py::class_<NodeView>(m, "Node", "A recorded operation.")
+      .def("name", [](const NodeView& self) { return display_name(*self.node); })
+      .def("__repr__", [](const NodeView& self) { return "<" + display_name(*self.node) + ">"; })
+      .def("__eq__", [](const NodeView& self, const NodeView& other) { return self.node == other.node; })
+      .def("__hash__", [](const NodeView& self) { return reinterpret_cast<std::uintptr_t>(self.node.get()); })
+      .def_property_readonly("next_functions", [](const NodeView& self) {
+        py::list edges;
+        for (const Edge& edge : self.node->edges) edges.append(py::make_tuple(edge_view(edge), edge.index));
+        return py::tuple(edges);
+      });
+  py::class_<LeafView>(m, "AccumulateGrad", "Where a leaf's gradient is added up.")
+      .def("name", [](const LeafView&) { return "AccumulateGrad"; })
+      .def("__repr__", [](const LeafView&) { return "<AccumulateGrad>"; })
+      .def("__eq__", [](const LeafView& self, const LeafView& other) { return self.leaf == other.leaf; })
+      .def("__hash__", [](const LeafView& self) { return reinterpret_cast<std::uintptr_t>(self.leaf.get()); })
+      .def_property_readonly("variable", [](const LeafView& self) {
+        auto* owner = static_cast<Leaf&>(*self.leaf).owner;
+        return owner ? Tensor(owner) : Tensor();
+      });
+  const py::handle type(reinterpret_cast<PyObject*>(tensor_type));
+  type.attr("grad_fn") = py::module_::import("builtins").attr("property")(py::cpp_function(&grad_fn));
+}
+
+}  // namespace
+
+void bind_autograd(py::module_& m) {
+  bind_nodes(m);
+  py::class_<HookHandle>(m, "HookHandle", "What register_hook() returns.").def("remove", &HookHandle::remove);
+  define_method("register_hook", &register_hook, "hook"_a);
+  define_method("register_post_accumulate_grad_hook", &register_after, "hook"_a);
+  define_method("retain_grad", &retain_grad);
+  m.def("is_grad_enabled", &grad_enabled);
+  m.def("set_grad_enabled", [](bool mode) { detail::recording = mode; }, "mode"_a);
+  define_method("backward", [](const Tensor& t, const Tensor& gradient, const std::optional<bool>& retain_graph, bool create_graph,
+                               const py::object& inputs) {
+    run_backward({t}, {gradient}, listed(inputs), {retain_graph.value_or(create_graph), create_graph});
+  }, "gradient"_a = py::none(), "retain_graph"_a = py::none(), "create_graph"_a = false, "inputs"_a = py::none());
+  m.def("backward", [](const py::object& tensors, const py::object& grads, const std::optional<bool>& retain_graph, bool create_graph,
+                       const py::object& inputs) {
+    run_backward(listed(tensors), listed(grads), listed(inputs), {retain_graph.value_or(create_graph), create_graph});
+  }, "tensors"_a, "grad_tensors"_a = py::none(), "retain_graph"_a = py::none(), "create_graph"_a = false, "inputs"_a = py::none());
+  m.def("grad", [](const py::object& outputs, const py::object& inputs, const py::object& grads, const std::optional<bool>& retain_graph,
+                   bool create_graph, const std::optional<bool>& allow_unused, bool materialize_grads) {
+    const Tensors targets = listed(inputs);
+    Tensors results = run_grad(listed(outputs), listed(grads), targets, {retain_graph.value_or(create_graph), create_graph});
+    for (std::size_t i = 0; i < results.size(); ++i) {
+      check(results[i].defined() || allow_unused.value_or(materialize_grads), "grad: input ", i,
+            " was not used to make the outputs; pass allow_unused=True for None in its place");
+      if (!results[i].defined() && materialize_grads) results[i] = ops::full_like(targets[i], Scalar(0));
+    }
+    return results;
+  }, "outputs"_a, "inputs"_a, "grad_outputs"_a = py::none(), "retain_graph"_a = py::none(), "create_graph"_a = false,
+  "allow_unused"_a = py::none(), "materialize_grads"_a = false);
+}
+
+}  // namespace dd2424

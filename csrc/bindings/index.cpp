@@ -1,0 +1,59 @@
+#include "ops/index.h"
+
+#include "bindings/python.h"
+#include "ops/copy.h"
+
+namespace dd2424 {
+namespace {
+
+using namespace py::literals;
+
+Tensor source_of(const Tensor& x, const Tensor& index, const Value& source) {
+  return source.tensor.defined() ? source.tensor : ops::full(index.shape(), source.scalar, x.dtype());
+}
+
+// In place: self becomes what the function makes of it.
+template <class F>
+Tensor replace(const char* op, Tensor self, const F& function) {
+  ops::check_inplace(op, self);
+  ops::assign(self, function(ops::before_write(self, false)));
+  return self;
+}
+
+}  // namespace
+
+void bind_index(py::module_& m) {
+  define(m, "index_select", &ops::index_select, "input"_a, "dim"_a, "index"_a);
+  define(m, "index_add", &ops::index_add, "input"_a, "dim"_a, "index"_a, "source"_a, py::kw_only(), "alpha"_a = 1.0);
+  define_method("index_add_", [](Tensor self, Index dim, const Tensor& index, const Tensor& source, double alpha) {
+    return replace("index_add_", self, [&](const Tensor& x) { return ops::index_add(x, dim, index, source, alpha); });
+  }, "dim"_a, "index"_a, "source"_a, py::kw_only(), "alpha"_a = 1.0);
+  define(m, "gather", &ops::gather, "input"_a, "dim"_a, "index"_a);
+  define(m, "take_along_dim", &ops::gather, "input"_a, "dim"_a, "indices"_a);
+  define(m, "scatter", [](const Tensor& x, Index dim, const Tensor& index, const Value& source) {
+           return ops::scatter(x, dim, index, source_of(x, index, source));
+         }, "input"_a, "dim"_a, "index"_a, "src"_a);
+  define(m, "scatter_add", &ops::scatter_add, "input"_a, "dim"_a, "index"_a, "src"_a);
+  define_method("scatter_", [](Tensor self, Index dim, const Tensor& index, const Value& source) {
+    return replace("scatter_", self, [&](const Tensor& x) { return ops::scatter(x, dim, index, source_of(x, index, source)); });
+  }, "dim"_a, "index"_a, "src"_a);
+  define_method("scatter_add_", [](Tensor self, Index dim, const Tensor& index, const Tensor& source) {
+    return replace("scatter_add_", self, [&](const Tensor& x) { return ops::scatter_add(x, dim, index, source); });
+  }, "dim"_a, "index"_a, "src"_a);
+  m.def("index", &ops::index, "input"_a, "indices"_a);
+  define_method("index_put_", [](Tensor self, const Tensors& indices, const Tensor& values, bool accumulate) {
+    ops::index_put_(self, indices, values, accumulate);
+    return self;
+  }, "indices"_a, "values"_a, "accumulate"_a = false);
+  define(m, "nonzero", [](const Tensor& x, bool as_tuple) -> py::object {
+           const Tensor places = ops::nonzero(x);
+           if (!as_tuple) return py::cast(places);
+           py::tuple columns(x.ndim());
+           for (int d = 0; d < x.ndim(); ++d) columns[d] = py::cast(ops::contiguous(ops::index_select(places, 1, ops::scalar_tensor(Scalar(d), DType::int64)))).attr("reshape")(-1);
+           return columns;
+         }, "input"_a, py::kw_only(), "as_tuple"_a = false);
+  m.def("embedding", &ops::embedding, "input"_a, "weight"_a);
+  m.def("gather_normalize", &ops::gather_normalize, "images"_a, "indices"_a, "mean"_a, "rstd"_a);
+}
+
+}  // namespace dd2424

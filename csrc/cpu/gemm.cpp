@@ -1,0 +1,432 @@
+#include "core/gemm.h"
+
+#include "core/float_mode.h"
+#include "core/parallel.h"
+#include "core/table.h"
+#include "cpu/gemm_dot.h"
+#include "cpu/gemm_output.h"
+#include "cpu/gemm_pack.h"
+#include "cpu/gemm_tile.h"
+
+namespace dd2424::cpu::DD2424_ISA {
+namespace {
+
+// Measured on an Intel Xeon with 48 KB and 2 MB of cache a core, chosen to fit 32 KB and 1 MB as well.
+constexpr Index kBlockBytes = 2048;     // of k in one block: a row of a as packed
+constexpr Index kBlockTiles = 16;       // tiles of rows whose packed a stays in the second-level cache
+constexpr Index kBlockColumns = 4096;   // of b, packed at once: the third-level cache
+constexpr Index kGrainMacs = 1 << 19;   // multiplications that are worth a thread
+constexpr Index kAlonePerProduct = 1 << 22;  // products of a batch as large as this are threaded one by one
+constexpr Index kTeams = 16;            // parts of a batch, or of k, that may run at once, each with its own workspace
+constexpr Index kSplitDepth = 2048;     // of k: a part of a split product
+constexpr Index kSplitOutputs = 1 << 13;  // elements of c up to which k is split, and dot products hold their sums
+constexpr Index kPageBytes = 4096;      // rows this far apart share cache sets
+
+constexpr Index ceil_div(Index a, Index b) { return (a + b - 1) / b; }
+constexpr Index smaller(Index a, Index b) { return b < a ? b : a; }
+constexpr Index aligned(Index bytes) { return ceil_div(bytes, 64) * 64; }
+
+// One product, c = a b: the contract's item of a batch with its roles settled.
+template <class T>
+struct Product {
+  Source<T> a, b;  // (m, k), (n, k)
+  Output<T> to;
+  Index m, n, k;
+};
+
+// c^T = b^T a^T is the same product.
+template <class T>
+Product<T> swapped(const Product<T>& p) {
+  Product<T> q{.a = p.b, .b = p.a, .to = p.to, .m = p.n, .n = p.m, .k = p.k};
+  q.to.c_row = p.to.c_column, q.to.c_column = p.to.c_row;
+  q.to.bias_row = p.to.bias_column, q.to.bias_column = p.to.bias_row;
+  return q;
+}
+
+// How a product is computed. What decides the order of summation (is_dot, splits, block) follows from sizes and formats
+// alone; the rest may look at strides, for it moves no bit.
+struct Plan {
+  bool is_dot, is_swapped, packs_a, packs_b, streams_b;
+  int vectors;              // columns of a tile
+  Index splits, part;       // parts of k, summed apart, and their depth
+  Index block;              // of k within a part
+  Index columns;            // of b in one block
+  Index a_bytes, b_bytes, sums_bytes;
+  Index bytes() const { return a_bytes + b_bytes + sums_bytes; }
+};
+
+// Whether the matrix lies along k, by which of its strides is the shorter; an expanded one counts as row-major.
+template <class T>
+bool lies_along_k(const Source<T>& x, Index count, Index k, bool row_major_is_along) {
+  if (count <= 1) return true;
+  if (k <= 1 || x.across == 0 || x.along == 0) return row_major_is_along;
+  return (x.along < 0 ? -x.along : x.along) <= (x.across < 0 ? -x.across : x.across);
+}
+
+// Costs in processor cycles, as counted and measured at AVX-512; only their order matters.
+template <class T>
+struct Costs {
+  static constexpr Index lanes = kLanes<Accumulator<T>>;
+  static Index packing(Index count, Index k, bool along) { return count * k * (along ? 5 : 2) / lanes; }
+  static Index tiles(Index m, Index n, Index k, bool b_along, bool stores_rows) {
+    return m * ceil_div(n, lanes) * k / 2 + packing(n, k, b_along) + (stores_rows ? 0 : m * n);
+  }
+  static Index dots(Index m, Index n, Index k, bool a_along, bool b_along) {
+    return m * n * ceil_div(k, lanes) * 9 / 16 + 5 * m * n + (a_along ? 0 : packing(m, k, true)) +
+           (b_along ? 0 : packing(n, k, true));
+  }
+};
+
+template <class T>
+bool prefers_dot(const Product<T>& p) {
+  if (p.m * p.n > kSplitOutputs) return false;
+  const bool a_along = lies_along_k(p.a, p.m, p.k, true), b_along = lies_along_k(p.b, p.n, p.k, false);
+  const Index dots = Costs<T>::dots(p.m, p.n, p.k, a_along, b_along);
+  return dots < Costs<T>::tiles(p.m, p.n, p.k, b_along, true) && dots < Costs<T>::tiles(p.n, p.m, p.k, a_along, false);
+}
+template <class T>
+bool prefers_swapped(const Product<T>& p) {
+  return Costs<T>::tiles(p.n, p.m, p.k, p.a.across != 1, p.to.c_row == 1) <
+         Costs<T>::tiles(p.m, p.n, p.k, p.b.across != 1, p.to.c_column == 1);
+}
+
+template <class T>
+void plan_dot(const Product<T>& p, Plan& plan) {
+  plan.packs_a = p.a.along != 1, plan.packs_b = p.b.along != 1;
+  const Index row_bytes = aligned(plan.part * Index(sizeof(T)));
+  plan.a_bytes = plan.packs_a ? p.m * row_bytes : 0;
+  plan.b_bytes = plan.packs_b ? p.n * row_bytes : 0;
+  plan.sums_bytes = ceil_div(p.m, kDotTile) * ceil_div(p.n, kDotTile) * kDotSums<T> * kVectorBytes;
+}
+
+template <class T>
+void plan_tiles(const Product<T>& p, Plan& plan) {
+  using E = Packed<T>;
+  constexpr Index lanes = kLanes<E>;
+  const Index block = kBlockBytes / Index(sizeof(E)) * Multiply<T>::kDepth, blocks = ceil_div(plan.part, block);
+  plan.block = ceil_div(ceil_div(plan.part, blocks), 2) * 2;
+  plan.columns = kBlockColumns;
+  plan.vectors = p.n <= lanes ? 1 : kTileVectors;
+  if (p.m <= tile_rows(4) && p.n > 2 * lanes) plan.vectors = 4;
+  if (p.m <= tile_rows(kWidestTile) && p.n > 4 * lanes) plan.vectors = kWidestTile;
+  const Index width = plan.vectors * lanes, tiles = ceil_div(p.m, tile_rows(plan.vectors));
+  const Index panels = ceil_div(smaller(p.n, plan.columns), width);
+  constexpr bool reads_in_place = std::is_same_v<T, E>;
+  const Index stride_bytes = (p.a.along == 1 ? p.a.across : p.a.along) * Index(sizeof(T));
+  const bool a_collides = stride_bytes % kPageBytes == 0 || (p.a.along != 1 && stride_bytes >= kPageBytes / 2);
+  plan.packs_a = !reads_in_place || panels > 8 || (a_collides && panels > 1);
+  plan.packs_b = !reads_in_place || p.b.across != 1 || (tiles > 2 && p.b.along * Index(sizeof(T)) >= kPageBytes / 4);
+  plan.streams_b = plan.packs_b && tiles <= kBlockTiles;
+  if (plan.packs_a) plan.a_bytes = aligned(tiles * packed_size<T>(kTileRows, plan.block) * Index(sizeof(E)));
+  const Index b_panels = plan.streams_b ? smaller(panels, kTeams) : plan.packs_b ? panels : p.n % width != 0;
+  plan.b_bytes = aligned(b_panels * packed_size<T>(width, plan.block) * Index(sizeof(E)));
+  const bool sums_in_c = std::is_same_v<T, Accumulator<T>> && p.to.c_column == 1;
+  if (plan.block < plan.part && plan.splits == 1 && !sums_in_c)
+    plan.sums_bytes = aligned(p.m * p.n * Index(sizeof(Accumulator<T>)));
+}
+
+// Settles the roles of p's operands and everything else.
+template <class T>
+Plan plan_product(Product<T>& p) {
+  Plan plan{.is_dot = prefers_dot(p), .splits = 1, .part = p.k};
+  plan.is_swapped = plan.is_dot ? p.m < p.n : prefers_swapped(p);
+  if (plan.is_swapped) p = swapped(p);
+  if (p.m * p.n <= kSplitOutputs && p.k >= 2 * kSplitDepth) {
+    plan.part = ceil_div(ceil_div(p.k, smaller(p.k / kSplitDepth, kTeams)), kBlockBytes) * kBlockBytes;
+    plan.splits = ceil_div(p.k, plan.part);
+  }
+  plan.is_dot ? plan_dot(p, plan) : plan_tiles(p, plan);
+  return plan;
+}
+
+struct Workspace {
+  char *a, *b, *sums;
+  Workspace(char* start, const Plan& plan)
+      : a(start), b(a + plan.a_bytes), sums(b + plan.b_bytes) {}
+};
+
+// One block of k and of columns on its way through the tiles.
+template <class T>
+struct Block {
+  using E = Packed<T>;
+  const Product<T>& p;
+  const Plan& plan;
+  Index k, depth;            // where it begins in k, and how far it goes
+  Index j, columns;          // likewise in n
+  E *packed_a, *packed_b;
+  Index rows = tile_rows(plan.vectors), tiles = ceil_div(p.m, rows);
+  Index width = plan.vectors * kLanes<E>, panels = ceil_div(columns, width);
+  Index a_size = packed_size<T>(kTileRows, plan.block), b_size = packed_size<T>(width, plan.block);
+  bool first = k == 0, last = k + depth == p.k, stores = stores_directly(p.to, last);
+
+  Index tile_begin(Index tile) const { return tile * p.m / tiles; }  // tiles differ by a row at most
+  Index panel_columns(Index panel) const { return smaller(columns - panel * width, width); }
+  Source<T> a_from(Index i) const { return {p.a.data + i * p.a.across + k * p.a.along, p.a.across, p.a.along}; }
+  Source<T> b_from(Index panel) const {
+    return {p.b.data + (j + panel * width) * p.b.across + k * p.b.along, p.b.across, p.b.along};
+  }
+  void pack_a(Index tile) const {
+    const Index i = tile_begin(tile);
+    pack<T>(packed_a + tile * a_size, kTileRows, a_from(i), tile_begin(tile + 1) - i, depth);
+  }
+  void pack_b(Index panel, E* to) const { pack<T>(to, width, b_from(panel), panel_columns(panel), depth); }
+
+  // A panel of b times some tiles of a. A panel that is not packed is read where it lies.
+  void multiply(Index tile, Index tiles_end, Index panel, const E* packed) const {
+    const Index count = panel_columns(panel);
+    TileInput<T> in{.b = packed, .a_row = p.a.across, .a_column = p.a.along, .b_row = width,
+                    .depth = ceil_div(depth, Multiply<T>::kDepth)};
+    if constexpr (std::is_same_v<T, E>) {
+      if (!packed) in.b = b_from(panel).data, in.b_row = p.b.along;
+    }
+    const int vectors = plan.vectors == 2 && count <= kLanes<E> ? 1 : plan.vectors;
+    const TileKernel<T>* kernels = tile_kernels<T>(vectors, plan.packs_a);
+    for (; tile < tiles_end; ++tile) {
+      const Index i = tile_begin(tile), tile_rows = tile_begin(tile + 1) - i;
+      if (plan.packs_a) in.a = packed_a + tile * a_size;
+      else if constexpr (std::is_same_v<T, E>) in.a = a_from(i).data;
+      const Part part{i, j + panel * width, tile_rows, count, first, last};
+      if (stores) {
+        kernels[tile_rows](in, tile_output(p.to, part), count);
+      } else {
+        Accumulator<T> sums[kTileRows * kTileVectors * kLanes<E>];
+        static_assert(sizeof sums >= sizeof(E) * tile_rows_of_widest() * kWidestTile * kLanes<E>);
+        kernels[tile_rows](in, {.out = sums, .out_row = width}, width);
+        finish(p.to, part, sums, width);
+      }
+    }
+  }
+  static constexpr Index tile_rows_of_widest() { return tile_rows(kWidestTile); }
+};
+
+// Panels of b are packed when they are needed: each is used by the one block of rows there is.
+template <class T>
+void multiply_streaming(const Block<T>& block) {
+  const Index teams = smaller(block.panels, kTeams);
+  const Index macs = block.p.m * block.depth * block.columns / teams;
+  parallel_for(teams, 1 + kGrainMacs / macs, [&](Index begin, Index end) {
+    for (Index team = begin; team < end; ++team) {
+      auto* packed = block.packed_b + team * block.b_size;
+      for (Index panel = team * block.panels / teams; panel < (team + 1) * block.panels / teams; ++panel) {
+        block.pack_b(panel, packed);
+        block.multiply(0, block.tiles, panel, packed);
+      }
+    }
+  });
+}
+
+template <class T>
+void multiply_block(const Block<T>& block) {
+  const Plan& plan = block.plan;
+  const Index first_panel = plan.packs_b ? 0 : block.panels - (block.columns % block.width != 0);
+  const Index a_items = plan.packs_a ? block.tiles : 0, b_items = plan.streams_b ? 0 : block.panels - first_panel;
+  // Packing an element costs about as much as multiplying a dozen.
+  parallel_for(a_items + b_items, 1 + kGrainMacs / (12 * kTileRows * block.depth), [&](Index begin, Index end) {
+    for (Index item = begin; item < end; ++item) {
+      const Index panel = item - a_items;
+      if (panel < 0) block.pack_a(item);
+      else block.pack_b(first_panel + panel, block.packed_b + panel * block.b_size);
+    }
+  });
+  if (plan.streams_b) return multiply_streaming(block);
+  const Index row_blocks = ceil_div(block.tiles, kBlockTiles);
+  const Index macs = block.p.m / row_blocks * block.depth * block.width;
+  parallel_for(row_blocks * block.panels, 1 + kGrainMacs / (macs + 1), [&](Index begin, Index end) {
+    for (Index item = begin; item < end; ++item) {
+      const Index r = item / block.panels, panel = item % block.panels;
+      const auto* packed = panel >= first_panel ? block.packed_b + (panel - first_panel) * block.b_size : nullptr;
+      block.multiply(r * block.tiles / row_blocks, (r + 1) * block.tiles / row_blocks, panel, packed);
+    }
+  });
+}
+
+template <class T>
+void multiply_tiles(const Plan& plan, Product<T> p, const Workspace& workspace) {
+  using Acc = Accumulator<T>;
+  if (!p.to.ends_in_sums) {
+    if constexpr (std::is_same_v<T, Acc>) p.to.sums = p.to.c, p.to.sums_row = p.to.c_row;
+    if (plan.sums_bytes > 0) p.to.sums = reinterpret_cast<Acc*>(workspace.sums), p.to.sums_row = p.n;
+  }
+  for (Index j = 0; j < p.n; j += plan.columns) {
+    for (Index k = 0; k < p.k; k += plan.block) {
+      multiply_block(Block<T>{.p = p, .plan = plan, .k = k, .depth = smaller(p.k - k, plan.block), .j = j,
+                              .columns = smaller(p.n - j, plan.columns),
+                              .packed_a = reinterpret_cast<Packed<T>*>(workspace.a),
+                              .packed_b = reinterpret_cast<Packed<T>*>(workspace.b)});
+    }
+  }
+}
+
+// Copies x so that it lies along k.
+template <class T>
+void lay_along_k(T* out, Index row, const Source<T>& x, Index count, Index k) {
+  constexpr Index rows_at_once = 16;
+  parallel_for(ceil_div(count, rows_at_once), 1 + kGrainMacs / (12 * rows_at_once * k), [&](Index begin, Index end) {
+    for (Index i = begin * rows_at_once; i < smaller(count, end * rows_at_once); i += rows_at_once) {
+      const Index rows = smaller(count - i, rows_at_once);
+      const T* from = x.data + i * x.across;
+      if constexpr (std::is_same_v<T, Accumulator<T>>) {
+        pack<T>(out + i * row, row, {from, x.along, x.across}, k, rows);
+      } else {
+        for (Index r = 0; r < rows; ++r)
+          for (Index p = 0; p < k; ++p) out[(i + r) * row + p] = from[r * x.across + p * x.along];
+      }
+    }
+  });
+}
+
+template <class T>
+void multiply_dots(const Plan& plan, const Product<T>& p, const Workspace& workspace) {
+  Dot<T> dot{.a = p.a.data, .b = p.b.data, .m = p.m, .n = p.n, .k = p.k, .a_row = p.a.across, .b_row = p.b.across,
+             .sums = reinterpret_cast<Vec<Accumulator<T>>*>(workspace.sums)};
+  const Index row = aligned(plan.part * Index(sizeof(T))) / Index(sizeof(T));
+  if (plan.packs_a) {
+    T* a = reinterpret_cast<T*>(workspace.a);
+    lay_along_k(a, row, p.a, p.m, p.k);
+    dot.a = a, dot.a_row = row;
+  }
+  if (plan.packs_b) {
+    T* b = reinterpret_cast<T*>(workspace.b);
+    lay_along_k(b, row, p.b, p.n, p.k);
+    dot.b = b, dot.b_row = row;
+  }
+  multiply_dot(dot, p.to, kGrainMacs);
+}
+
+template <class T>
+void multiply_part(const Plan& plan, const Product<T>& p, char* workspace) {
+  const Workspace parts(workspace, plan);
+  plan.is_dot ? multiply_dots(plan, p, parts) : multiply_tiles(plan, p, parts);
+}
+
+template <class T>
+Index partial_bytes(const Product<T>& p) { return aligned(p.m * p.n * Index(sizeof(Accumulator<T>))); }
+
+// Parts of k are summed apart, and their sums added in the order of a balanced binary tree.
+template <class T>
+void multiply_split(const Plan& plan, const Product<T>& p, char* workspace) {
+  using Acc = Accumulator<T>;
+  const Index bytes = partial_bytes(p) + plan.bytes();
+  const auto sums_of = [&](Index part) { return reinterpret_cast<Acc*>(workspace + part * bytes); };
+  parallel_for(plan.splits, 1, [&](Index begin, Index end) {
+    for (Index part = begin; part < end; ++part) {
+      Product<T> q = p;
+      q.a.data += part * plan.part * q.a.along;
+      q.b.data += part * plan.part * q.b.along;
+      q.k = smaller(plan.part, p.k - part * plan.part);
+      q.to.alpha = 1, q.to.beta = 0, q.to.sums = sums_of(part), q.to.sums_row = p.n, q.to.ends_in_sums = true;
+      multiply_part(plan, q, workspace + part * bytes + partial_bytes(p));
+    }
+  });
+  parallel_for(p.m, 1 + kGrainMacs / (p.n * plan.splits * 16), [&](Index begin, Index end) {
+    for (Index step = 1; step < plan.splits; step *= 2) {
+      for (Index part = 0; part + step < plan.splits; part += 2 * step) {
+        Acc* sums = sums_of(part) + begin * p.n;
+        map(sums, (end - begin) * p.n, [](auto x, auto y) { return x + y; }, sums, sums_of(part + step) + begin * p.n);
+      }
+    }
+    constexpr Index width = kWidestTile * kLanes<Acc>;
+    for (Index j = 0; j < p.n; j += width)
+      finish(p.to, {begin, j, end - begin, smaller(width, p.n - j), true, true}, sums_of(0) + begin * p.n + j, p.n);
+  });
+}
+
+// Nothing to add up: c = epilogue(beta * c + bias).
+template <class T>
+void multiply_nothing(const Product<T>& p) {
+  constexpr Index width = kWidestTile * kLanes<Accumulator<T>>;
+  const Accumulator<T> zeros[width] = {};
+  parallel_for(p.m, 1 + kGrainMacs / (p.n * 16), [&](Index begin, Index end) {
+    for (Index j = 0; j < p.n; j += width)
+      finish(p.to, {begin, j, end - begin, smaller(width, p.n - j), true, true}, zeros, 0);
+  });
+}
+
+template <class T>
+std::size_t product_bytes(const Plan& plan, const Product<T>& p) {
+  return std::size_t(plan.splits > 1 ? plan.splits * (partial_bytes(p) + plan.bytes()) : plan.bytes());
+}
+
+template <class T>
+Product<T> product_of(const Gemm<T>& g) {
+  using Acc = Accumulator<T>;
+  return {.a = {g.a, g.a_row, g.a_column}, .b = {g.b, g.b_column, g.b_row},
+          .to = {.c = g.c, .c_row = g.c_row, .c_column = g.c_column, .bias = g.bias, .bias_row = 0, .bias_column = 1,
+                 .alpha = Acc(g.alpha), .beta = Acc(g.beta), .epilogue = g.epilogue},
+          .m = g.m, .n = g.n, .k = g.alpha == 0 ? 0 : g.k};
+}
+
+// Walks the batch: `at` counts items, its offsets are those of c, a and b.
+struct BatchItem {
+  Index c = 0, a = 0, b = 0;
+  BatchItem(const Strided<3>& batch, Index at) {
+    for (int d = batch.ndim - 1; d >= 0; --d) {
+      const Index i = at % batch.shape[d];
+      at /= batch.shape[d];
+      c += i * batch.strides[0][d], a += i * batch.strides[1][d], b += i * batch.strides[2][d];
+    }
+  }
+};
+template <class T>
+Index items(const Gemm<T>& g) {
+  Index count = 1;
+  for (int d = 0; d < g.batch.ndim; ++d) count *= g.batch.shape[d];
+  return count;
+}
+
+// Small products of a batch run side by side, each on one thread.
+template <class T>
+Index teams(const Gemm<T>& g) { return g.m * g.n * g.k >= kAlonePerProduct ? 1 : smaller(items(g), kTeams); }
+
+template <class T>
+std::size_t gemm_workspace(const Gemm<T>& g) {
+  Product<T> p = product_of(g);
+  if (p.m == 0 || p.n == 0 || p.k == 0) return 0;
+  const Plan plan = plan_product(p);
+  return std::size_t(teams(g)) * product_bytes(plan, p);
+}
+
+template <class T>
+Status gemm(const Context& context, const Gemm<T>& g) {
+  const FloatMode mode;
+  const Index count = items(g);
+  Product<T> first = product_of(g);
+  if (count == 0 || first.m == 0 || first.n == 0) return Status::ok;
+  const Plan plan = first.k == 0 ? Plan{} : plan_product(first);
+  const std::size_t bytes = first.k == 0 ? 0 : product_bytes(plan, first);
+  const auto multiply = [&](Index item, char* workspace) {
+    Product<T> p = first;
+    const BatchItem at(g.batch, item);
+    p.a.data += plan.is_swapped ? at.b : at.a;
+    p.b.data += plan.is_swapped ? at.a : at.b;
+    p.to.c += at.c;
+    if (p.k == 0) multiply_nothing(p);
+    else if (plan.splits > 1) multiply_split(plan, p, workspace);
+    else multiply_part(plan, p, workspace);
+  };
+  char* workspace = static_cast<char*>(context.workspace);
+  const Index side_by_side = teams(g);
+  if (side_by_side == 1) {
+    for (Index item = 0; item < count; ++item) multiply(item, workspace);
+    return Status::ok;
+  }
+  const Index macs = g.m * g.n * (g.k + 16) * (count / side_by_side);
+  parallel_for(side_by_side, 1 + kGrainMacs / macs, [&](Index begin, Index end) {
+    for (Index team = begin; team < end; ++team)
+      for (Index item = team * count / side_by_side; item < (team + 1) * count / side_by_side; ++item)
+        multiply(item, workspace + std::size_t(team) * bytes);
+  });
+  return Status::ok;
+}
+
+template <class T>
+constexpr GemmKernels<T> kGemm{.gemm = gemm<T>, .gemm_workspace = gemm_workspace<T>};
+
+}  // namespace
+}  // namespace dd2424::cpu::DD2424_ISA
+
+namespace dd2424 {
+DD2424_TABLE(GemmKernels<float>, cpu::DD2424_ISA::kGemm<float>)
+DD2424_TABLE(GemmKernels<double>, cpu::DD2424_ISA::kGemm<double>)
+DD2424_TABLE(GemmKernels<bfloat16>, cpu::DD2424_ISA::kGemm<bfloat16>)
+}  // namespace dd2424

@@ -1,0 +1,154 @@
+#pragma once
+// The micro-kernel: a tile of c stays in registers while k runs. It is compiled for every number of rows, so that
+// cutting m into tiles wastes nothing, and for one and two vectors of columns; few rows take wider tiles.
+#include "core/types.h"
+#include "cpu/vec.h"
+
+namespace dd2424::cpu::DD2424_ISA {
+
+// How packed elements are multiplied: in the accumulator's type.
+template <class T>
+struct Multiply {
+  using Element = Accumulator<T>;
+  static constexpr Index kDepth = 1;  // steps of k in one packed element
+  static Vec<Element> add(Vec<Element> a, Vec<Element> b, Vec<Element> c) { return fma(a, b, c); }
+};
+#if defined(DD2424_ISA_IS_avx512_bf16)
+template <>
+struct Multiply<bfloat16> {
+  using Element = std::uint32_t;  // two bfloat16, the earlier in the lower half
+  static constexpr Index kDepth = 2;
+  static Vec<float> add(Vec<Element> a, Vec<Element> b, Vec<float> c) {
+    return (Vec<float>)_mm512_dpbf16_ps((__m512)c, __builtin_bit_cast(__m512bh, a), __builtin_bit_cast(__m512bh, b));
+  }
+};
+#endif
+template <class T>
+using Packed = typename Multiply<T>::Element;
+
+// Accumulators, one row of b and one element of a fill the registers (without fused multiply-add, products need some).
+constexpr int kRegisters = kVectorBytes == 64 ? 32 : kVectorBytes == 32 ? 16 : 12;
+constexpr int kTileVectors = 2;
+constexpr int kTileRows = (kRegisters - kTileVectors - 1) / kTileVectors;
+constexpr int kWidestTile = 8;  // vectors
+constexpr int tile_rows(int vectors) {  // 1, 2, 4 or 8 vectors
+  const int rows = (kRegisters - vectors - 1) / vectors;
+  return rows < 1 ? 1 : rows > kTileRows ? kTileRows : rows;
+}
+
+template <class T>
+struct TileInput {
+  const Packed<T>* a;      // (rows, depth)
+  const Packed<T>* b;      // (depth, columns), columns contiguous
+  Index a_row, a_column;   // used where a is not packed
+  Index b_row;
+  Index depth;
+};
+// Where a tile's sums go: out = alpha * sums + before_scale * before + bias, clamped below at 0 if `relu`.
+template <class Acc>
+struct TileOutput {
+  Acc* out;
+  Index out_row;
+  const Acc* before = nullptr;       // as out, or null
+  const Acc* bias = nullptr;         // by column, or null
+  const Acc* bias_by_row = nullptr;  // or by row
+  Index before_row = 0;
+  Acc alpha = 1, before_scale = 1;
+  bool relu = false;
+  bool is_plain() const { return !before && !bias && !bias_by_row && !relu && alpha == 1; }
+};
+
+// Stores rows of sums, `vectors` long each, of which `columns` elements exist. Not inlined: the micro-kernels share it.
+template <class Acc>
+[[gnu::noinline]] void store_tile(const TileOutput<Acc>& to, Index rows, Index vectors, Index columns,
+                                const Vec<Acc>* sums) {
+  constexpr Index lanes = kLanes<Acc>;
+  for (Index i = 0; i < rows; ++i, sums += vectors) {
+    const auto store_vector = [&](Index j, const auto& read, const auto& write) {
+      Vec<Acc> x = sums[j / lanes] * to.alpha;
+      if (to.before) x = fma(read(to.before + i * to.before_row + j), broadcast(to.before_scale), x);
+      if (to.bias) x += read(to.bias + j);
+      if (to.bias_by_row) x += to.bias_by_row[i];
+      if (to.relu) x = x < Acc(0) ? Vec<Acc>{} : x;  // a NaN stays one
+      write(to.out + i * to.out_row + j, x);
+    };
+    Index j = 0;
+    for (; j + lanes <= columns; j += lanes)
+      store_vector(j, [](const Acc* p) { return load(p); }, [](Acc* p, Vec<Acc> x) { store(p, x); });
+    if (const Index left = columns - j; left > 0) {
+      store_vector(j, [left](const Acc* p) { return load(p, left); },
+                   [left](Acc* p, Vec<Acc> x) { store(p, x, left); });
+    }
+  }
+}
+
+// `IsPacked`: a lies as the packing leaves it, kTileRows elements for each step of k.
+template <class T, int Rows, int Vectors, bool IsPacked>
+void tile(const TileInput<T>& in, const TileOutput<Accumulator<T>>& to, Index columns) {
+  using Acc = Accumulator<T>;
+  constexpr Index lanes = kLanes<Acc>;
+  const Index a_row = IsPacked ? 1 : in.a_row, a_column = IsPacked ? kTileRows : in.a_column;
+  Vec<Acc> sums[Rows][Vectors] = {};
+  const Packed<T>* a = in.a;
+  const Packed<T>* b = in.b;
+#pragma GCC unroll 16
+  for (int i = 0; i < Rows; ++i) __builtin_prefetch(to.out + i * to.out_row, 1);
+#pragma GCC unroll 2
+  for (Index p = 0; p < in.depth; ++p, a += a_column, b += in.b_row) {
+    Vec<Packed<T>> columns_of_b[Vectors];
+#pragma GCC unroll 8
+    for (int v = 0; v < Vectors; ++v) columns_of_b[v] = load(b + v * lanes);
+#pragma GCC unroll 16
+    for (int i = 0; i < Rows; ++i) {
+      const Vec<Packed<T>> element = broadcast(a[i * a_row]);
+#pragma GCC unroll 8
+      for (int v = 0; v < Vectors; ++v) sums[i][v] = Multiply<T>::add(element, columns_of_b[v], sums[i][v]);
+    }
+  }
+  if (to.is_plain() && columns == Vectors * lanes) {
+#pragma GCC unroll 16
+    for (int i = 0; i < Rows; ++i)
+#pragma GCC unroll 8
+      for (int v = 0; v < Vectors; ++v) store(to.out + i * to.out_row + v * lanes, sums[i][v]);
+  } else {
+    Vec<Acc> spilled[Rows * Vectors];
+#pragma GCC unroll 16
+    for (int i = 0; i < Rows; ++i)
+#pragma GCC unroll 8
+      for (int v = 0; v < Vectors; ++v) spilled[i * Vectors + v] = sums[i][v];
+    store_tile(to, Rows, Vectors, columns, spilled);
+  }
+}
+
+template <class T>
+using TileKernel = void (*)(const TileInput<T>&, const TileOutput<Accumulator<T>>&, Index columns);
+
+template <class T, int Vectors, bool IsPacked>
+struct TileKernels {
+  TileKernel<T> of_rows[kTileRows + 1] = {};
+  constexpr TileKernels() { fill<tile_rows(Vectors)>(); }
+
+ private:
+  template <int Rows>
+  constexpr void fill() {
+    of_rows[Rows] = tile<T, Rows, Vectors, IsPacked>;
+    if constexpr (Rows > 1) fill<Rows - 1>();
+  }
+};
+template <class T, bool IsPacked>
+const TileKernel<T>* tile_kernels(int vectors) {  // by the number of rows
+  static constexpr TileKernels<T, 1, IsPacked> kOne;
+  static constexpr TileKernels<T, 2, IsPacked> kTwo;
+  static constexpr TileKernels<T, 4, IsPacked> kFour;
+  static constexpr TileKernels<T, 8, IsPacked> kEight;
+  return vectors == 1 ? kOne.of_rows : vectors == 2 ? kTwo.of_rows : vectors == 4 ? kFour.of_rows : kEight.of_rows;
+}
+template <class T>
+const TileKernel<T>* tile_kernels(int vectors, bool is_packed) {
+  if constexpr (std::is_same_v<T, Packed<T>>) {
+    if (!is_packed) return tile_kernels<T, false>(vectors);
+  }
+  return tile_kernels<T, true>(vectors);
+}
+
+}  // namespace dd2424::cpu::DD2424_ISA

@@ -1,0 +1,244 @@
+#pragma once
+// Functions of vectors. Those of float are written here; those of double call the C library lane by lane. Errors are the
+// largest seen against float64, in units in the last place, over all floats that tests/test_elementwise.py samples, at
+// every level: with fused multiply-add and without.
+#include <math.h>
+
+#include "cpu/vec.h"
+
+namespace dd2424::cpu::DD2424_ISA {
+namespace {
+
+template <class V>
+using Element = std::remove_cvref_t<decltype((*static_cast<V*>(nullptr))[0])>;
+
+using Floats = Vec<float>;
+using Doubles = Vec<double>;
+using Ints = Vec<std::int32_t>;
+constexpr float kInf = __builtin_inff(), kNan = __builtin_nanf("");
+
+template <class V>
+struct BitsOf;
+template <>
+struct BitsOf<Floats> { using Type = Ints; };
+template <>
+struct BitsOf<Doubles> { using Type = Vec<std::int64_t>; };
+template <class V>
+inline auto bits_of(V x) { return __builtin_bit_cast(typename BitsOf<V>::Type, x); }
+inline Floats from_bits(Ints x) { return __builtin_bit_cast(Floats, x); }
+inline Doubles from_bits(Vec<std::int64_t> x) { return __builtin_bit_cast(Doubles, x); }
+
+template <class V>
+constexpr auto sign_bit() {
+  using Bits = Element<typename BitsOf<V>::Type>;
+  return Bits(Bits(1) << (sizeof(Bits) * 8 - 2)) * 2;  // wraps to the lowest
+}
+template <>
+constexpr auto sign_bit<Floats>() { return std::int32_t(-0x7fffffff - 1); }
+template <>
+constexpr auto sign_bit<Doubles>() { return std::int64_t(-0x7fffffffffffffff - 1); }
+
+template <class V>
+inline V absolute(V x) { return from_bits(bits_of(x) & ~sign_bit<V>()); }
+template <class V>
+inline V copysign(V magnitude, V sign) {
+  return from_bits((bits_of(magnitude) & ~sign_bit<V>()) | (bits_of(sign) & sign_bit<V>()));
+}
+template <class V>
+inline V smaller(V a, V b) { return b < a ? b : a; }  // a where either is NaN
+template <class V>
+inline V larger(V a, V b) { return b > a ? b : a; }  // likewise
+
+// c0 + c1 x + c2 x^2 + ...
+template <class V>
+inline V polynomial(V, Element<V> c) { return broadcast(c); }
+template <class V, class... C>
+inline V polynomial(V x, Element<V> c, C... rest) { return fma(polynomial(x, rest...), x, broadcast(c)); }
+
+inline Floats round_small(Floats x) { return (x + 0x1.8p23f) - 0x1.8p23f; }  // to the nearest; |x| < 2^22
+
+// x * 2^n for a whole n, -250 <= n <= 250, rounded once.
+inline Floats times_power(Floats x, Floats n) {
+#if defined(__AVX512F__)
+  return (Floats)_mm512_maskz_scalef_ps(0xffff, (__m512)x, (__m512)n);
+#else
+  const Ints k = __builtin_convertvector(n, Ints), half = k >> 1;
+  return x * from_bits((half + 127) << 23) * from_bits((k - half + 127) << 23);
+#endif
+}
+
+constexpr float kLog2High = 0x1.63p-1f, kLog2Low = -2.12194440e-4f;  // the product of the first with an exponent is exact
+
+inline Floats subtract_logs(Floats x, Floats n) { return fma(-n, broadcast(kLog2Low), fma(-n, broadcast(kLog2High), x)); }
+// exp(r) - 1 for |r| <= log(2) / 2
+inline Floats expm1_reduced(Floats r) {
+  return fma(r * r, polynomial(r, 0.5f, 0.166665182f, 0.041666206f, 0.00836895406f, 0.00139505998f), r);
+}
+// exp(x + low) * 2^32 for x <= 0 and a small `low` that x has no bits for: what it multiplies next may lift it out of the
+// denormal numbers, where it would have lost its bits.
+constexpr float kRaise = 32, kLower = 0x1p-32f;
+inline Floats exp_raised(Floats x, Floats low) {
+  x = larger(x, broadcast(-150.0f));
+  const Floats n = round_small(x * 1.44269504f);
+  return times_power(1.0f + (expm1_reduced(subtract_logs(x, n) + low)), n + kRaise);
+}
+inline Floats exp(Floats x) {
+  x = larger(smaller(x, broadcast(89.0f)), broadcast(-105.0f));
+  const Floats n = round_small(x * 1.44269504f);
+  return times_power(1.0f + expm1_reduced(subtract_logs(x, n)), n);
+}
+inline Floats exp2(Floats x) {
+  x = larger(smaller(x, broadcast(130.0f)), broadcast(-152.0f));
+  const Floats n = round_small(x);
+  return times_power(1.0f + expm1_reduced((x - n) * 0.693147182f), n);
+}
+inline Floats expm1(Floats x) {
+  x = larger(smaller(x, broadcast(89.0f)), broadcast(-25.0f));
+  const Floats n = round_small(x * 1.44269504f), p = expm1_reduced(subtract_logs(x, n));
+  const Floats half = times_power(broadcast(0.5f), n);  // 2^n itself may overflow where the result does not
+  return 2.0f * fma(half, p, half - 0.5f);
+}
+
+// x = 2^k * (1 + f), sqrt(1/2) <= 1 + f < sqrt(2), for positive finite x
+struct Reduced {
+  Floats k, f;
+};
+inline Reduced reduce_log(Floats x) {
+  const Ints small = x < 0x1p-126f;
+  const Ints bits = bits_of(small ? x * 0x1p25f : x), e = (bits - 0x3f3504f3) >> 23;
+  return {__builtin_convertvector(e, Floats) - (small ? broadcast(25.0f) : Floats{}), from_bits(bits - (e << 23)) - 1.0f};
+}
+inline Floats log1p_reduced_rest(Floats f) {  // log(1 + f) - f + f^2 / 2
+  return f * f * f * polynomial(f, 0.333333135f, -0.250000089f, 0.200021207f, -0.166679963f, 0.14219518f,
+                                -0.12405546f, 0.118883908f, -0.11676041f, 0.0674659684f);
+}
+inline Floats log_reduced(Reduced x) {
+  const Floats rest = fma(x.k, broadcast(kLog2Low), log1p_reduced_rest(x.f));
+  return fma(x.k, broadcast(kLog2High), x.f + fma(x.f * x.f, broadcast(-0.5f), rest));
+}
+inline Floats log_limits(Floats x, Floats result) {  // x: what the logarithm is taken of
+  result = x < kInf ? result : x;                    // inf, NaN
+  return x > 0.0f ? result : (x == 0.0f ? broadcast(-kInf) : broadcast(kNan));
+}
+inline Floats log(Floats x) { return log_limits(x, log_reduced(reduce_log(x))); }
+// log(x) / log(base), from log2 = log(2) / log(base) and scale = 1 / log(base), each in two parts
+inline Floats log_scaled(Floats x, float log2_high, float log2_low, float scale_high, float scale_low) {
+  const Reduced r = reduce_log(x);
+  const Floats rest = fma(r.f * r.f, broadcast(-0.5f), log1p_reduced_rest(r.f));
+  const Floats tail = fma(rest, broadcast(scale_high + scale_low), fma(r.f, broadcast(scale_low), r.k * log2_low));
+  return log_limits(x, fma(r.k, broadcast(log2_high), fma(r.f, broadcast(scale_high), tail)));
+}
+inline Floats log2(Floats x) { return log_scaled(x, 1.0f, 0.0f, 1.4453125f, -0.00261745911f); }
+inline Floats log10(Floats x) { return log_scaled(x, 0.301025391f, 4.60503900e-6f, 0.433593750f, 0.000700731878f); }
+inline Floats log1p(Floats x) {
+  const Floats u = 1.0f + x;
+  Reduced r = reduce_log(u);
+  const Floats lost = x < 1.0f ? x - (u - 1.0f) : 1.0f - (u - x);  // what rounding u left out
+  r.f += times_power(lost, -r.k);
+  const Floats result = log_limits(u, log_reduced(r));
+  return x == 0.0f ? x : result;
+}
+
+// The normal distribution at x: its cumulative probability below -|x|, and exp(-x^2 / 2).
+template <class V>
+struct Normal {
+  V tail, bell;
+};
+// double: the C library, lane by lane
+[[gnu::noinline, maybe_unused]] Doubles each(Doubles x, double (*f)(double)) {
+  double lanes[kLanes<double>];
+  store(lanes, x);
+  for (double& lane : lanes) lane = f(lane);
+  return load(lanes);
+}
+inline Doubles exp(Doubles x) { return each(x, [](double v) { return ::exp(v); }); }
+inline Doubles exp2(Doubles x) { return each(x, [](double v) { return ::exp2(v); }); }
+inline Doubles expm1(Doubles x) { return each(x, [](double v) { return ::expm1(v); }); }
+inline Doubles log(Doubles x) { return each(x, [](double v) { return ::log(v); }); }
+inline Doubles log2(Doubles x) { return each(x, [](double v) { return ::log2(v); }); }
+inline Doubles log10(Doubles x) { return each(x, [](double v) { return ::log10(v); }); }
+inline Doubles log1p(Doubles x) { return each(x, [](double v) { return ::log1p(v); }); }
+inline Doubles tanh(Doubles x) { return each(x, [](double v) { return ::tanh(v); }); }
+inline Doubles erf(Doubles x) { return each(x, [](double v) { return ::erf(v); }); }
+inline Normal<Doubles> normal(Doubles x) {
+  return {0.5 * each(absolute(x) * 0.70710678118654752, [](double v) { return ::erfc(v); }), exp(-0.5 * x * x)};
+}
+
+template <class V>
+inline V sigmoid(V x) {
+  const V e = exp(-absolute(x)), d = Element<V>(1) / (Element<V>(1) + e);
+  return x < Element<V>(0) ? e * d : d;
+}
+inline Floats tanh(Floats x) {
+  const Floats t = expm1(2.0f * smaller(absolute(x), broadcast(10.0f)));
+  return copysign(t / (t + 2.0f), x);
+}
+inline Floats erf(Floats x) {
+  const Floats a = smaller(absolute(x), broadcast(4.0f));
+  const Floats near = x * polynomial(x * x, 1.12837911f, -0.37612626f, 0.112836003f, -0.0268544443f, 0.00518953521f,
+                                     -0.000802084105f, 7.8891193e-05f);
+  const Floats log_erfc = polynomial(a, -0.000188469654f, 1.12958038f, 0.633216381f, 0.108422115f, -0.0252103508f,
+                                     0.00420528883f, -0.000441473443f, 2.16976787e-05f);
+  return a < 1.0f ? near : copysign(1.0f - exp(-log_erfc), x);
+}
+
+inline Normal<Floats> normal_raised(Floats x) {  // times 2^32
+  const Floats a = smaller(absolute(x), broadcast(17.0f));
+  const Floats high = from_bits(bits_of(a) & ~0xfff);  // its square is exact
+  const Floats bell = exp_raised(-0.5f * high * high, -0.5f * (a - high) * (a + high));
+  const Floats t = (a - 3.0f) / (a + 3.0f);
+  const Floats ratio = polynomial(t, 0.729083717f, -0.509332001f, 0.230017707f, -0.0472626872f, -0.0104625188f,
+                                  0.00696930476f, 0.00102477649f, -0.00103253673f, -0.000244748517f, 0.000131273293f,
+                                  5.44637587e-05f);
+  return {bell * (ratio / (a + 3.0f)), bell};
+}
+inline Normal<Floats> normal(Floats x) {
+  const Normal<Floats> raised = normal_raised(x);
+  return {raised.tail * kLower, raised.bell * kLower};
+}
+
+template <class V>
+inline V normal_cdf(V x, Normal<V> n) { return x < Element<V>(0) ? n.tail : Element<V>(1) - n.tail; }
+inline Doubles gelu(Doubles x) { return x * normal_cdf(x, normal(x)); }
+inline Floats gelu(Floats x) {
+  const Floats tail = normal_raised(x).tail;
+  return x < 0.0f ? x * tail * kLower : x * (1.0f - tail * kLower);
+}
+
+// x * sigmoid(u), given x, the sign of u (that of x) and e = exp(-|u|) * 2^32
+inline Floats gated(Floats x, Floats e) {
+  const Floats d = 1.0f / (1.0f + e * kLower);
+  return x < 0.0f ? x * (e * d) * kLower : x * d;
+}
+inline Doubles silu(Doubles x) { return x * sigmoid(x); }
+inline Floats silu(Floats x) { return gated(x, exp_raised(-absolute(x), Floats{})); }
+
+// x * sigmoid(2u) with u = sqrt(2 / pi) (x + 0.044715 x^3); in float, exp is given the rounding error of u too.
+constexpr double kGeluLinear = 1.5957691216057308, kGeluCubic = 0.07135481627159626;
+inline Doubles gelu_tanh(Doubles x) { return x * sigmoid(x * (kGeluLinear + kGeluCubic * x * x)); }
+inline Floats gelu_tanh_exp(Floats x) {
+  float lanes[kLanes<float>], high[kLanes<float>], low[kLanes<float>];
+  store(lanes, smaller(absolute(x), broadcast(12.0f)));
+  for (int i = 0; i < kLanes<float>; ++i) {
+    const double v = lanes[i], u = -v * (kGeluLinear + kGeluCubic * v * v);
+    high[i] = static_cast<float>(u);
+    low[i] = static_cast<float>(u - high[i]);
+  }
+  return exp_raised(load(high), load(low));
+}
+inline Floats gelu_tanh(Floats x) { return gated(x, gelu_tanh_exp(x)); }
+template <class V>
+inline V log1p_exp(V x) { return larger(x, V{}) + log1p(exp(-absolute(x))); }  // log(1 + exp(x))
+template <class V>
+inline V logsigmoid(V x) { return -log1p_exp(-x); }
+// x * tanh(log(1 + exp(x)))
+inline Doubles mish(Doubles x) { return x * tanh(log1p_exp(x)); }
+inline Floats mish(Floats x) {
+  const Floats raised = exp_raised(-absolute(x), Floats{}), e = raised * kLower, e2 = 2.0f * e;
+  const Floats above = (1.0f + e2) / fma(e, e2, 1.0f + e2);
+  const Floats n = fma(e, e, e2);
+  return x > 0.0f ? x * above : x * (raised * ((2.0f + e) / (n + 2.0f))) * kLower;
+}
+
+}  // namespace
+}  // namespace dd2424::cpu::DD2424_ISA

@@ -1,0 +1,181 @@
+#include "cpu/reduce.h"
+
+#include "core/float_mode.h"
+#include "core/table.h"
+#include "cpu/reduce_arg.h"
+#include "cpu/reduce_scan.h"
+
+namespace dd2424::cpu::DD2424_ISA {
+namespace {
+
+template <class T>
+constexpr bool is_floating = std::is_floating_point_v<T> || std::is_same_v<T, bfloat16>;
+
+template <class T>
+inline T rounded(Total<Compute<T>> total) {
+  if constexpr (std::is_same_v<T, bfloat16>) return to_bfloat16(static_cast<float>(total));
+  else return static_cast<T>(total);
+}
+
+template <class T>
+void run(const Reduction<T>& r) { by_columns(*r.at) ? reduce_columns(r) : reduce_rows(r); }
+
+template <class T>
+Status reduce(const Context& context, ReduceOp op, const Reduce<T>& a) {
+  if (op == ReduceOp::sum_abs && !is_floating<T>) return Status::unsupported;
+  constexpr Combine combine[] = {Combine::sum, Combine::prod, Combine::max, Combine::min, Combine::sum_squares,
+                                 Combine::sum_abs};
+  const FloatMode mode;
+  using Sum = Total<Compute<T>>;
+  const auto finish = [](const void* data, Index first, const Sum* totals, Index n) {
+    const Reduce<T>& a = *static_cast<const Reduce<T>*>(data);
+    for (Index i = 0; i < n; ++i) {
+      if constexpr (is_floating<T>) a.y[first + i] = rounded<T>(totals[i] * Sum(a.scale));
+      else a.y[first + i] = rounded<T>(totals[i]);
+    }
+  };
+  run<T>({.x = a.x, .at = &a.at, .combination = &combination<Compute<T>>(combine[static_cast<int>(op)]),
+          .finish = {finish, &a}, .workspace = context.workspace});
+  return Status::ok;
+}
+
+template <class T>
+Status logic(const Context& context, LogicOp op, const Logic<T>& a) {
+  using Sum = Total<Compute<T>>;
+  const auto finish = [](const void* data, Index first, const Sum* totals, Index n) {
+    for (Index i = 0; i < n; ++i) static_cast<const Logic<T>*>(data)->y[first + i] = totals[i] != 0;
+  };
+  run<T>({.x = a.x, .at = &a.at,
+          .combination = &combination<Compute<T>>(op == LogicOp::any ? Combine::any : Combine::all),
+          .finish = {finish, &a}, .workspace = context.workspace});
+  return Status::ok;
+}
+
+// mean = origin + shift, where shift is the mean distance from the first term; variance is taken about that mean.
+template <class T>
+struct Moments {
+  const Variance<T>* arguments;
+  Compute<T>*origin, *shift;  // (outputs), in the workspace
+};
+template <class T>
+Status variance(const Context& context, const Variance<T>& a) {
+  using C = Compute<T>;
+  using Sum = Total<C>;
+  const FloatMode mode;
+  char* workspace = static_cast<char*>(context.workspace);
+  const Moments<T> moments{&a, reinterpret_cast<C*>(workspace), reinterpret_cast<C*>(workspace) + a.at.outputs};
+  for (Index o = 0; o < a.at.outputs; ++o) {
+    const C first = a.at.terms ? computed(a.x[offset_in(a.at, 0, a.at.kept, o)]) : C(0);
+    moments.origin[o] = first - first == C(0) ? first : C(0);  // inf would make every distance NaN
+  }
+  void* rest = workspace + 2 * sizeof(double) * static_cast<std::size_t>(a.at.outputs);
+  const auto finish_mean = [](const void* data, Index first, const Sum* totals, Index n) {
+    const Moments<T>& m = *static_cast<const Moments<T>*>(data);
+    for (Index i = first; i < first + n; ++i) {
+      const Sum shift = totals[i - first] / Sum(m.arguments->at.terms);
+      m.shift[i] = static_cast<C>(shift);
+      m.arguments->mean[i] = static_cast<C>(Sum(m.origin[i]) + shift);
+    }
+  };
+  const auto finish_variance = [](const void* data, Index first, const Sum* totals, Index n) {
+    const Moments<T>& m = *static_cast<const Moments<T>*>(data);
+    const double freedom = double(m.arguments->at.terms) - m.arguments->correction;
+    for (Index i = first; i < first + n; ++i)
+      m.arguments->variance[i] = static_cast<C>(totals[i - first] / Sum(freedom > 0 ? freedom : 0));
+  };
+  run<T>({.x = a.x, .at = &a.at, .combination = &combination<C>(Combine::about), .p = moments.origin,
+          .finish = {finish_mean, &moments}, .workspace = rest});
+  run<T>({.x = a.x, .at = &a.at, .combination = &combination<C>(Combine::squares_about), .p = moments.origin,
+          .q = moments.shift, .finish = {finish_variance, &moments}, .workspace = rest});
+  return Status::ok;
+}
+
+template <class T>
+void arg_rows(const ArgReduce<T>& a, const Contest<Compute<T>>& contest) {
+  using C = Compute<T>;
+  parallel_for(a.at.outputs, kReduceGrain / a.at.terms + 1, [&](Index begin, Index end) {
+    C buffer[kRowBlock];
+    for (Index o = begin; o < end; ++o) {
+      const T* x = a.x + offset_in(a.at, 0, a.at.kept, o);
+      Best<C> best{C(0), -1};
+      for (Index t = 0; t < a.at.terms; t += kRowBlock) {
+        const Index n = a.at.terms - t < kRowBlock ? a.at.terms - t : kRowBlock;
+        contest.row(terms_of(x, a.at, t, n, buffer), n, t, best);
+      }
+      a.index[o] = best.index;
+      if (a.value) a.value[o] = x[offset_in(a.at, a.at.kept, a.at.reduced, best.index)];
+    }
+  });
+}
+
+template <class T>
+void arg_columns(const ArgReduce<T>& a, const Contest<Compute<T>>& contest) {
+  using C = Compute<T>;
+  constexpr Index most = 128;  // columns side by side
+  const int innermost = a.at.kept - 1;
+  const Index width = a.at.shape[innermost], tiles = (width + most - 1) / most;
+  parallel_for(a.at.outputs / width * tiles, kReduceGrain / (a.at.terms * most) + 1, [&](Index begin, Index end) {
+    C values[most], row[most];
+    Index indices[most];
+    for (Index i = begin; i < end; ++i) {
+      const Index first = i % tiles * most, count = width - first < most ? width - first : most;
+      const Index output = i / tiles * width + first;
+      const T* x = a.x + offset_in(a.at, 0, a.at.kept, output);
+      for (Index t = 0; t < a.at.terms; ++t) {
+        const T* from = x + offset_in(a.at, a.at.kept, a.at.reduced, t);
+        gather_run(t == 0 ? values : row, from, a.at.strides[innermost], count);
+        if (t == 0) memset(indices, 0, sizeof indices);
+        else contest.columns(values, indices, row, count, t);
+      }
+      for (Index j = 0; j < count; ++j) {
+        a.index[output + j] = indices[j];
+        if (a.value)
+          a.value[output + j] = x[j * a.at.strides[innermost] + offset_in(a.at, a.at.kept, a.at.reduced, indices[j])];
+      }
+    }
+  });
+}
+
+template <class T>
+Status arg_reduce(const Context&, ArgOp op, const ArgReduce<T>& a) {
+  if (a.at.terms == 0) return Status::unsupported;
+  const Contest<Compute<T>>& of = contest<Compute<T>>(op == ArgOp::argmax);
+  by_columns(a.at) ? arg_columns(a, of) : arg_rows(a, of);
+  return Status::ok;
+}
+
+std::size_t workspace(const ReduceShape& at) {
+  return column_workspace(at) + 2 * sizeof(double) * static_cast<std::size_t>(at.outputs);
+}
+
+template <class T>
+constexpr ReduceKernels<T> kReduce{.reduce = reduce<T>,
+                                   .arg_reduce = arg_reduce<T>,
+                                   .variance = nullptr,
+                                   .logic = logic<T>,
+                                   .cumsum = scan<T, false>,
+                                   .cumprod = scan<T, true>,
+                                   .workspace = workspace};
+template <class T>
+constexpr ReduceKernels<T> with_variance() {
+  ReduceKernels<T> kernels = kReduce<T>;
+  kernels.variance = variance<T>;
+  return kernels;
+}
+
+}  // namespace
+}  // namespace dd2424::cpu::DD2424_ISA
+
+namespace dd2424::cpu {
+
+DD2424_TABLE(ReduceKernels<float>, DD2424_ISA::with_variance<float>())
+DD2424_TABLE(ReduceKernels<double>, DD2424_ISA::with_variance<double>())
+DD2424_TABLE(ReduceKernels<bfloat16>, DD2424_ISA::with_variance<bfloat16>())
+DD2424_TABLE(ReduceKernels<std::int64_t>, DD2424_ISA::kReduce<std::int64_t>)
+DD2424_TABLE(ReduceKernels<std::int32_t>, DD2424_ISA::kReduce<std::int32_t>)
+DD2424_TABLE(ReduceKernels<std::int16_t>, DD2424_ISA::kReduce<std::int16_t>)
+DD2424_TABLE(ReduceKernels<std::int8_t>, DD2424_ISA::kReduce<std::int8_t>)
+DD2424_TABLE(ReduceKernels<std::uint8_t>, DD2424_ISA::kReduce<std::uint8_t>)
+DD2424_TABLE(ReduceKernels<bool>, DD2424_ISA::kReduce<bool>)
+
+}  // namespace dd2424::cpu

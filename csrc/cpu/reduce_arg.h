@@ -1,0 +1,20 @@
+#pragma once
+#include "cpu/reduce.h"
+
+namespace dd2424::cpu::DD2424_ISA {
+
+template <class C>
+struct Best {
+  C value;
+  Index index;  // -1 before there is one
+};
+template <class C>
+struct Contest {
+  void (*row)(const C* x, Index n, Index first, Best<C>& best);  // terms first, first + 1, ...
+  void (*columns)(C* values, Index* indices, const C* x, Index width, Index term);
+  bool (*better)(C x, C than);
+};
+template <class C>
+const Contest<C>& contest(bool largest);
+
+}  // namespace dd2424::cpu::DD2424_ISA

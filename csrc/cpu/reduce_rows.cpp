@@ -1,0 +1,78 @@
+#include "cpu/reduce.h"
+
+// Each output's terms in a row, block by block; the totals of chunks of blocks are combined in a binary tree.
+namespace dd2424::cpu::DD2424_ISA {
+namespace {
+
+constexpr Index kSmallestChunk = 4 * kRowBlock;
+constexpr Index kFewOutputs = 16;  // below it the chunks of one output are shared among threads
+
+template <class T>
+Total<Compute<T>> reduce_chunk(const Reduction<T>& r, Index output, Index begin, Index end) {
+  using C = Compute<T>;
+  const ReduceShape& at = *r.at;
+  const T* x = r.x + offset_in(at, 0, at.kept, output);
+  const C p = r.p ? r.p[output] : C(0), q = r.q ? r.q[output] : C(0);
+  alignas(64) C buffer[kRowBlock];
+  Total<C> total = r.combination->identity;
+  for (Index t = begin; t < end; t += kRowBlock) {
+    const Index n = end - t < kRowBlock ? end - t : kRowBlock;
+    const Total<C> block = r.combination->row(terms_of(x, at, t, n, buffer), n, p, q);
+    if (begin == t) total = block;
+    else r.combination->join_totals(&total, &block, 1);
+  }
+  return total;
+}
+
+template <class T>
+Total<Compute<T>> tree(const Reduction<T>& r, Total<Compute<T>>* totals, Index count) {
+  if (count == 0) return r.combination->identity;
+  for (Index width = 1; width < count; width *= 2)
+    for (Index i = 0; i + width < count; i += 2 * width) r.combination->join_totals(totals + i, totals + i + width, 1);
+  return totals[0];
+}
+
+}  // namespace
+
+template <class T>
+void reduce_rows(const Reduction<T>& r) {
+  using Sum = Total<Compute<T>>;
+  const ReduceShape& at = *r.at;
+  const Chunks chunks = reduction_chunks(at.terms, kSmallestChunk);
+  const auto chunk_total = [&](Index output, Index chunk) {
+    const Index begin = chunk * chunks.size, end = begin + chunks.size;
+    return reduce_chunk(r, output, begin, end < at.terms ? end : at.terms);
+  };
+  if (at.outputs < kFewOutputs && chunks.count > 1) {
+    Sum totals[kFewOutputs * kMaxChunks];
+    parallel_for(at.outputs * chunks.count, (kReduceGrain + chunks.size - 1) / chunks.size, [&](Index begin, Index end) {
+      for (Index i = begin; i < end; ++i)
+        totals[i / chunks.count * kMaxChunks + i % chunks.count] = chunk_total(i / chunks.count, i % chunks.count);
+    });
+    for (Index o = 0; o < at.outputs; ++o) {
+      const Sum total = tree(r, totals + o * kMaxChunks, chunks.count);
+      r.finish.function(r.finish.data, o, &total, 1);
+    }
+    return;
+  }
+  parallel_for(at.outputs, kReduceGrain / (at.terms + 1) + 1, [&](Index begin, Index end) {
+    for (Index o = begin; o < end; ++o) {
+      Sum totals[kMaxChunks];
+      for (Index chunk = 0; chunk < chunks.count; ++chunk) totals[chunk] = chunk_total(o, chunk);
+      const Sum total = tree(r, totals, chunks.count);
+      r.finish.function(r.finish.data, o, &total, 1);
+    }
+  });
+}
+
+template void reduce_rows(const Reduction<float>&);
+template void reduce_rows(const Reduction<double>&);
+template void reduce_rows(const Reduction<bfloat16>&);
+template void reduce_rows(const Reduction<std::int64_t>&);
+template void reduce_rows(const Reduction<std::int32_t>&);
+template void reduce_rows(const Reduction<std::int16_t>&);
+template void reduce_rows(const Reduction<std::int8_t>&);
+template void reduce_rows(const Reduction<std::uint8_t>&);
+template void reduce_rows(const Reduction<bool>&);
+
+}  // namespace dd2424::cpu::DD2424_ISA

@@ -1,0 +1,98 @@
+#pragma once
+#include <array>
+#include <functional>
+
+#include "autograd/node.h"
+#include "core/table.h"
+
+// What every operation does: enter through the door, run a kernel on strided operands, write in place.
+namespace dd2424::ops {
+
+// ---- the door: where a mode is active, an operation is handed to it instead of being run
+
+struct Call {
+  const char* name;
+  Tensors inputs;
+  std::function<Tensor(const Tensors&)> run;  // the operation on other inputs in their place
+};
+class Mode {  // active on the thread that made it, for as long as it lives; the innermost is asked first
+ public:
+  Mode();
+  virtual ~Mode();
+  Mode(const Mode&) = delete;
+  Mode& operator=(const Mode&) = delete;
+  virtual Tensor handle(const Call& call) = 0;  // runs outside this mode
+
+ private:
+  friend Tensor through_door(const Call& call);
+  Mode* outer_;
+};
+namespace detail {
+extern __attribute__((tls_model("initial-exec"))) thread_local Mode* active_mode;
+extern __attribute__((tls_model("initial-exec"))) thread_local Index kernels_run;
+}
+inline bool mode_is_active() { return detail::active_mode != nullptr; }
+Tensor through_door(const Call& call);
+
+// ---- kernels
+
+inline Index kernel_count() { return detail::kernels_run; }  // of this thread
+
+[[noreturn]] void throw_status(const char* op, Status status);
+void before_kernel();  // counts it
+constexpr Index kUnlockWork = 1 << 17;  // elements touched, about 20 microseconds: from here others may have the lock
+
+class Workspace {  // memory for one kernel call
+ public:
+  explicit Workspace(std::size_t bytes) : bytes_(bytes), data_(bytes ? allocate(bytes) : nullptr) {}
+  ~Workspace() {
+    if (data_) release(data_, bytes_);
+  }
+  Workspace(const Workspace&) = delete;
+  Workspace& operator=(const Workspace&) = delete;
+  void* data() const { return data_; }
+
+ private:
+  std::size_t bytes_;
+  void* data_;
+};
+
+void run_guarded(const char* op, Index work, const std::function<Status()>& kernel);
+
+// Runs kernel(context, args...). `work`, in elements, decides whether the host's lock is given up meanwhile.
+template <class... Params, class... Args>
+inline void run(const char* op, Status (*kernel)(const Context&, Params...), Index work, std::size_t workspace_bytes,
+                const Args&... args) {
+  if (!kernel) throw_status(op, Status::unsupported);
+  ++detail::kernels_run;
+  if (work < kUnlockWork && workspace_bytes == 0) [[likely]] {
+    const Status status = kernel(Context{}, args...);
+    if (status != Status::ok) throw_status(op, status);
+    return;
+  }
+  run_guarded(op, work, [&] {
+    const Workspace workspace(workspace_bytes);
+    return kernel(Context{.stream = nullptr, .workspace = workspace.data()}, args...);
+  });
+}
+
+// ---- strided operands
+
+// How operands walk through `shape` together, each broadcast to it, dimensions in the first's memory order and collapsed.
+// Null stands for a number: it never moves.
+template <int N>
+Strided<N> strided(const Shape& shape, const std::array<const Tensor*, N>& operands);
+
+Tensor sum_to(const Tensor& x, const Shape& shape);  // undoes broadcasting: sums over what was expanded
+Tensor contiguous(const Tensor& x);
+
+// ---- writing in place
+
+void check_inplace(const char* op, const Tensor& self);  // refuses leaves, read-only memory, expanded tensors
+inline void count_write(const Tensor& self) { self->storage->version.fetch_add(1, std::memory_order_relaxed); }
+// Gives self the values of y, converted and broadcast, and y's place on the tape.
+void assign(const Tensor& self, const Tensor& y);
+// What self was, for the operation whose result takes its place: without it the node would own its own output.
+Tensor before_write(const Tensor& self, bool is_saved);
+
+}  // namespace dd2424::ops

@@ -1,0 +1,132 @@
+#include "ops/copy.h"
+
+#include <cmath>
+#include <cstring>
+
+#include "core/copy.h"
+#include "ops/shape.h"
+
+namespace dd2424::ops {
+namespace {
+
+struct ToNode final : Node {
+  DType from;
+  explicit ToNode(DType from) : from(from) {}
+  const char* name() const override { return "to"; }
+  Tensors backward(const Tensors& grads, const Needs&) override { return {to(grads[0], from)}; }
+};
+
+struct CloneNode final : Node {
+  const char* name() const override { return "clone"; }
+  Tensors backward(const Tensors& grads, const Needs&) override { return {grads[0]}; }
+};
+
+Tensor cloned(const Tensor& x, const Tensor& y) {
+  copy_into(y, x);
+  record<CloneNode>(y, {&x});
+  return y;
+}
+
+}  // namespace
+
+void copy_into(const Tensor& y, const Tensor& x) {
+  if (y.numel() == 0) return;
+  if (y.dtype() == x.dtype() && y.is_contiguous() && x.is_contiguous() && y.shape() == x.shape() &&
+      y.numel() * item_bytes(y.dtype()) <= 4096) {
+    std::memcpy(y->data, x->data, static_cast<std::size_t>(y.numel() * item_bytes(y.dtype())));
+    ++detail::kernels_run;
+    return;
+  }
+  const Tensor source = may_overlap(y, x) && !(y->data == x->data && y.strides() == x.strides()) && y->storage == x->storage
+                            ? clone_contiguous(detach(x))
+                            : x;
+  run("copy_", kernels<CopyKernels>(y.device()).copy, y.numel(), 0,
+      Copy{source->data, y->data, source.dtype(), y.dtype(), strided<2>(y.shape(), {&y, &source})});
+}
+
+void fill_into(const Tensor& y, const Scalar& value) {
+  if (y.numel() == 0) return;
+  const Element element = to_element(value, y.dtype());
+  run("fill_", kernels<CopyKernels>(y.device()).fill, y.numel(), 0,
+      Fill{y->data, y.dtype(), strided<1>(y.shape(), {&y}), &element});
+}
+
+Tensor clone(const Tensor& x) { return cloned(x, empty_like(x)); }
+Tensor clone_contiguous(const Tensor& x) { return cloned(x, empty(x.shape(), x.dtype(), x.device())); }
+
+Tensor to(const Tensor& x, DType dtype) {
+  if (x.dtype() == dtype) return x;
+  const Tensor y = empty_like(x, dtype);
+  copy_into(y, x);
+  if (is_floating(dtype) && is_floating(x.dtype())) record<ToNode>(y, {&x}, x.dtype());
+  return y;
+}
+
+Tensor contiguous(const Tensor& x) { return x.is_contiguous() ? x : clone_contiguous(x); }
+
+Tensor& copy_(Tensor& self, const Tensor& x) {
+  check_inplace("copy_", self);
+  check(broadcast_shapes("copy_", self.shape(), x.shape()) == self.shape(), "copy_: input must broadcast to ",
+        self.shape(), ", got ", x.shape());
+  const bool recorded = grad_enabled() && (needs_grad(x) || needs_grad(self));
+  assign(self, recorded ? expand(to(x, self.dtype()), self.shape()) : x);
+  return self;
+}
+
+Tensor& fill_(Tensor& self, const Scalar& value) {
+  check_inplace("fill_", self);
+  if (grad_enabled() && (needs_grad(self) || (self->base && needs_grad(Tensor(self->base))))) {
+    assign(self, full(self.shape(), value, self.dtype()));
+  } else {
+    fill_into(self, value);
+    count_write(self);
+  }
+  return self;
+}
+
+Tensor detach(const Tensor& x) { return alias(x); }
+
+Tensor full(const Shape& shape, const Scalar& value, DType dtype) {
+  checked_numel("full", shape);
+  const Tensor y = empty(shape, dtype);
+  fill_into(y, value);
+  return y;
+}
+Tensor zeros(const Shape& shape, DType dtype) { return full(shape, Scalar(0), dtype); }
+Tensor full_like(const Tensor& x, const Scalar& value) {
+  const Tensor y = empty_like(x);
+  fill_into(y, value);
+  return y;
+}
+Tensor scalar_tensor(const Scalar& value, DType dtype) {
+  const Tensor y = empty({}, dtype);
+  const Element element = to_element(value, dtype);
+  std::memcpy(y->data, &element, static_cast<std::size_t>(item_bytes(dtype)));
+  return y;
+}
+
+Tensor arange(const Scalar& start, const Scalar& end, const Scalar& step, DType dtype) {
+  check<RuntimeError>(!step.is_zero(), "arange: step must not be 0");
+  const double length = std::ceil((end.floating - start.floating) / step.floating);
+  check(std::isfinite(length) && length >= 0, "arange: end must lie from start in the direction of step, got start ",
+        start.floating, ", end ", end.floating, ", step ", step.floating);
+  const Tensor y = empty({static_cast<Index>(length)}, dtype);
+  if (y.numel() > 0) {
+    run("arange", kernels<CopyKernels>(y.device()).arange, y.numel(), 0,
+        Arange{y->data, dtype, y.numel(), start.floating, step.floating, start.integer, step.integer});
+  }
+  return y;
+}
+
+Scalar item(const Tensor& x) {
+  check(x.numel() == 1, "item: the tensor must have one element, got shape ", x.shape());
+  if (x.dtype() == DType::float64) return Scalar(*x.data<double>());
+  if (x.dtype() == DType::float32) return Scalar(static_cast<double>(*x.data<float>()));
+  if (x.dtype() == DType::bool_) return Scalar(*x.data<bool>());
+  const GradMode off(false);
+  if (is_floating(x.dtype())) return item(to(x, DType::float64));
+  if (x.dtype() == DType::int64) return Scalar(*x.data<std::int64_t>());
+  return item(to(x, DType::int64));
+}
+
+}  // namespace dd2424::ops

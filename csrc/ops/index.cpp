@@ -1,0 +1,155 @@
+#include "ops/index.h"
+
+#include "ops/copy.h"
+#include "ops/elementwise.h"
+#include "ops/reduce.h"
+#include "ops/shape.h"
+
+namespace dd2424::ops {
+
+void check_index_range(const char* op, const Tensor& index, Index size) {
+  check<IndexError>(is_integer(index.dtype()), op, ": index must have an integer dtype, got ", index.dtype());
+  if (index.numel() == 0) return;
+  const GradMode off(false);
+  const Index low = item(amin(index)).integer, high = item(amax(index)).integer;
+  check<IndexError>(low >= -size && high < size, op, ": index must be from ", -size, " to ", size - 1, ", got ",
+                    low < -size ? low : high);
+}
+
+Tensor non_negative(const char* op, const Tensor& index, Index size) {
+  check_index_range(op, index, size);
+  const GradMode off(false);
+  const Tensor wide = contiguous(to(index, DType::int64));
+  if (wide.numel() == 0 || item(amin(wide)).integer >= 0) return wide;
+  return where(compare(CompareOp::lt, wide, Scalar(0)), Operand(add(wide, Scalar(size))), Operand(wide));
+}
+
+namespace {
+
+struct Rows {  // x as (outer, size, inner) about a dimension
+  Index outer = 1, size = 1, inner = 1;
+  Rows(const Shape& shape, int dim) {
+    for (int d = 0; d < shape.size(); ++d) (d < dim ? outer : d == dim ? size : inner) *= shape[d];
+  }
+};
+
+struct IndexSelectNode final : Node {
+  Saved index{this};
+  Shape shape;
+  int dim;
+  IndexSelectNode(const Shape& shape, int dim) : shape(shape), dim(dim) {}
+  const char* name() const override { return "index_select"; }
+  Tensors backward(const Tensors& grads, const Needs&) override {
+    return {index_add(zeros(shape, grads[0].dtype()), dim, index.get(), grads[0], 1)};
+  }
+};
+
+struct IndexAddNode final : Node {
+  Saved index{this};
+  int dim;
+  double alpha;
+  IndexAddNode(int dim, double alpha) : dim(dim), alpha(alpha) {}
+  const char* name() const override { return "index_add"; }
+  Tensors backward(const Tensors& grads, const Needs& needs) override {
+    if (!needs[1]) return {grads[0], Tensor()};
+    const Tensor dsource = index_select(grads[0], dim, index.get());
+    return {needs[0] ? grads[0] : Tensor(), alpha == 1 ? dsource : mul(dsource, alpha)};
+  }
+};
+
+}  // namespace
+
+Tensor index_select(const Tensor& x, Index dim, const Tensor& index) {
+  const int d = normalize_dim("index_select", dim, x.ndim());
+  check(index.ndim() <= 1, "index_select: index must have one dimension, got shape ", index.shape());
+  const Tensor places = non_negative("index_select", index, x.ndim() ? x.size(d) : 1), source = contiguous(x);
+  Shape shape = x.ndim() ? x.shape() : Shape{1};
+  shape[d] = index.numel();
+  const Tensor y = empty(shape, x.dtype(), x.device());
+  const Rows rows(x.ndim() ? x.shape() : Shape{1}, d);
+  if (y.numel() > 0) {
+    run("index_select", kernels<IndexKernels>(x.device()).select, y.numel(), 0,
+        IndexSelect{source->data, places.data<Index>(), y->data, rows.outer, rows.size, index.numel(), rows.inner,
+                    item_bytes(x.dtype())});
+  }
+  if (auto* node = record<IndexSelectNode>(y, {&x}, x.shape(), d)) node->index.save(places);
+  return y;
+}
+
+Tensor& index_add_(const Tensor& self, Index dim, const Tensor& index, const Tensor& source, double alpha) {
+  const int d = normalize_dim("index_add", dim, self.ndim());
+  check(self.dtype() == source.dtype(), "index_add: source must have dtype ", self.dtype(), ", got ", source.dtype());
+  Shape expected = self.shape();
+  if (self.ndim()) expected[d] = index.numel();
+  check(source.shape() == expected, "index_add: source must have shape ", expected, ", got ", source.shape());
+  const Tensor places = non_negative("index_add", index, self.size(d)), rows_of_source = contiguous(source);
+  check(self.is_contiguous(), "index_add: the tensor written to must be contiguous here");
+  const Rows rows(self.shape(), d);
+  if (source.numel() > 0) {
+    dispatch_all(self.dtype(), [&]<class T>(T) {
+      if constexpr (!std::is_same_v<T, bool>) {
+        run("index_add", kernels<IndexAddKernels<T>>(self.device()).add, source.numel(), 0,
+            IndexAdd<T>{rows_of_source.data<T>(), places.data<Index>(), self.data<T>(), rows.outer, rows.size,
+                        index.numel(), rows.inner, alpha});
+      } else {
+        throw RuntimeError("index_add: not supported for boolean tensors");
+      }
+    });
+  }
+  count_write(self);
+  return const_cast<Tensor&>(self);
+}
+
+Tensor index_add(const Tensor& x, Index dim, const Tensor& index, const Tensor& source, double alpha) {
+  Tensor y;
+  {
+    const GradMode off(false);
+    y = clone_contiguous(x);
+    index_add_(y, dim, index, source, alpha);
+  }
+  if (auto* node = record<IndexAddNode>(y, {&x, &source}, normalize_dim("index_add", dim, x.ndim()), alpha))
+    node->index.save(index);
+  return y;
+}
+
+Tensor embedding(const Tensor& index, const Tensor& weight) {
+  check(weight.ndim() == 2, "embedding: weight must be (num_embeddings, embedding_dim), got ", weight.shape());
+  Shape shape = index.shape();
+  shape.push_back(weight.size(1));
+  return reshape(index_select(weight, 0, reshape(index, {index.numel()})), shape);
+}
+
+Tensor flip(const Tensor& x, const Shape& dims) {
+  Tensor y = x;
+  for (Index dim : dims) {
+    const int d = normalize_dim("flip", dim, x.ndim());
+    if (x.ndim() == 0) break;
+    y = index_select(y, d, arange(Scalar(x.size(d) - 1), Scalar(-1), Scalar(-1), DType::int64));
+  }
+  return y.same(x) ? clone(x) : y;
+}
+
+Tensor gather_normalize(const Tensor& x, const Tensor& index, const Tensor& mean, const Tensor& rstd) {
+  check(x.dtype() == DType::uint8 && x.ndim() >= 2, "gather_normalize: images must be uint8 (N, *), got ", x.dtype(), " ",
+        x.shape());
+  check(mean.dtype() == DType::float32 && rstd.dtype() == DType::float32 && mean.shape() == rstd.shape(),
+        "gather_normalize: mean and rstd must be float32 of one shape, got ", mean.dtype(), " ", mean.shape(), " and ",
+        rstd.dtype(), " ", rstd.shape());
+  const Tensor places = non_negative("gather_normalize", index, x.size(0)), images = contiguous(x), m = contiguous(mean),
+               r = contiguous(rstd);
+  Shape shape = x.shape();
+  shape[0] = index.numel();
+  const Tensor y = empty(shape, DType::float32, x.device());
+  const Index inner = product(Shape(x.shape().begin() + 1, x.shape().end()));
+  const bool is_channel = mean.numel() == x.size(1) && mean.numel() != inner;
+  check(is_channel || mean.numel() == inner || mean.numel() == 1, "gather_normalize: mean must have ", inner,
+        " elements, one per channel (", x.size(1), "), or 1, got ", mean.shape());
+  if (y.numel() > 0) {
+    run("gather_normalize", kernels<IndexKernels>(x.device()).gather_normalize, y.numel(), 0,
+        GatherNormalize{images.data<std::uint8_t>(), places.data<Index>(), m.data<float>(), r.data<float>(),
+                        y.data<float>(), x.size(0), index.numel(), inner, inner / mean.numel()});
+  }
+  return y;
+}
+
+}  // namespace dd2424::ops

@@ -1,0 +1,293 @@
+#include "ops/copy.h"
+#include "ops/elementwise.h"
+#include "ops/index.h"
+#include "ops/shape.h"
+
+namespace dd2424::ops {
+namespace {
+
+// An index space over x: `shape` of the result, how x moves in it, and the index tensors kept alive.
+struct Lookup {
+  Shape shape;
+  Shape x_strides;  // 0 for the dimensions that are indexed
+  IndexedAt at{};
+  Tensors held;
+};
+
+void add_index(Lookup& lookup, const Tensor& index, const Shape& strides_in_space, Index size, Index step) {
+  IndexedAt& at = lookup.at;
+  at.index[at.indices] = index.data<Index>();
+  std::copy(strides_in_space.begin(), strides_in_space.end(), at.index_strides[at.indices]);
+  at.sizes[at.indices] = size;
+  at.steps[at.indices++] = step;
+  lookup.held.push_back(index);
+}
+
+Strided<2> walk(const Lookup& lookup, const Tensor& y) {
+  Strided<2> at;
+  at.ndim = std::max(lookup.shape.size(), 1);
+  at.shape[0] = 1;
+  at.strides[0][0] = at.strides[1][0] = 0;
+  for (int d = 0; d < lookup.shape.size(); ++d) {
+    at.shape[d] = lookup.shape[d];
+    at.strides[0][d] = y.strides()[d];
+    at.strides[1][d] = lookup.x_strides[d];
+  }
+  return at;
+}
+
+Tensor read(const Tensor& x, const Lookup& lookup) {
+  const Tensor y = empty(lookup.shape, x.dtype(), x.device());
+  if (y.numel() > 0) {
+    run("index", kernels<IndexKernels>(x.device()).read, y.numel(), 0,
+        IndexedCopy{x->data, y->data, item_bytes(x.dtype()), walk(lookup, y), lookup.at});
+  }
+  return y;
+}
+
+// x at the looked-up places becomes y, or grows by it; y is expanded to the index space.
+void write(const Tensor& x, const Lookup& lookup, const Tensor& y, bool accumulate) {
+  const Tensor values = expand(y, lookup.shape);
+  if (values.numel() == 0) return;
+  if (!accumulate) {
+    run("index_put_", kernels<IndexKernels>(x.device()).write, values.numel(), 0,
+        IndexedCopy{x->data, values->data, item_bytes(x.dtype()), walk(lookup, values), lookup.at});
+    return;
+  }
+  dispatch_all(x.dtype(), [&]<class T>(T) {
+    if constexpr (!std::is_same_v<T, bool>) {
+      run("index_put_", kernels<IndexAddKernels<T>>(x.device()).add_at, values.numel(), 0,
+          IndexedAdd<T>{x.data<T>(), values.data<T>(), walk(lookup, values), lookup.at});
+    } else {
+      throw RuntimeError("index_put_: accumulate is not supported for boolean tensors");
+    }
+  });
+}
+
+// Along `dim` x is indexed by a tensor whose other dimensions run beside x's: gather and scatter.
+Lookup along(const char* op, const Tensor& x, int dim, const Tensor& index) {
+  check(index.ndim() == x.ndim(), op, ": index must have as many dimensions as the input, ", x.ndim(), ", got ",
+        index.shape());
+  Lookup lookup;
+  lookup.shape = index.shape();
+  for (int d = 0; d < x.ndim(); ++d) {
+    check(d == dim || index.size(d) <= x.size(d), op, ": index must not be larger than the input ", x.shape(),
+          " apart from dimension ", dim, ", got ", index.shape());
+    lookup.x_strides.push_back(d == dim ? 0 : x.strides()[d]);
+  }
+  const Tensor places = non_negative(op, index, x.ndim() ? x.size(dim) : 1);
+  add_index(lookup, places, places.strides(), x.ndim() ? x.size(dim) : 1, x.ndim() ? x.strides()[dim] : 0);
+  return lookup;
+}
+
+struct GatherNode final : Node {
+  Saved index{this};
+  Shape shape;
+  int dim;
+  GatherNode(const Shape& shape, int dim) : shape(shape), dim(dim) {}
+  const char* name() const override { return "gather"; }
+  Tensors backward(const Tensors& grads, const Needs&) override {
+    return {scatter_add(zeros(shape, grads[0].dtype()), dim, index.get(), grads[0])};
+  }
+};
+
+struct ScatterNode final : Node {
+  Saved index{this};
+  int dim;
+  bool adds;
+  Shape source_shape;
+  ScatterNode(int dim, bool adds, const Shape& source_shape) : dim(dim), adds(adds), source_shape(source_shape) {}
+  const char* name() const override { return "scatter"; }
+  Tensors backward(const Tensors& grads, const Needs& needs) override {
+    const Tensor places = index.get();
+    Tensor dx, dsource;
+    if (needs[0]) dx = adds ? grads[0] : scatter(grads[0], dim, places, zeros(places.shape(), grads[0].dtype()));
+    if (needs[1]) {
+      check(places.shape() == source_shape, "scatter: backward needs a source of the index's shape ", places.shape(),
+            ", got ", source_shape);
+      dsource = gather(grads[0], dim, places);
+    }
+    return {dx, dsource};
+  }
+};
+
+Tensor scattered(const char* op, const Tensor& x, Index dim, const Tensor& index, const Tensor& source, bool adds) {
+  const int d = normalize_dim(op, dim, x.ndim());
+  check(x.dtype() == source.dtype(), op, ": src must have dtype ", x.dtype(), ", got ", source.dtype());
+  check(source.ndim() == index.ndim(), op, ": src must have as many dimensions as index, got ", source.shape(), " and ",
+        index.shape());
+  for (int i = 0; i < index.ndim(); ++i)
+    check(index.size(i) <= source.size(i), op, ": src must be at least as large as index ", index.shape(), ", got ",
+          source.shape());
+  Tensor y;
+  {
+    const GradMode off(false);
+    y = clone_contiguous(x);
+    write(y, along(op, y, d, index), alias(source, index.shape(), source.strides(), source.offset()), adds);
+  }
+  if (auto* node = record<ScatterNode>(y, {&x, &source}, d, adds, source.shape())) node->index.save(index);
+  return y;
+}
+
+// Masks become the indices of their true elements; everything is checked and made non-negative.
+Tensors plain_indices(const Tensor& x, const Tensors& indices) {
+  Tensors plain;
+  for (const Tensor& index : indices) {
+    const int d = static_cast<int>(plain.size());
+    const bool is_mask = index.defined() && (index.dtype() == DType::bool_ || index.dtype() == DType::uint8);
+    check<IndexError>(d + (is_mask ? index.ndim() : 1) <= x.ndim(), "index: too many indices for a tensor of shape ",
+                      x.shape());
+    if (!is_mask) {
+      plain.push_back(index.defined() ? non_negative("index", index, x.size(d)) : index);
+      continue;
+    }
+    for (int i = 0; i < index.ndim(); ++i)
+      check<IndexError>(index.size(i) == x.size(d + i), "index: a mask must have the shape of what it indexes, got ",
+                        index.shape(), " for ", x.shape(), " at dimension ", d);
+    const Tensor places = nonzero(index);
+    for (int i = 0; i < index.ndim(); ++i) plain.push_back(contiguous(select(places, 1, i)));
+  }
+  while (static_cast<int>(plain.size()) < x.ndim()) plain.push_back(Tensor());
+  return plain;
+}
+
+// At least one index is defined.
+Lookup advanced(const Tensor& x, const Tensors& plain) {
+  Shape common;
+  int first = -1, last = -1, count = 0;
+  for (int d = 0; d < x.ndim(); ++d) {
+    if (!plain[d].defined()) continue;
+    common = broadcast_shapes("index", common, plain[d].shape());
+    first = first < 0 ? d : first;
+    last = d;
+    ++count;
+  }
+  const bool are_neighbours = last - first + 1 == count;
+  const int where = are_neighbours ? first : 0;
+  Lookup lookup;
+  const auto append = [&](Index size, Index stride) {
+    lookup.shape.push_back(size);
+    lookup.x_strides.push_back(stride);
+  };
+  for (int d = 0; d < x.ndim(); ++d) {
+    if (d == (are_neighbours ? first : 0))
+      for (Index size : common) append(size, 0);
+    if (!plain[d].defined()) append(x.size(d), x.strides()[d]);
+  }
+  for (int d = 0; d < x.ndim(); ++d) {
+    if (!plain[d].defined()) continue;
+    Shape strides = Shape::filled(lookup.shape.size(), 0);
+    const int shift = where + common.size() - plain[d].ndim();
+    for (int i = 0; i < plain[d].ndim(); ++i) strides[shift + i] = plain[d].size(i) == 1 ? 0 : plain[d].strides()[i];
+    add_index(lookup, plain[d], strides, x.size(d), x.strides()[d]);
+  }
+  return lookup;
+}
+
+Tensor spread(const Tensor& dy, const Shape& shape, const Tensors& plain);
+Tensor look_up(const Tensor& x, const Tensors& plain);
+
+struct IndexNode final : Node {
+  Tensors plain;  // made by us and known to nobody: never stale
+  Shape shape;
+  IndexNode(const Tensors& plain, const Shape& shape) : plain(plain), shape(shape) {}
+  const char* name() const override { return "index"; }
+  Tensors backward(const Tensors& grads, const Needs&) override { return {spread(grads[0], shape, plain)}; }
+};
+struct SpreadNode final : Node {
+  Tensors plain;
+  explicit SpreadNode(const Tensors& plain) : plain(plain) {}
+  const char* name() const override { return "index_backward"; }
+  Tensors backward(const Tensors& grads, const Needs&) override { return {look_up(grads[0], plain)}; }
+};
+struct IndexPutNode final : Node {
+  Tensors plain;
+  bool accumulate;
+  Shape values_shape;
+  IndexPutNode(const Tensors& plain, bool accumulate, const Shape& values_shape)
+      : plain(plain), accumulate(accumulate), values_shape(values_shape) {}
+  const char* name() const override { return "index_put"; }
+  Tensors backward(const Tensors& grads, const Needs& needs) override {
+    Tensor dx = grads[0];
+    if (needs[0] && !accumulate) {
+      dx = clone(grads[0]);
+      index_put_(dx, plain, zeros({}, dx.dtype()), false);
+    }
+    return {needs[0] ? dx : Tensor(), needs[1] ? sum_to(look_up(grads[0], plain), values_shape) : Tensor()};
+  }
+};
+
+Tensor look_up(const Tensor& x, const Tensors& plain) {
+  const Tensor y = read(x, advanced(x, plain));
+  record<IndexNode>(y, {&x}, plain, x.shape());
+  return y;
+}
+
+Tensor spread(const Tensor& dy, const Shape& shape, const Tensors& plain) {
+  const Tensor dx = zeros(shape, dy.dtype());
+  {
+    const GradMode off(false);
+    write(dx, advanced(dx, plain), dy, true);
+  }
+  record<SpreadNode>(dx, {&dy}, plain);
+  return dx;
+}
+
+}  // namespace
+
+Tensor gather(const Tensor& x, Index dim, const Tensor& index) {
+  const int d = normalize_dim("gather", dim, x.ndim());
+  const Tensor y = read(x, along("gather", x, d, index));
+  if (auto* node = record<GatherNode>(y, {&x}, x.shape(), d)) node->index.save(index);
+  return y;
+}
+
+Tensor scatter(const Tensor& x, Index dim, const Tensor& index, const Tensor& source) {
+  return scattered("scatter", x, dim, index, source, false);
+}
+Tensor scatter_add(const Tensor& x, Index dim, const Tensor& index, const Tensor& source) {
+  return scattered("scatter_add", x, dim, index, source, true);
+}
+
+Tensor index(const Tensor& x, const Tensors& indices) { return look_up(x, plain_indices(x, indices)); }
+
+void index_put_(Tensor& self, const Tensors& indices, const Tensor& values, bool accumulate) {
+  check_inplace("index_put_", self);
+  const Tensors plain = plain_indices(self, indices);
+  const Tensor source = to(values, self.dtype());
+  const Lookup lookup = advanced(self, plain);
+  check(broadcast_shapes("index_put_", lookup.shape, source.shape()) == lookup.shape, "index_put_: values must broadcast to ",
+        lookup.shape, ", got ", source.shape());
+  if (!records({&self, &source})) {
+    const GradMode off(false);
+    write(self, lookup, may_overlap(self, source) ? clone(source) : source, accumulate);
+    count_write(self);
+    return;
+  }
+  const Tensor before = before_write(self, true);
+  Tensor y;
+  {
+    const GradMode off(false);
+    y = clone_contiguous(before);
+    write(y, advanced(y, plain), source, accumulate);
+  }
+  record<IndexPutNode>(y, {&before, &source}, plain, accumulate, source.shape());
+  assign(self, y);
+}
+
+Tensor nonzero(const Tensor& x) {
+  const GradMode off(false);
+  const Tensor mask = contiguous(x.dtype() == DType::bool_ ? x : compare(CompareOp::ne, x, Scalar(0)));
+  const bool* hit = mask.data<bool>();
+  const Index count = std::count(hit, hit + mask.numel(), true);
+  const Tensor y = empty({count, x.ndim()}, DType::int64);
+  Index* out = y.data<Index>();
+  const Shape steps = contiguous_strides(x.shape());
+  for (Index i = 0; i < mask.numel(); ++i) {
+    if (!hit[i]) continue;
+    for (int d = 0; d < x.ndim(); ++d) *out++ = i / steps[d] % x.size(d);
+  }
+  return y;
+}
+
+}  // namespace dd2424::ops

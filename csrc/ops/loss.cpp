@@ -1,0 +1,209 @@
+#include "ops/loss.h"
+
+#include "ops/copy.h"
+#include "ops/elementwise.h"
+#include "ops/index.h"
+#include "ops/reduce.h"
+#include "ops/shape.h"
+
+namespace dd2424::ops {
+namespace {
+
+struct Layout {  // x as (outer, classes, inner)
+  Index outer = 1, classes = 1, inner = 1;
+  Layout(const Shape& shape, int dim) {
+    for (int d = 0; d < shape.size(); ++d) (d < dim ? outer : d == dim ? classes : inner) *= shape[d];
+  }
+};
+
+Tensor run_softmax(const char* name, bool log, const Tensor& input, int dim);
+
+struct SoftmaxNode final : Node {
+  Saved y{this};
+  bool log;
+  int dim;
+  SoftmaxNode(bool log, int dim) : log(log), dim(dim) {}
+  const char* name() const override { return log ? "log_softmax" : "softmax"; }
+  Tensors backward(const Tensors& grads, const Needs&) override {
+    const Tensor out = y.get();
+    if (grad_enabled()) {
+      const Shape dims{dim};
+      if (log) return {sub(grads[0], mul(unary(UnaryOp::exp, out), sum(grads[0], dims, true)))};
+      return {mul(out, sub(grads[0], sum(mul(grads[0], out), dims, true)))};
+    }
+    const Tensor dy = contiguous(grads[0]), dx = empty(dy.shape(), dy.dtype(), dy.device());
+    const Layout at(dy.shape(), dim);
+    dispatch_float(name(), dy.dtype(), [&]<class T>(T) {
+      const auto& table = kernels<LossKernels<T>>(dy.device());
+      if (dy.numel() > 0)
+        run(name(), log ? table.log_softmax_backward : table.softmax_backward, dy.numel(), 0,
+            SoftmaxBackward<T>{out.data<T>(), dy.data<T>(), dx.data<T>(), at.outer, at.classes, at.inner});
+    });
+    return {dx};
+  }
+};
+
+Tensor run_softmax(const char* name, bool log, const Tensor& input, int dim) {
+  if (mode_is_active()) [[unlikely]]
+    return through_door({name, {input}, [=](const Tensors& t) { return run_softmax(name, log, t[0], dim); }});
+  const Tensor x = contiguous(input), y = empty(x.shape(), x.dtype(), x.device());
+  const Layout at(x.shape(), dim);
+  dispatch_float(name, x.dtype(), [&]<class T>(T) {
+    const auto& table = kernels<LossKernels<T>>(x.device());
+    if (y.numel() > 0)
+      run(name, log ? table.log_softmax : table.softmax, y.numel(), 0,
+          Softmax<T>{x.data<T>(), y.data<T>(), at.outer, at.classes, at.inner});
+  });
+  if (auto* node = record<SoftmaxNode>(y, {&x}, log, dim)) node->y.save_output(y);
+  return y;
+}
+
+struct LogSumExpNode final : Node {
+  Saved x{this}, y{this};
+  Shape dims;
+  bool keepdim;
+  LogSumExpNode(const Shape& dims, bool keepdim) : dims(dims), keepdim(keepdim) {}
+  const char* name() const override { return "logsumexp"; }
+  Tensors backward(const Tensors& grads, const Needs&) override {
+    const Tensor input = x.get();
+    Shape kept = input.shape();
+    for (Index d : dims) kept[static_cast<int>(d)] = 1;
+    const Tensor p = unary(UnaryOp::exp, sub(input, reshape(y.get(), kept)));
+    return {mul(p, reshape(grads[0], kept))};
+  }
+};
+
+}  // namespace
+
+Tensor softmax(const Tensor& x, Index dim) { return run_softmax("softmax", false, x, normalize_dim("softmax", dim, x.ndim())); }
+Tensor log_softmax(const Tensor& x, Index dim) {
+  return run_softmax("log_softmax", true, x, normalize_dim("log_softmax", dim, x.ndim()));
+}
+
+// Shifted by the maximum, where that is finite.
+Tensor logsumexp(const Tensor& input, const Shape& dims, bool keepdim) {
+  const Tensor x = is_floating(input.dtype()) ? input : to(input, default_dtype());
+  Shape all;
+  for (Index dim : dims) all.push_back(normalize_dim("logsumexp", dim, x.ndim()));
+  if (x.ndim() == 0) all = {};
+  Tensor y;
+  {
+    const GradMode off(false);
+    const Tensor top = amax(x, all, true);
+    const Tensor shift = where(test(TestOp::isfinite, top), Operand(top), Operand(0.0));
+    y = add(unary(UnaryOp::log, sum(unary(UnaryOp::exp, sub(x, shift)), all, true)), shift);
+    if (!keepdim) y = reshape(y, sum(x, all, false).shape());
+    y = clone(y);
+  }
+  if (auto* node = record<LogSumExpNode>(y, {&x}, all, keepdim)) {
+    node->x.save(x);
+    node->y.save_output(y);
+  }
+  return y;
+}
+
+namespace {
+
+struct CrossEntropyNode final : Node {
+  Saved x{this}, target{this}, weight{this}, lse{this}, total_weight{this};
+  std::int64_t ignore_index;
+  double smoothing;
+  Reduction reduction;
+  CrossEntropyNode(std::int64_t ignore_index, Reduction reduction, double smoothing)
+      : ignore_index(ignore_index), smoothing(smoothing), reduction(reduction) {}
+  const char* name() const override { return "cross_entropy"; }
+
+  Tensors backward(const Tensors& grads, const Needs&) override {
+    const Tensor input = x.get(), dloss = contiguous(grads[0]);
+    if (grad_enabled()) return {composed(input, dloss)};
+    const Tensor dx = empty(input.shape(), input.dtype(), input.device());
+    const Layout at(input.shape(), 1);
+    dispatch_float(name(), input.dtype(), [&]<class T>(T) {
+      using Acc = Accumulator<T>;
+      run(name(), kernels<LossKernels<T>>(input.device()).cross_entropy_backward, 4 * dx.numel(), 0,
+          CrossEntropyBackward<T>{input.data<T>(), target.get().data<Index>(), weight.get().data<Acc>(), lse.get().data<Acc>(),
+                                  total_weight.get().data<Acc>(), dloss.data<T>(), dx.data<T>(), at.outer, at.classes,
+                                  at.inner, ignore_index, smoothing, reduction});
+    });
+    return {dx};
+  }
+
+  // The same by operations: dx = dloss / total * (p * sum_c q_c - q), with q the weighted, smoothed target.
+  Tensor composed(const Tensor& input, const Tensor& dloss) const {
+    const Tensor labels = target.get(), w = weight.get();
+    const Tensor counted = compare(CompareOp::ne, labels, Scalar(ignore_index));
+    const Tensor safe = where(counted, Operand(labels), Operand(zeros({}, DType::int64)));
+    const Index classes = input.size(1);
+    Tensor hot = scatter(zeros(input.shape(), input.dtype()), 1, unsqueeze(safe, 1),
+                         full(unsqueeze(safe, 1).shape(), Scalar(1.0 - smoothing), input.dtype()));
+    hot = add(hot, smoothing / static_cast<double>(classes));
+    if (w.defined()) {
+      Shape column = Shape::filled(input.ndim(), 1);
+      column[1] = classes;
+      hot = mul(hot, reshape(to(w, input.dtype()), column));
+    }
+    hot = mul(hot, unsqueeze(to(counted, input.dtype()), 1));
+    const Tensor slope = sub(mul(softmax(input, 1), sum(hot, {1}, true)), hot);
+    if (reduction == Reduction::none) return mul(slope, unsqueeze(reshape(dloss, labels.shape()), 1));
+    if (reduction == Reduction::sum) return mul(slope, dloss);
+    return mul(slope, div(dloss, reshape(to(total_weight.get(), input.dtype()), {})));
+  }
+};
+
+void check_targets(const Tensor& x, const Tensor& target, const Tensor& weight, std::int64_t ignore_index) {
+  check(is_integer(target.dtype()), "cross_entropy: target must hold class numbers (an integer dtype) or be probabilities "
+        "of the input's shape ", x.shape(), ", got ", target.dtype(), " ", target.shape());
+  Shape expected = x.shape();
+  expected.erase(1);
+  check<ValueError>(target.shape() == expected, "cross_entropy: target must have shape ", expected, " for input ", x.shape(),
+                    ", got ", target.shape());
+  check(!weight.defined() || (weight.ndim() == 1 && weight.size(0) == x.size(1)), "cross_entropy: weight must have one "
+        "element per class, ", x.size(1));
+  if (target.numel() == 0) return;
+  const std::int64_t* labels = target.data<Index>();
+  for (Index i = 0; i < target.numel(); ++i)
+    check<IndexError>((labels[i] >= 0 && labels[i] < x.size(1)) || labels[i] == ignore_index,
+                      "cross_entropy: target must be from 0 to ", x.size(1) - 1, ", or ignore_index ", ignore_index,
+                      ", got ", labels[i], " at position ", i);
+}
+
+}  // namespace
+
+Tensor cross_entropy(const Tensor& input, const Tensor& target, const Tensor& weight, std::int64_t ignore_index,
+                     Reduction reduction, double smoothing) {
+  if (mode_is_active()) [[unlikely]]
+    return through_door({"cross_entropy", {input, target, weight}, [=](const Tensors& t) {
+                           return cross_entropy(t[0], t[1], t[2], ignore_index, reduction, smoothing);
+                         }});
+  check(input.ndim() >= 1, "cross_entropy: input must be (N, C, *) or (C,), got ", input.shape());
+  if (input.ndim() == 1) {
+    const Tensor loss = cross_entropy(unsqueeze(input, 0), unsqueeze(target, 0), weight, ignore_index, reduction, smoothing);
+    return reduction == Reduction::none ? reshape(loss, {}) : loss;
+  }
+  check(smoothing >= 0 && smoothing <= 1, "cross_entropy: label_smoothing must be from 0 to 1, got ", smoothing);
+  const Tensor x = contiguous(input), labels = contiguous(is_integer(target.dtype()) ? to(target, DType::int64) : target);
+  const DType acc = accumulator(x.dtype());
+  const Tensor w = weight.defined() ? contiguous(detach(to(weight, acc))) : Tensor();
+  check_targets(x, labels, w, ignore_index);
+  const Layout at(x.shape(), 1);
+  const Tensor lse = empty({at.outer, at.inner}, acc), losses = empty(labels.shape(), acc), total = empty({1}, acc);
+  const bool single = reduction != Reduction::none;
+  Tensor loss = single ? empty({}, x.dtype()) : Tensor();
+  dispatch_float("cross_entropy", x.dtype(), [&]<class T>(T) {
+    using Acc = Accumulator<T>;
+    run("cross_entropy", kernels<LossKernels<T>>(x.device()).cross_entropy, 4 * x.numel(), 0,
+        CrossEntropy<T>{x.data<T>(), labels.data<Index>(), w.data<Acc>(), lse.data<Acc>(), losses.data<Acc>(),
+                        total.data<Acc>(), loss.data<T>(), at.outer, at.classes, at.inner, ignore_index, smoothing, reduction});
+  });
+  if (!single) loss = to(losses, x.dtype());
+  if (auto* node = record<CrossEntropyNode>(loss, {&x}, ignore_index, reduction, smoothing)) {
+    node->x.save(x);
+    node->target.save(labels);
+    node->weight.save(w);
+    node->lse.save(lse);
+    node->total_weight.save(total);
+  }
+  return loss;
+}
+
+}  // namespace dd2424::ops

@@ -1,0 +1,12 @@
+#pragma once
+#include "core/gemm.h"
+#include "ops/common.h"
+
+namespace dd2424::ops {
+
+// (..., m, k) by (..., k, n), batch dimensions broadcast; a vector counts as a row on the left, a column on the right.
+Tensor matmul(const Tensor& a, const Tensor& b);
+// epilogue(x weight^T + bias): x (..., in), weight (out, in), bias (out) or undefined.
+Tensor linear(const Tensor& x, const Tensor& weight, const Tensor& bias, Epilogue activation = Epilogue::none);
+
+}  // namespace dd2424::ops

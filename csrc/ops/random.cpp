@@ -1,0 +1,103 @@
+#include "ops/random.h"
+
+#include "ops/copy.h"
+
+namespace dd2424::ops {
+
+Philox Generator::next() {
+  const std::lock_guard lock(mutex_);
+  return {seed_, offset_++};
+}
+void Generator::manual_seed(std::uint64_t seed) { set_state(seed, 0); }
+std::pair<std::uint64_t, std::uint64_t> Generator::state() const {
+  const std::lock_guard lock(mutex_);
+  return {seed_, offset_};
+}
+void Generator::set_state(std::uint64_t seed, std::uint64_t offset) {
+  const std::lock_guard lock(mutex_);
+  seed_ = seed;
+  offset_ = offset;
+}
+
+Generator& default_generator() {
+  static Generator generator(0);
+  return generator;
+}
+
+void random_(Tensor& self, Distribution distribution, double p, double q, Generator& generator) {
+  check_inplace("random", self);
+  const Tensor y = self.is_contiguous() ? self : empty(self.shape(), self.dtype());
+  const Philox bits = generator.next();
+  dispatch_float("random", y.dtype(), [&]<class T>(T) {
+    if (y.numel() > 0)
+      run("random", kernels<RandomKernels<T>>(y.device()).random, y.numel(), 0, distribution,
+          Random<T>{y.data<T>(), y.numel(), p, q, bits});
+  });
+  if (!y.same(self)) copy_into(self, y);
+  count_write(self);
+}
+
+Tensor random(const Shape& shape, DType dtype, Distribution distribution, double p, double q, Generator& generator) {
+  checked_numel("random", shape);
+  Tensor y = empty(shape, dtype);
+  random_(y, distribution, p, q, generator);
+  return y;
+}
+
+Tensor randint(std::int64_t low, std::int64_t high, const Shape& shape, DType dtype, Generator& generator) {
+  check(low < high, "randint: high must be larger than low, got low ", low, " and high ", high);
+  checked_numel("randint", shape);
+  const Tensor y = empty(shape, DType::int64);
+  const Philox bits = generator.next();
+  if (y.numel() > 0)
+    run("randint", kernels<RandomIntegerKernels>(y.device()).integers, y.numel(), 0,
+        RandomInteger{y.data<Index>(), y.numel(), low, high, bits});
+  return to(y, dtype);
+}
+
+Tensor randperm(Index n, DType dtype, Generator& generator) {
+  check(n >= 0, "randperm: n must not be negative, got ", n);
+  const Tensor y = empty({n}, DType::int64);
+  const Philox bits = generator.next();
+  if (n > 0)
+    run("randperm", kernels<RandomIntegerKernels>(y.device()).permutation, n, 0, Permutation{y.data<Index>(), n, bits});
+  return to(y, dtype);
+}
+
+namespace {
+
+Tensor masked(const Tensor& x, double p, Index inner, const Philox& bits);
+
+struct DropoutNode final : Node {  // the mask is drawn again, not stored
+  double p;
+  Index inner;
+  Philox bits;
+  DropoutNode(double p, Index inner, const Philox& bits) : p(p), inner(inner), bits(bits) {}
+  const char* name() const override { return "dropout"; }
+  Tensors backward(const Tensors& grads, const Needs&) override { return {masked(grads[0], p, inner, bits)}; }
+};
+
+Tensor masked(const Tensor& input, double p, Index inner, const Philox& bits) {
+  const Tensor x = contiguous(input), y = empty(x.shape(), x.dtype(), x.device());
+  dispatch_float("dropout", x.dtype(), [&]<class T>(T) {
+    if (y.numel() > 0)
+      run("dropout", kernels<RandomKernels<T>>(y.device()).dropout, y.numel(), 0,
+          Dropout<T>{x.data<T>(), y.data<T>(), y.numel(), inner, p, p == 1 ? 0 : 1 / (1 - p), bits});
+  });
+  record<DropoutNode>(y, {&x}, p, inner, bits);
+  return y;
+}
+
+}  // namespace
+
+Tensor dropout(const Tensor& x, double p, bool channels, Generator& generator) {
+  check<ValueError>(p >= 0 && p <= 1, "dropout: p must be a probability from 0 to 1, got ", p);
+  if (mode_is_active()) [[unlikely]]
+    return through_door({"dropout", {x}, [=, &generator](const Tensors& t) { return dropout(t[0], p, channels, generator); }});
+  check(!channels || x.ndim() >= 2, "dropout: input must be (N, C, *), got ", x.shape());
+  Index inner = 1;
+  for (int d = 2; channels && d < x.ndim(); ++d) inner *= x.size(d);
+  return masked(x, p, inner, generator.next());
+}
+
+}  // namespace dd2424::ops

@@ -1,0 +1,33 @@
+#pragma once
+#include <mutex>
+
+#include "core/random.h"
+#include "ops/common.h"
+
+namespace dd2424::ops {
+
+// A seed and how many operations have drawn from it. Every draw has its own number, so its bits are a function of the
+// seed, that number and the element's place.
+class Generator {
+ public:
+  explicit Generator(std::uint64_t seed = 0) : seed_(seed) {}
+  Philox next();  // the bits of one operation
+  void manual_seed(std::uint64_t seed);
+  std::pair<std::uint64_t, std::uint64_t> state() const;  // seed, operations drawn
+  void set_state(std::uint64_t seed, std::uint64_t offset);
+
+ private:
+  mutable std::mutex mutex_;
+  std::uint64_t seed_, offset_ = 0;
+};
+Generator& default_generator();
+
+// Fills y. p and q as in core/random.h.
+void random_(Tensor& self, Distribution distribution, double p, double q, Generator& generator);
+Tensor random(const Shape& shape, DType dtype, Distribution distribution, double p, double q, Generator& generator);
+Tensor randint(std::int64_t low, std::int64_t high, const Shape& shape, DType dtype, Generator& generator);
+Tensor randperm(Index n, DType dtype, Generator& generator);
+// Zeroes elements (channels: whole (n, c) planes) with probability p and scales the rest by 1 / (1 - p).
+Tensor dropout(const Tensor& x, double p, bool channels, Generator& generator);
+
+}  // namespace dd2424::ops

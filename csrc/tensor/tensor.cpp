@@ -1,0 +1,157 @@
+#include "tensor/tensor.h"
+
+#include <vector>
+
+namespace dd2424 {
+namespace {
+
+bool dense_in_order(const Shape& shape, const Shape& strides) {
+  Index expected = 1;
+  for (int d = shape.size() - 1; d >= 0; --d) {
+    if (shape[d] == 1) continue;
+    if (strides[d] != expected) return false;
+    expected *= shape[d];
+  }
+  return true;
+}
+
+Tensor make(Ref<Storage> storage, std::byte* data, const Shape& shape, const Shape& strides, DType dtype) {
+  auto impl = make_ref<TensorImpl>();
+  impl->storage = std::move(storage);
+  impl->data = data;
+  impl->shape = shape;
+  impl->strides = strides;
+  impl->dtype = dtype;
+  impl->numel = product(shape);
+  impl->is_contiguous = impl->numel == 0 || dense_in_order(shape, strides);
+  return Tensor(std::move(impl));
+}
+
+// The dimensions of x from the largest stride to the smallest, those of equal strides in their order.
+Shape memory_order(const Tensor& x) {
+  Shape order;
+  for (int d = 0; d < x.ndim(); ++d) order.push_back(d);
+  std::stable_sort(order.begin(), order.end(), [&](Index a, Index b) {
+    return x.strides()[static_cast<int>(a)] > x.strides()[static_cast<int>(b)];
+  });
+  return order;
+}
+
+}  // namespace
+
+void Taped::destroy(Taped* taped) {
+  static thread_local std::vector<Taped*>* doomed = nullptr;
+  if (doomed) return doomed->push_back(taped);
+  std::vector<Taped*> waiting{taped};
+  doomed = &waiting;
+  while (!waiting.empty()) {
+    Taped* next = waiting.back();
+    waiting.pop_back();
+    delete next;
+  }
+  doomed = nullptr;
+}
+
+TensorImpl::~TensorImpl() = default;
+
+Index Tensor::offset() const {
+  return (impl_->data - static_cast<std::byte*>(impl_->storage->data)) / item_bytes(impl_->dtype);
+}
+
+Tensor empty(const Shape& shape, DType dtype, Device device) {
+  check(device == Device::cpu, "empty: device must be cpu, got ", device);
+  auto impl = make_ref<TensorImpl>();
+  impl->numel = shape.size() == 1 ? shape[0] : product(shape);
+  impl->storage = make_ref<Storage>(static_cast<std::size_t>(impl->numel * item_bytes(dtype)));
+  impl->data = static_cast<std::byte*>(impl->storage->data);
+  impl->shape = shape;
+  impl->strides = contiguous_strides(shape);
+  impl->dtype = dtype;
+  return Tensor(std::move(impl));
+}
+
+Tensor empty_like(const Tensor& x, DType dtype) {
+  if (x.is_contiguous()) return empty(x.shape(), dtype, x.device());
+  const Shape order = memory_order(x);
+  Tensor y = empty(x.shape(), dtype, x.device());
+  Index stride = 1;
+  for (int i = x.ndim() - 1; i >= 0; --i) {
+    const int d = static_cast<int>(order[i]);
+    y->strides[d] = stride;
+    stride *= x.size(d);
+  }
+  y->is_contiguous = dense_in_order(y.shape(), y.strides());
+  return y;
+}
+Tensor empty_like(const Tensor& x) { return empty_like(x, x.dtype()); }
+
+Tensor alias(const Tensor& x, const Shape& shape, const Shape& strides, Index offset) {
+  auto* data = static_cast<std::byte*>(x->storage->data) + offset * item_bytes(x.dtype());
+  return make(x->storage, data, shape, strides, x.dtype());
+}
+Tensor alias(const Tensor& x) { return make(x->storage, x->data, x.shape(), x.strides(), x.dtype()); }
+
+Tensor independent_alias(const Tensor& x) {
+  Storage* lender = x->storage.get();
+  lender->retain();
+  const auto give_back = [](void* storage) { Ref<Storage> last(static_cast<Storage*>(storage)); last->release(); };
+  auto storage = make_ref<Storage>(lender->data, lender->bytes, lender->writable, +give_back, lender);
+  return make(std::move(storage), x->data, x.shape(), x.strides(), x.dtype());
+}
+
+Tensor from_blob(void* data, const Shape& shape, const Shape& strides, DType dtype, bool writable,
+                 void (*give_back)(void*), void* lender) {
+  Index span = product(shape) == 0 ? 0 : 1;
+  for (int d = 0; span > 0 && d < shape.size(); ++d) span += (shape[d] - 1) * strides[d];
+  const auto bytes = static_cast<std::size_t>(span * item_bytes(dtype));
+  return make(make_ref<Storage>(data, bytes, writable, give_back, lender), static_cast<std::byte*>(data), shape, strides,
+              dtype);
+}
+
+bool overlaps_itself(const Tensor& x) {
+  if (x.is_contiguous() || x.numel() <= 1) return false;
+  const Shape order = memory_order(x);
+  Index reach = 0;  // the furthest element that the inner dimensions touch
+  for (int i = x.ndim() - 1; i >= 0; --i) {
+    const int d = static_cast<int>(order[i]);
+    if (x.size(d) == 1) continue;
+    if (x.strides()[d] <= reach) return true;
+    reach += x.strides()[d] * (x.size(d) - 1);
+  }
+  return false;
+}
+
+bool may_overlap(const Tensor& a, const Tensor& b) {
+  if (a.numel() == 0 || b.numel() == 0) return false;
+  const auto range = [](const Tensor& x) {
+    Index low = 0, high = 0;
+    for (int d = 0; d < x.ndim(); ++d) (x.strides()[d] < 0 ? low : high) += x.strides()[d] * (x.size(d) - 1);
+    return std::pair(x->data + low * item_bytes(x.dtype()), x->data + (high + 1) * item_bytes(x.dtype()));
+  };
+  const auto [a_begin, a_end] = range(a);
+  const auto [b_begin, b_end] = range(b);
+  return a_begin < b_end && b_begin < a_end;
+}
+
+bool view_strides(const Tensor& x, const Shape& shape, Shape& strides) {
+  strides = contiguous_strides(shape);
+  if (x.is_contiguous()) return true;
+  // Runs of x's dimensions that lie in memory like one are matched, from the last, with runs of the new dimensions.
+  int d = shape.size() - 1;
+  Index run_size = 1, run_stride = 0, taken = 1;
+  for (int i = x.ndim() - 1; i >= 0; --i) {
+    if (run_size == 1) run_stride = x.strides()[i];
+    run_size *= x.size(i);
+    const bool ends = i == 0 || (x.size(i - 1) != 1 && x.strides()[i - 1] != run_size * run_stride);
+    if (!ends) continue;
+    while (d >= 0 && (taken < run_size || shape[d] == 1)) {
+      strides[d] = taken * run_stride;
+      taken *= shape[d--];
+    }
+    if (taken != run_size) return false;
+    run_size = taken = 1;
+  }
+  return d < 0;
+}
+
+}  // namespace dd2424
