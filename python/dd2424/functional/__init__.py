@@ -1,0 +1,1 @@
+"""What each operation means: a file for each family, with signatures, shapes and sources."""

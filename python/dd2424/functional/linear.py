@@ -1,0 +1,17 @@
+"""The fully connected layer."""
+
+from __future__ import annotations
+
+from dd2424 import _core
+from dd2424._core import Tensor
+
+__all__ = ["linear"]
+
+
+def linear(input: Tensor, weight: Tensor, bias: Tensor | None = None, activation: str = "none") -> Tensor:
+    """activation(x W^T + b), one kernel: "none", "relu", "gelu", "tanh" or "sigmoid".
+
+    Shapes: input (*, C); weight (O, C); bias (O,); output (*, O).
+    Raises: RuntimeError where the sizes do not fit.
+    """
+    return _core.linear(input, weight, bias, activation)

@@ -1,0 +1,160 @@
+"""Normalisation over the batch, over features, over groups of channels, and of vectors."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+from dd2424 import _core
+from dd2424._core import Tensor
+from dd2424._dtypes import finfo
+
+__all__ = ["batch_norm", "layer_norm", "rms_norm", "group_norm", "instance_norm", "normalize", "local_response_norm"]
+
+
+def batch_norm(
+    input: Tensor,
+    running_mean: Tensor | None,
+    running_var: Tensor | None,
+    weight: Tensor | None = None,
+    bias: Tensor | None = None,
+    training: bool = False,
+    momentum: float = 0.1,
+    eps: float = 1e-5,
+    relu: bool = False,
+) -> Tensor:
+    """Normalise each channel over the batch, scale and shift it; `relu` adds max(y, 0) in the same kernel.
+
+        y = (x - E[x]) / sqrt(Var[x] + eps) * weight + bias
+
+    In training, mean and variance (1/n) are the batch's and the running ones move towards them by `momentum` (the
+    variance with 1/(n-1)); in evaluation the running ones are used.
+    Shapes: input (N, C) or (N, C, *); the others (C,). Raises: ValueError for one value a channel in training.
+    Source: Ioffe and Szegedy, "Batch Normalization", arXiv:1502.03167, algorithm 1.
+    """
+    if training and input.ndim > 1 and input.numel() == input.shape[1]:
+        raise ValueError(f"batch_norm: input must have more than one value a channel, got {tuple(input.shape)}")
+    return _core.batch_norm(input, running_mean, running_var, weight, bias, training, momentum, eps, relu)
+
+
+def layer_norm(
+    input: Tensor,
+    normalized_shape: Sequence[int],
+    weight: Tensor | None = None,
+    bias: Tensor | None = None,
+    eps: float = 1e-5,
+) -> Tensor:
+    """Normalise over the last dimensions, then scale and shift.
+
+        y = (x - E[x]) / sqrt(Var[x] + eps) * weight + bias
+
+    Shapes: input (*, *normalized_shape); weight and bias normalized_shape.
+    Raises: RuntimeError when the input does not end in normalized_shape.
+    Source: Ba, Kiros and Hinton, "Layer Normalization", arXiv:1607.06450, section 3.
+    """
+    y = _standardised(input, _last("layer_norm", input, normalized_shape), eps)
+    y = y if weight is None else y * weight
+    return y if bias is None else y + bias
+
+
+def _last(name: str, input: Tensor, shape: Sequence[int]) -> list[int]:
+    if not shape or tuple(input.shape[-len(shape) :]) != tuple(shape):
+        raise RuntimeError(f"{name}: input must end in normalized_shape {tuple(shape)}, got {tuple(input.shape)}")
+    return list(range(-len(shape), 0))
+
+
+def _standardised(x: Tensor, dims: Sequence[int], eps: float) -> Tensor:
+    centred = x - _core.mean(x, dims, True)
+    return centred * _core.rsqrt(_core.mean(_core.square(centred), dims, True) + eps)
+
+
+def rms_norm(
+    input: Tensor, normalized_shape: Sequence[int], weight: Tensor | None = None, eps: float | None = None
+) -> Tensor:
+    """x / sqrt(E[x^2] + eps) * weight over the last dimensions; eps is the dtype's own by default.
+
+    Shapes: input (*, *normalized_shape); weight normalized_shape.
+    Source: Zhang and Sennrich, "Root Mean Square Layer Normalization", arXiv:1910.07467.
+    """
+    dims = _last("rms_norm", input, normalized_shape)
+    floor = finfo(input.dtype).eps if eps is None else eps
+    y = input * _core.rsqrt(_core.mean(_core.square(input), dims, True) + floor)
+    return y if weight is None else y * weight
+
+
+def _by_channel(x: Tensor, ndim: int) -> Tensor:
+    return x.reshape((1, -1) + (1,) * (ndim - 2))
+
+
+def group_norm(
+    input: Tensor, num_groups: int, weight: Tensor | None = None, bias: Tensor | None = None, eps: float = 1e-5
+) -> Tensor:
+    """Normalise each item over groups of neighbouring channels and all positions, then scale and shift each channel.
+
+    Shapes: input (N, C, *), C a multiple of num_groups; weight and bias (C,).
+    Raises: RuntimeError where C is no multiple. Source: Wu and He, "Group Normalization", arXiv:1803.08494.
+    """
+    channels = input.shape[1]
+    if num_groups <= 0 or channels % num_groups:
+        raise RuntimeError(f"group_norm: num_groups must divide the {channels} channels of input, got {num_groups}")
+    size = (input.shape[0], num_groups, channels // num_groups * math.prod(input.shape[2:]))
+    y = _standardised(input.reshape(size), [2], eps).reshape(input.shape)
+    y = y if weight is None else y * _by_channel(weight, input.ndim)
+    return y if bias is None else y + _by_channel(bias, input.ndim)
+
+
+def instance_norm(
+    input: Tensor,
+    running_mean: Tensor | None = None,
+    running_var: Tensor | None = None,
+    weight: Tensor | None = None,
+    bias: Tensor | None = None,
+    use_input_stats: bool = True,
+    momentum: float = 0.1,
+    eps: float = 1e-5,
+) -> Tensor:
+    """Normalise each channel of each item over its positions; with use_input_stats=False by the running statistics.
+
+    Shapes: input (N, C, *); the others (C,). Source: Ulyanov et al., "Instance Normalization", arXiv:1607.08022.
+    """
+    dims = list(range(2, input.ndim))
+    if not use_input_stats:
+        return _core.batch_norm(input, running_mean, running_var, weight, bias, False, momentum, eps, False)
+    if math.prod(input.shape[2:]) == 1:
+        raise ValueError(f"instance_norm: input must have more than one position, got {tuple(input.shape)}")
+    if running_mean is not None and running_var is not None:
+        x = input.detach()
+        running_mean.mul_(1 - momentum).add_(_core.mean(_core.mean(x, dims), 0), alpha=momentum)
+        running_var.mul_(1 - momentum).add_(_core.mean(_core.var(x, dims, correction=1), 0), alpha=momentum)
+    y = _standardised(input, dims, eps)
+    y = y if weight is None else y * _by_channel(weight, input.ndim)
+    return y if bias is None else y + _by_channel(bias, input.ndim)
+
+
+def normalize(input: Tensor, p: float = 2.0, dim: int | Sequence[int] = 1, eps: float = 1e-12) -> Tensor:
+    """x / max(|x|_p, eps), the norm being over `dim`."""
+    from dd2424.linalg import vector_norm
+
+    return input / _core.clamp(vector_norm(input, p, dim, True), eps)
+
+
+def local_response_norm(
+    input: Tensor, size: int, alpha: float = 1e-4, beta: float = 0.75, k: float = 1.0
+) -> Tensor:
+    """x / (k + alpha * mean of x^2 over `size` neighbouring channels)^beta, zeros standing beyond the edges.
+
+    Shapes: (N, C, *). Source: Krizhevsky, Sutskever and Hinton, "ImageNet classification", NIPS 2012, section 3.3.
+    """
+    squares, channels = _core.square(input), input.shape[1]
+    before, after = size // 2, (size - 1) // 2
+    wide = _core.cat(
+        [part for part in (_zeros(squares, before), squares, _zeros(squares, after)) if part is not None], 1
+    )
+    total = wide.narrow(1, 0, channels)
+    for shift in range(1, size):
+        total = total + wide.narrow(1, shift, channels)
+    return input / _core.pow(total * (alpha / size) + k, beta)
+
+
+def _zeros(like: Tensor, channels: int) -> Tensor | None:
+    return like.new_zeros((like.shape[0], channels, *like.shape[2:])) if channels else None
