@@ -76,7 +76,7 @@ Tensor gradient_a(BinaryOp op, const Tensor& dy, const Operand& a, const Operand
     case BinaryOp::atan2: return div(mul(dy, b), add(mul(a, a), mul(b, b)));
     case BinaryOp::hypot: return mul(dy, div(a, binary(BinaryOp::hypot, a, b)));
     case BinaryOp::copysign: return mul(dy, binary(BinaryOp::copysign, unary(UnaryOp::sign, *a.tensor), mul(unary(UnaryOp::sign, *a.tensor), b)));
-    case BinaryOp::xlogy: return mul(dy, unary(UnaryOp::log, *b.tensor));
+    case BinaryOp::xlogy: return mul(dy, unary(UnaryOp::log, b.tensor ? *b.tensor : scalar_tensor(b.scalar, dy.dtype())));
     default: return full_like(dy, Scalar(0));
   }
 }
