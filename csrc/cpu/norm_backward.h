@@ -142,9 +142,9 @@ void chunk_sums(const Backward<T>& a, const Extent& extent, const Chunks& chunks
       column_sums<T, N>(a, c, last, begin, end, s);
       for (int k = 0; k < N; ++k) {
         const Index first = c + k * kLanes<L>, count = k == N - 1 ? last : kLanes<L>;
-        widen_lanes<L>(parts.at(chunk, 0) + first, s[k].g, {}, count);
-        widen_lanes<L>(parts.at(chunk, 1) + first, s[k].gx, {}, count);
-        widen_lanes<L>(parts.at(chunk, 2) + first, s[k].x, {}, count);
+        widen_lanes<L>(parts.at(chunk, 0) + first, s[k].g, Vec<L>{}, count);
+        widen_lanes<L>(parts.at(chunk, 1) + first, s[k].gx, Vec<L>{}, count);
+        widen_lanes<L>(parts.at(chunk, 2) + first, s[k].x, Vec<L>{}, count);
       }
     });
   });
@@ -165,9 +165,9 @@ void join_sums(const Backward<T>& a, const Chunks& chunks, const Parts& parts) {
     const Index count = smaller(kLanes<L>, a.channels - c);
     const auto f = finish<T>(a, {narrow<L>(g + c, count), narrow<L>(gx + c, count),
                                  narrow<L>(x + c, count)}, c, count);
-    widen_lanes<L>(g + c, f.slope, {}, count);
-    widen_lanes<L>(gx + c, f.tilt, {}, count);
-    widen_lanes<L>(x + c, f.shift, {}, count);
+    widen_lanes<L>(g + c, f.slope, Vec<L>{}, count);
+    widen_lanes<L>(gx + c, f.tilt, Vec<L>{}, count);
+    widen_lanes<L>(x + c, f.shift, Vec<L>{}, count);
   }
 }
 

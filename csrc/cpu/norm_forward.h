@@ -147,7 +147,7 @@ void chunk_moments(const Forward<T>& a, const Extent& extent, const Chunks& chun
       for (int k = 0; k < N; ++k) {
         const Index first = c + k * kLanes<L>, count = k == N - 1 ? last : kLanes<L>;
         widen_lanes<L>(mean + first, m[k].mean, m[k].low, count);
-        widen_lanes<L>(m2 + first, m[k].m2, {}, count);
+        widen_lanes<L>(m2 + first, m[k].m2, Vec<L>{}, count);
       }
     });
   });
