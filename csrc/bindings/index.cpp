@@ -2,6 +2,7 @@
 
 #include "bindings/python.h"
 #include "ops/copy.h"
+#include "ops/shape.h"
 
 namespace dd2424 {
 namespace {
@@ -29,7 +30,9 @@ void bind_index(py::module_& m) {
     return replace("index_add_", self, [&](const Tensor& x) { return ops::index_add(x, dim, index, source, alpha); });
   }, "dim"_a, "index"_a, "source"_a, py::kw_only(), "alpha"_a = 1.0);
   define(m, "gather", &ops::gather, "input"_a, "dim"_a, "index"_a);
-  define(m, "take_along_dim", &ops::gather, "input"_a, "dim"_a, "indices"_a);
+  define(m, "take_along_dim", [](const Tensor& x, const Tensor& index, const std::optional<Index>& dim) {
+           return dim ? ops::gather(x, *dim, index) : ops::gather(ops::reshape(x, {-1}), 0, ops::reshape(index, {-1}));
+         }, "input"_a, "indices"_a, "dim"_a = py::none());
   define(m, "scatter", [](const Tensor& x, Index dim, const Tensor& index, const Value& source) {
            return ops::scatter(x, dim, index, source_of(x, index, source));
          }, "input"_a, "dim"_a, "index"_a, "src"_a);

@@ -33,7 +33,7 @@ class PyRef {
 
 extern PyTypeObject* tensor_type;
 inline bool is_tensor(PyObject* o) { return PyObject_TypeCheck(o, tensor_type); }
-Tensor unwrap(PyObject* o);              // o is a tensor
+const Tensor& unwrap(PyObject* o);       // o is a tensor
 PyObject* wrap(const Tensor& t);         // a new reference: t's own object, or None
 PyObject* wrap_as(PyTypeObject* type, const Tensor& t);  // a fresh object of a subclass; t must have none yet
 void make_tensor_type(py::module_& m);

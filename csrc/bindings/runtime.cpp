@@ -1,6 +1,7 @@
 #include "bindings/python.h"
 #include "core/allocator.h"
 #include "core/blocking.h"
+#include "core/isa.h"
 #include "core/parallel.h"
 
 // The machine underneath: threads, ISA levels, memory, counts.
@@ -9,6 +10,7 @@ namespace dd2424 {
 using namespace py::literals;
 
 void bind_runtime(py::module_& m) {
+  start_isa();
   m.def("get_num_threads", &num_threads);
   m.def("set_num_threads", &set_num_threads, "threads"_a);
   m.def("get_isa", [] { return std::string(isa_name(current_isa())); });

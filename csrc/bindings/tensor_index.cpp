@@ -108,7 +108,7 @@ Indexed resolve_key(const Tensor& x, PyObject* key) {
 
 PyObject* tensor_getitem(PyObject* self, PyObject* key) {
   return guarded([&] {
-    const Tensor x = unwrap(self);
+    const Tensor& x = unwrap(self);
     if (is_plain_integer(key)) return wrap(apply_integer(x, 0, key));
     if (PySlice_Check(key)) return wrap(apply_slice(x, 0, key));
     const Indexed indexed = resolve_key(x, key);

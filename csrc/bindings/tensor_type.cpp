@@ -42,13 +42,26 @@ void PyRef::drop(void* object) {
 
 // ---- between tensors and their objects
 
-Tensor unwrap(PyObject* o) { return Tensor(reinterpret_cast<TensorObject*>(o)->impl); }
+namespace {
+// Objects of the plain type that have died wait here for the next tensor. Touched only with the GIL.
+constexpr std::size_t kFreeObjects = 128;
+std::vector<PyObject*> free_objects;
+
+PyObject* take_free_object() {
+  PyObject* object = free_objects.back();
+  free_objects.pop_back();
+  PyObject_Init(object, tensor_type);
+  PyObject_GC_Track(object);
+  return object;
+}
+}  // namespace
+
+const Tensor& unwrap(PyObject* o) { return reinterpret_cast<TensorObject*>(o)->tensor; }
 
 PyObject* wrap_as(PyTypeObject* type, const Tensor& t) {
-  auto* o = reinterpret_cast<TensorObject*>(type->tp_alloc(type, 0));
+  auto* o = reinterpret_cast<TensorObject*>(type == tensor_type && !free_objects.empty() ? take_free_object() : type->tp_alloc(type, 0));
   if (!o) throw py::error_already_set();
-  o->impl = t.impl();
-  t->retain();
+  std::construct_at(&o->tensor, t);
   t->object.store(o, std::memory_order_relaxed);
   return reinterpret_cast<PyObject*>(o);
 }
@@ -86,14 +99,17 @@ void type_dealloc(PyObject* self) {
   PyObject_GC_UnTrack(self);
   if (o->weak_references) PyObject_ClearWeakRefs(self);
   Py_CLEAR(o->dict);
-  if (TensorImpl* impl = o->impl) {
-    impl->object.store(nullptr, std::memory_order_relaxed);
-    o->impl = nullptr;
-    const Tensor last{Ref<TensorImpl>(impl)};
-    impl->release();
+  if (o->tensor.defined()) {
+    o->tensor->object.store(nullptr, std::memory_order_relaxed);
+    o->tensor = Tensor();
   }
   PyTypeObject* type = Py_TYPE(self);
-  type->tp_free(self);
+  if (type == tensor_type && free_objects.size() < kFreeObjects) {
+    o->weak_references = nullptr;
+    free_objects.push_back(self);
+  } else {
+    type->tp_free(self);
+  }
   Py_DECREF(type);
 }
 
@@ -103,8 +119,8 @@ int type_traverse(PyObject* self, visitproc visit, void* arg) {
   auto* o = reinterpret_cast<TensorObject*>(self);
   Py_VISIT(Py_TYPE(self));
   Py_VISIT(o->dict);
-  if (!o->impl || o->impl->count() != 1) return 0;
-  for (Taped* taped : {o->impl->node.get(), o->impl->leaf.get()}) {
+  if (!o->tensor.defined() || o->tensor->count() != 1) return 0;
+  for (Taped* taped : {o->tensor->node.get(), o->tensor->leaf.get()}) {
     if (!taped || taped->count() != 1) continue;
     struct Visit {
       visitproc visit;
@@ -125,9 +141,9 @@ int type_traverse(PyObject* self, visitproc visit, void* arg) {
 int type_clear(PyObject* self) {
   auto* o = reinterpret_cast<TensorObject*>(self);
   Py_CLEAR(o->dict);
-  if (o->impl && o->impl->count() == 1) {
-    o->impl->node = nullptr;
-    o->impl->leaf = nullptr;
+  if (o->tensor.defined() && o->tensor->count() == 1) {
+    o->tensor->node = nullptr;
+    o->tensor->leaf = nullptr;
   }
   return 0;
 }
@@ -148,19 +164,21 @@ PyObject* type_new(PyTypeObject* type, PyObject* args, PyObject* kwargs) {
 
 // ---- operators
 
-bool load_operand(PyObject* o, Value& value) {
-  if (!is_tensor(o)) return load_number(o, value.scalar);
-  value.tensor = unwrap(o);
-  return true;
+// A tensor as it stands in its object, or a number.
+bool load_operand(PyObject* o, ops::Operand& operand) {
+  if (is_tensor(o)) {
+    operand.tensor = &unwrap(o);
+    return true;
+  }
+  if (load_number(o, operand.scalar)) return true;
+  PyErr_Clear();
+  return false;
 }
 
 template <auto Body>  // Tensor Body(const Operand&, const Operand&)
 PyObject* operate(PyObject* a, PyObject* b) {
-  Value left, right;
-  if (!load_operand(a, left) || !load_operand(b, right)) {
-    PyErr_Clear();
-    Py_RETURN_NOTIMPLEMENTED;
-  }
+  ops::Operand left(0.0), right(0.0);
+  if (!load_operand(a, left) || !load_operand(b, right)) Py_RETURN_NOTIMPLEMENTED;
   return guarded([&] { return wrap(Body(left, right)); });
 }
 template <BinaryOp op>
@@ -169,11 +187,8 @@ PyObject* binary_slot(PyObject* a, PyObject* b) {
 }
 template <BinaryOp op>
 PyObject* inplace_slot(PyObject* self, PyObject* other) {
-  Value value;
-  if (!load_operand(other, value)) {
-    PyErr_Clear();
-    Py_RETURN_NOTIMPLEMENTED;
-  }
+  ops::Operand value(0.0);
+  if (!load_operand(other, value)) Py_RETURN_NOTIMPLEMENTED;
   return guarded([&] {
     Tensor target = unwrap(self);
     ops::binary_(op, target, value);
@@ -194,11 +209,8 @@ PyObject* positive_slot(PyObject* self) { return Py_NewRef(self); }
 
 PyObject* compare_slot(PyObject* a, PyObject* b, int comparison) {
   constexpr CompareOp by_python[] = {CompareOp::lt, CompareOp::le, CompareOp::eq, CompareOp::ne, CompareOp::gt, CompareOp::ge};
-  Value left, right;
-  if (!load_operand(a, left) || !load_operand(b, right)) {
-    PyErr_Clear();
-    Py_RETURN_NOTIMPLEMENTED;
-  }
+  ops::Operand left(0.0), right(0.0);
+  if (!load_operand(a, left) || !load_operand(b, right)) Py_RETURN_NOTIMPLEMENTED;
   return guarded([&] { return wrap(ops::compare(by_python[comparison], left, right)); });
 }
 

@@ -5,7 +5,7 @@ namespace dd2424 {
 
 struct TensorObject {
   PyObject_HEAD
-  TensorImpl* impl;  // owned
+  Tensor tensor;
   PyObject* dict;
   PyObject* weak_references;
 };

@@ -1,7 +1,6 @@
 #include "core/isa.h"
 
 #include <array>
-#include <atomic>
 #include <cstdlib>
 
 #include "core/error.h"
@@ -43,16 +42,14 @@ Isa first_isa() {
   return best;
 }
 
-std::atomic<Isa>& level() {
-  static std::atomic<Isa> isa{first_isa()};
-  return isa;
-}
-
 }  // namespace
 
-Isa current_isa() { return level().load(std::memory_order_relaxed); }
+// The environment is read when the host calls start_isa(): an error in it is then the host's to report.
+std::atomic<Isa> detail::isa_level{Isa::generic};
 
-void set_isa(std::string_view name) { level().store(find(name), std::memory_order_relaxed); }
+void start_isa() { detail::isa_level.store(first_isa(), std::memory_order_relaxed); }
+
+void set_isa(std::string_view name) { detail::isa_level.store(find(name), std::memory_order_relaxed); }
 
 std::string_view isa_name(Isa isa) { return kNames[static_cast<std::size_t>(isa)]; }
 

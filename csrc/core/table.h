@@ -21,18 +21,23 @@ const Table* table_of();
 template <class Table>
 inline const Table* cuda_table = nullptr;  // filled when the CUDA library is loaded
 
+namespace detail {
+template <class Table>
+inline const std::array<const Table*, kIsaLevels> cpu_tables{
+    cpu::table_of<Table, cpu::generic::Level>(),
+#if defined(__x86_64__)
+    cpu::table_of<Table, cpu::avx2::Level>(),
+    cpu::table_of<Table, cpu::avx512::Level>(),
+    cpu::table_of<Table, cpu::avx512_bf16::Level>(),
+#endif
+};
+}  // namespace detail
+
 // The table for this device and, on the CPU, for the current ISA level.
 template <class Table>
-const Table& kernels(Device device) {
-  if (device == Device::cuda) return *cuda_table<Table>;
-#if defined(__x86_64__)
-  static const std::array<const Table*, kIsaLevels> levels{
-      cpu::table_of<Table, cpu::generic::Level>(), cpu::table_of<Table, cpu::avx2::Level>(),
-      cpu::table_of<Table, cpu::avx512::Level>(), cpu::table_of<Table, cpu::avx512_bf16::Level>()};
-#else
-  static const std::array<const Table*, kIsaLevels> levels{cpu::table_of<Table, cpu::generic::Level>()};
-#endif
-  return *levels[static_cast<std::size_t>(current_isa())];
+inline const Table& kernels(Device device) {
+  if (device == Device::cuda) [[unlikely]] return *cuda_table<Table>;
+  return *detail::cpu_tables<Table>[static_cast<std::size_t>(current_isa())];
 }
 
 }  // namespace dd2424

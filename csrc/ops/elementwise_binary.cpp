@@ -35,7 +35,6 @@ constexpr bool saves(BinaryOp op, int operand, bool a_needed, bool b_needed) {
 struct Kept {
   Saved saved;
   Scalar scalar;
-  bool is_tensor = false;
   Shape shape;
   explicit Kept(Node* owner) : saved(owner) {}
 };
@@ -115,7 +114,8 @@ Tensors BinaryNode::backward(const Tensors& grads, const Needs& needs) {
 DType compute_type(BinaryOp op, const Operand& a, const Operand& b) {
   const DType dtype = result_type(a, b);
   check(!is_bitwise(op) || !is_floating(dtype), op_name(op), ": operands must have integer or boolean dtypes, got ", dtype);
-  check(op != BinaryOp::sub || dtype != DType::bool_, "sub: operands must not both be boolean; use ^ or logical_xor()");
+  const auto is_bool = [](const Operand& x) { return (x.tensor ? x.tensor->dtype() : x.scalar.dtype()) == DType::bool_; };
+  check(op != BinaryOp::sub || !(is_bool(a) || is_bool(b)), "sub: operands must not be boolean; use ^ or logical_xor()");
   if (needs_floats(op) && !is_floating(dtype)) return default_dtype();
   if (dtype == DType::bool_ && (divides(op) || op == BinaryOp::pow)) return DType::int64;
   return dtype;
@@ -143,17 +143,16 @@ void compute(BinaryOp op, const Tensor* a, const Scalar& a_scalar, const Tensor*
 const Shape kScalarShape{};
 const Shape& shape_of(const Operand& x) { return x.tensor ? x.tensor->shape() : kScalarShape; }
 
-void keep(Kept& kept, const Operand& x, const Tensor& tensor, bool saved) {
+void keep(Kept& kept, const Operand& x, const Tensor* tensor, bool saved) {
   kept.scalar = x.scalar;
-  kept.is_tensor = x.tensor != nullptr;
   kept.shape = shape_of(x);
-  if (saved && kept.is_tensor) kept.saved.save(tensor);
+  if (saved && tensor) kept.saved.save(*tensor);
 }
 
 // y's memory order is that of the operand that has y's shape.
-Tensor result_like(const Tensor& a, const Tensor& b, const Shape& shape, DType dtype) {
-  if (a.defined() && a.shape() == shape) return empty_like(a, dtype);
-  if (b.defined() && b.shape() == shape) return empty_like(b, dtype);
+Tensor result_like(const Tensor* a, const Tensor* b, const Shape& shape, DType dtype) {
+  if (a && a->shape() == shape) return empty_like(*a, dtype);
+  if (b && b->shape() == shape) return empty_like(*b, dtype);
   return empty(shape, dtype);
 }
 
@@ -162,8 +161,11 @@ Shape result_shape(const char* op, const Operand& a, const Operand& b) {
   return broadcast_shapes(op, shape_of(a), shape_of(b));
 }
 
-Tensor cast(const Operand& x, DType dtype) {
-  return x.tensor ? (x.tensor->dtype() == dtype ? *x.tensor : to(*x.tensor, dtype)) : Tensor();
+// x in the type of the computation, held in `converted` where it had another; null for a number.
+const Tensor* cast(const Operand& x, DType dtype, Tensor& converted) {
+  if (!x.tensor || x.tensor->dtype() == dtype) return x.tensor;
+  converted = to(*x.tensor, dtype);
+  return &converted;
 }
 
 }  // namespace
@@ -195,11 +197,13 @@ Tensor binary(BinaryOp op, const Operand& a, const Operand& b, double scale) {
                          }});
   }
   const DType dtype = compute_type(op, a, b);
-  const Tensor left = cast(a, dtype), right = cast(b, dtype);
+  Tensor left_cast, right_cast;
+  const Tensor *left = cast(a, dtype, left_cast), *right = cast(b, dtype, right_cast);
   const Tensor y = result_like(left, right, result_shape(op_name(op), a, b), dtype);
-  compute(op, left.defined() ? &left : nullptr, a.scalar, right.defined() ? &right : nullptr, b.scalar, y, scale);
+  compute(op, left, a.scalar, right, b.scalar, y, scale);
   if (!is_floating(dtype)) return y;
-  if (auto* node = record<BinaryNode>(y, {&left, &right}, op, scale)) {
+  static const Tensor kNone;
+  if (auto* node = record<BinaryNode>(y, {left ? left : &kNone, right ? right : &kNone}, op, scale)) {
     const bool a_needed = static_cast<bool>(node->edges[0]), b_needed = static_cast<bool>(node->edges[1]);
     keep(node->a, a, left, saves(op, 0, a_needed, b_needed));
     keep(node->b, b, right, saves(op, 1, a_needed, b_needed));
@@ -220,10 +224,11 @@ Tensor& binary_(BinaryOp op, Tensor& self, const Operand& b, double scale) {
     assign(self, binary(op, before_write(self, saves(op, 0, true, true)), b, scale));
     return self;
   }
-  Tensor other = cast(b, dtype);
-  const bool same_place = other.defined() && other->data == self->data && other.strides() == self.strides();
-  if (other.defined() && !same_place && may_overlap(other, self)) other = clone(detach(other));
-  compute(op, &self, Scalar(), other.defined() ? &other : nullptr, b.scalar, self, scale);
+  Tensor other;
+  const Tensor* operand = cast(b, dtype, other);
+  const bool same_place = operand && (*operand)->data == self->data && operand->strides() == self.strides();
+  if (operand && !same_place && may_overlap(*operand, self)) operand = &(other = clone(detach(*operand)));
+  compute(op, &self, Scalar(), operand, b.scalar, self, scale);
   count_write(self);
   return self;
 }

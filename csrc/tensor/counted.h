@@ -23,7 +23,7 @@ class Counted {
   static void operator delete(void* block, std::size_t bytes) { dd2424::release(block, bytes); }
 
  private:
-  mutable std::atomic<int> count_{0};
+  mutable std::atomic<int> count_{1};  // that of the Ref which adopts it
 };
 
 // An intrusive pointer. T::destroy, where there is one, takes the place of delete.
@@ -34,6 +34,11 @@ class Ref {
   Ref(std::nullptr_t) {}
   explicit Ref(T* p) : p_(p) {
     if (p_) p_->retain();
+  }
+  static Ref adopt(T* fresh) {  // takes over the count that a new object starts with
+    Ref ref;
+    ref.p_ = fresh;
+    return ref;
   }
   Ref(const Ref& other) : Ref(other.p_) {}
   Ref(Ref&& other) noexcept : p_(std::exchange(other.p_, nullptr)) {}
@@ -64,7 +69,7 @@ class Ref {
 
 template <class T, class... Args>
 Ref<T> make_ref(Args&&... args) {
-  return Ref<T>(new T(std::forward<Args>(args)...));
+  return Ref<T>::adopt(new T(std::forward<Args>(args)...));
 }
 
 }  // namespace dd2424

@@ -16,10 +16,9 @@ class Shape {
   Shape(Iterator begin, Iterator end) {
     for (; begin != end; ++begin) push_back(*begin);
   }
-  Shape(const Shape& other) : size_(other.size_) { std::copy_n(other.items_, size_, items_); }
+  Shape(const Shape& other) { copy(other); }
   Shape& operator=(const Shape& other) {
-    size_ = other.size_;
-    std::copy_n(other.items_, size_, items_);
+    copy(other);
     return *this;
   }
   static Shape filled(int size, Index value) {
@@ -38,7 +37,10 @@ class Shape {
   Index operator[](int i) const { return items_[i]; }
   Index back() const { return items_[size_ - 1]; }
   bool operator==(const Shape& other) const {
-    return size_ == other.size_ && std::equal(begin(), end(), other.begin());
+    if (size_ != other.size_) return false;
+    for (int i = 0; i < size_; ++i)
+      if (items_[i] != other.items_[i]) return false;
+    return true;
   }
   void push_back(Index item) {
     check(size_ < kMaxDims, "tensor: at most ", kMaxDims, " dimensions are supported");
@@ -54,7 +56,15 @@ class Shape {
   }
 
  private:
-  Index items_[kMaxDims];
+  // Nearly every shape has at most four dimensions: these are copied without a loop or a call.
+  void copy(const Shape& other) {
+    size_ = other.size_;
+    __builtin_memcpy(items_, other.items_, kUsual * sizeof(Index));
+    for (int i = kUsual; i < size_; ++i) items_[i] = other.items_[i];
+  }
+
+  static constexpr int kUsual = 4;
+  Index items_[kMaxDims] = {};
   int size_ = 0;
 };
 

@@ -40,16 +40,18 @@ Shape memory_order(const Tensor& x) {
 }  // namespace
 
 void Taped::destroy(Taped* taped) {
-  static thread_local std::vector<Taped*>* doomed = nullptr;
-  if (doomed) return doomed->push_back(taped);
-  std::vector<Taped*> waiting{taped};
-  doomed = &waiting;
+  // While one is being deleted, those that it owned wait for their turn.
+  static thread_local bool deleting = false;
+  static thread_local std::vector<Taped*> waiting;
+  if (deleting) return waiting.push_back(taped);
+  deleting = true;
+  delete taped;
   while (!waiting.empty()) {
     Taped* next = waiting.back();
     waiting.pop_back();
     delete next;
   }
-  doomed = nullptr;
+  deleting = false;
 }
 
 TensorImpl::~TensorImpl() = default;
@@ -61,7 +63,7 @@ Index Tensor::offset() const {
 Tensor empty(const Shape& shape, DType dtype, Device device) {
   check(device == Device::cpu, "empty: device must be cpu, got ", device);
   auto impl = make_ref<TensorImpl>();
-  impl->numel = shape.size() == 1 ? shape[0] : product(shape);
+  impl->numel = product(shape);
   impl->storage = make_ref<Storage>(static_cast<std::size_t>(impl->numel * item_bytes(dtype)));
   impl->data = static_cast<std::byte*>(impl->storage->data);
   impl->shape = shape;
