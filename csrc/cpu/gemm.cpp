@@ -181,7 +181,9 @@ struct Block {
     }
     const int vectors = plan.vectors == 2 && count <= kLanes<E> ? 1 : plan.vectors;
     const TileKernel<T>* kernels = tile_kernels<T>(vectors, plan.packs_a);
-    for (; tile < tiles_end; ++tile) {
+    const Index ahead_step = in.depth * kLanes<E> / 2;
+    in.ahead = packed ? packed + b_size : in.b;
+    for (; tile < tiles_end; ++tile, in.ahead += ahead_step) {
       const Index i = tile_begin(tile), tile_rows = tile_begin(tile + 1) - i;
       if (plan.packs_a) in.a = packed_a + tile * a_size;
       else if constexpr (std::is_same_v<T, E>) in.a = a_from(i).data;

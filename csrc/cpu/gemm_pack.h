@@ -82,6 +82,8 @@ inline Vec<Packed<T>> packed_along(const T* p, Index steps) {
   }
 }
 
+constexpr Index kRowsAhead = 16;  // rows are far apart, and no processor foresees the next
+
 // out[p * width + i] = element (i, p) for i < count, 0 for the rest of the width; p counts packed elements, `k` steps.
 // Up to a vector is written beyond what is asked for: see packed_size.
 template <class T>
@@ -93,8 +95,10 @@ void pack(Packed<T>* out, Index width, const Source<T>& in, Index count, Index k
     const T* rows = in.data + from * in.across;
     const Index here = count - from < 0 ? 0 : count - from < lanes ? count - from : lanes;
     if (in.across == 1) {
-      for (Index p = 0; p < packed_k; ++p)
+      for (Index p = 0; p < packed_k; ++p) {
+        __builtin_prefetch(rows + (p + kRowsAhead) * depth * in.along);
         store(out + p * width + from, packed_across(rows + p * depth * in.along, in.along, here, k - p * depth));
+      }
     } else if (in.along == 1) {
       for (Index p = 0; p < packed_k; p += lanes) {
         Vec<Packed<T>> block[lanes];

@@ -19,7 +19,8 @@ struct Multiply<bfloat16> {
   using Element = std::uint32_t;  // two bfloat16, the earlier in the lower half
   static constexpr Index kDepth = 2;
   static Vec<float> add(Vec<Element> a, Vec<Element> b, Vec<float> c) {
-    return (Vec<float>)_mm512_dpbf16_ps((__m512)c, __builtin_bit_cast(__m512bh, a), __builtin_bit_cast(__m512bh, b));
+    asm("vdpbf16ps %2, %1, %0" : "+v"(c) : "v"(a), "v"(b));  // Clang 16 crashes on a broadcast given to the intrinsic
+    return c;
   }
 };
 #endif
@@ -43,6 +44,7 @@ struct TileInput {
   Index a_row, a_column;   // used where a is not packed
   Index b_row;
   Index depth;
+  const Packed<T>* ahead;  // what will be read soon: half a vector for each step is brought to the second-level cache
 };
 // Where a tile's sums go: out = alpha * sums + before_scale * before + bias, clamped below at 0 if `relu`.
 template <class Acc>
@@ -92,9 +94,11 @@ void tile(const TileInput<T>& in, const TileOutput<Accumulator<T>>& to, Index co
   const Packed<T>* a = in.a;
   const Packed<T>* b = in.b;
 #pragma GCC unroll 16
-  for (int i = 0; i < Rows; ++i) __builtin_prefetch(to.out + i * to.out_row, 1);
-#pragma GCC unroll 2
+  for (int i = 0; i < Rows; ++i)
+#pragma GCC unroll 8
+    for (int v = 0; v < Vectors; ++v) __builtin_prefetch(to.out + i * to.out_row + v * lanes, 1);
   for (Index p = 0; p < in.depth; ++p, a += a_column, b += in.b_row) {
+    __builtin_prefetch(in.ahead + p * (kLanes<Packed<T>> / 2), 0, 2);
     Vec<Packed<T>> columns_of_b[Vectors];
 #pragma GCC unroll 8
     for (int v = 0; v < Vectors; ++v) columns_of_b[v] = load(b + v * lanes);
