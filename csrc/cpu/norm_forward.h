@@ -130,13 +130,17 @@ void forward_at_once(const Forward<T>& a, Index begin, Index end) {
   });
 }
 
+template <class T>
+inline Lane<T> first_of(const Forward<T>& a, Index channel) { return load_some(a.x + channel * a.inner, 1)[0]; }
+
+// Chunks' means are kept as differences from the channel's first element: double has bits for no more than that.
 template <class T, class L = Lane<T>>
 void chunk_moments(const Forward<T>& a, const Extent& extent, const Chunks& chunks, const Parts& parts) {
   for_chunks(extent, chunks, [&](Index chunk, Index unit, Index begin, Index end) {
     double *mean = parts.at(chunk, 0), *m2 = parts.at(chunk, 1);
     if (!extent.in_columns()) {
       const Moments<L> m = plane_moments(a.x, extent, unit, begin, end);
-      mean[unit] = static_cast<double>(m.mean) + static_cast<double>(m.low);
+      mean[unit] = static_cast<double>(m.mean - first_of(a, unit)) + static_cast<double>(m.low);
       m2[unit] = static_cast<double>(m.m2);
       return;
     }
@@ -146,7 +150,7 @@ void chunk_moments(const Forward<T>& a, const Extent& extent, const Chunks& chun
       column_moments<T, N>({a.x + begin * a.channels + c, a.channels, last}, end - begin, m);
       for (int k = 0; k < N; ++k) {
         const Index first = c + k * kLanes<L>, count = k == N - 1 ? last : kLanes<L>;
-        widen_lanes<L>(mean + first, m[k].mean, m[k].low, count);
+        widen_lanes<L>(mean + first, m[k].mean - load_some(a.x + first, count), m[k].low, count);
         widen_lanes<L>(m2 + first, m[k].m2, Vec<L>{}, count);
       }
     });
@@ -173,16 +177,19 @@ void join_moments(const Extent& extent, const Chunks& chunks, const Parts& parts
     }
 }
 
-// Leaves in the workspace, as sum 2, what the rounded mean left out.
+// Leaves in the workspace, as sums 0 and 2, the rounded mean and what rounding it left out.
 template <class T, class L = Lane<T>>
 void finish_all(const Forward<T>& a, const Parts& parts) {
-  const double *mean = parts.at(0, 0), *m2 = parts.at(0, 1);
-  double* low = parts.at(0, 2);
-  for (Index c = 0; c < a.channels; ++c) low[c] = mean[c] - static_cast<double>(static_cast<L>(mean[c]));
+  double *mean = parts.at(0, 0), *low = parts.at(0, 2);
+  const double* m2 = parts.at(0, 1);
+  for (Index c = 0; c < a.channels; ++c) {
+    const double origin = static_cast<double>(first_of(a, c)), offset = mean[c];
+    mean[c] = static_cast<double>(static_cast<L>(origin + offset));
+    low[c] = (origin - mean[c]) + offset;
+  }
   for (Index c = 0; c < a.channels; c += kLanes<L>) {
     const Index count = smaller(kLanes<L>, a.channels - c);
-    finish<T>(a, {narrow<L>(mean + c, count), narrow<L>(low + c, count),
-                  narrow<L>(m2 + c, count)}, c, count);
+    finish<T>(a, {narrow<L>(mean + c, count), narrow<L>(low + c, count), narrow<L>(m2 + c, count)}, c, count);
   }
 }
 

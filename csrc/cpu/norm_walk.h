@@ -11,6 +11,7 @@ constexpr Index kGrain = 1 << 14;     // elements worth a second thread, and a c
 constexpr Index kChunkRows = 256;     // of columns, at least
 constexpr Index kBlockRows = 64;      // rows that are added up before they join the total
 constexpr Index kBlockVectors = 128;  // likewise, of a plane
+constexpr Index kBlockPlanes = 32;   // likewise, planes
 constexpr int kGroup = 4;             // vectors of channels that are walked together
 
 inline Index smaller(Index a, Index b) { return a < b ? a : b; }
@@ -100,23 +101,29 @@ inline void sum_rows(Index rows, Vec<L> (&total)[K][N], const F& add) {
   }
 }
 
+template <class L, int K, class F>
+inline void add_plane(Index plane, Index size, Vec<L> (&sums)[K], const F& add) {
+  constexpr Index lanes = kLanes<L>;
+  for (Index i = 0; i < size;) {
+    Vec<L> part[4][K]{};
+    const Index stop = smaller(size, i + kBlockVectors * lanes);
+    for (; i + 4 * lanes <= stop; i += 4 * lanes)
+#pragma GCC unroll 4
+      for (int k = 0; k < 4; ++k) add(plane + i + k * lanes, lanes, part[k]);
+    for (; i < stop; i += lanes) add(plane + i, smaller(lanes, stop - i), part[0]);
+    for (int s = 0; s < K; ++s) sums[s] += (part[0][s] + part[1][s]) + (part[2][s] + part[3][s]);
+  }
+}
 // total[s] = the sum over the planes' elements of what add(place, count, part) adds to part[s]; `place` counts elements
 // from the start of the tensor, and count < kLanes only for the last lanes of a plane.
 template <class L, int K, class F>
 inline void sum_planes(const Extent& extent, Index channel, Index begin, Index end, L (&total)[K], const F& add) {
-  constexpr Index lanes = kLanes<L>;
   Vec<L> sums[K]{};
-  for (Index o = begin; o < end; ++o) {
-    const Index plane = (o * extent.channels + channel) * extent.inner;
-    for (Index i = 0; i < extent.inner;) {
-      Vec<L> part[4][K]{};
-      const Index stop = smaller(extent.inner, i + kBlockVectors * lanes);
-      for (; i + 4 * lanes <= stop; i += 4 * lanes)
-#pragma GCC unroll 4
-        for (int k = 0; k < 4; ++k) add(plane + i + k * lanes, lanes, part[k]);
-      for (; i < stop; i += lanes) add(plane + i, smaller(lanes, stop - i), part[0]);
-      for (int s = 0; s < K; ++s) sums[s] += (part[0][s] + part[1][s]) + (part[2][s] + part[3][s]);
-    }
+  for (Index o = begin; o < end;) {
+    Vec<L> block[K]{};
+    for (const Index stop = smaller(end, o + kBlockPlanes); o < stop; ++o)
+      add_plane<L>((o * extent.channels + channel) * extent.inner, extent.inner, block, add);
+    for (int s = 0; s < K; ++s) sums[s] += block[s];
   }
   for (int s = 0; s < K; ++s) total[s] = lanes_sum<L>(sums[s]);
 }
