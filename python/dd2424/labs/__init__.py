@@ -6,8 +6,7 @@ from dd2424.labs.base import Lab
 from dd2424.labs.deep_mlp import DeepMlpLab
 from dd2424.labs.linear import LinearLab
 from dd2424.labs.mlp import MlpLab
-from dd2424.labs.options import nearest
-from dd2424.train import UsageError
+from dd2424.train import UsageError, nearest
 
 LABS: dict[str, Lab] = {lab.name: lab for lab in (LinearLab(), MlpLab(), DeepMlpLab())}
 

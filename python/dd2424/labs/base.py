@@ -11,8 +11,8 @@ import numpy as np
 
 import dd2424
 from dd2424.labs.data import LabData
-from dd2424.labs.options import nearest, option, parse_options
-from dd2424.train import UsageError
+from dd2424.labs.options import option, parse_options
+from dd2424.train import UsageError, nearest
 from dd2424.train.folder import Record
 from dd2424.train.safetensors import Array
 from dd2424.train.trainer import Scheduler

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 
@@ -18,6 +18,7 @@ class Source:
     name: str
     train: ArrayDataset
     test: ArrayDataset
+    _cuts: dict[tuple[int, int], LabData] = field(default_factory=dict, compare=False, repr=False)
 
     def cut(self, train: int, validation: int, batch: int) -> LabData:
         """The first `train` images (0: all that are left) train, the next `validation` validate.
@@ -33,8 +34,11 @@ class Source:
             )
         if batch > train:
             raise UsageError(f"train: batch must be at most the {train} training images, got {batch}")
-        first, second = self.train.take(slice(0, train)), self.train.take(slice(train, train + validation))
-        return LabData.standardised(self.name, first, second, self.test, self.train.classes)
+        if (train, validation) not in self._cuts:  # a search asks again and again
+            first, second = self.train.take(slice(0, train)), self.train.take(slice(train, train + validation))
+            data = LabData.standardised(self.name, first, second, self.test, self.train.classes)
+            self._cuts[train, validation] = data
+        return self._cuts[train, validation]
 
 
 @dataclass(frozen=True)

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import dataclasses
-import difflib
 import math
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from dd2424.train import UsageError
+from dd2424.train import UsageError, nearest
 
 _TRUE, _FALSE = ("yes", "true", "on", "1"), ("no", "false", "off", "0")
 
@@ -44,13 +43,6 @@ def parse_options(kind: type[Any], lab: str, pairs: Mapping[str, str]) -> dict[s
         if key not in fields:
             raise UsageError(f"train {lab}: unknown option {key!r}{nearest(key, fields)}")
     return {fields[key].name: _parse(lab, key, fields[key], text) for key, text in pairs.items()}
-
-
-def nearest(given: str, known: Iterable[str]) -> str:
-    """How a message about an unknown name ends: the nearest known name, and all there are."""
-    names = list(known)
-    close = difflib.get_close_matches(given, names, n=1, cutoff=0.5)
-    return (f"; did you mean {close[0]!r}?" if close else "") + f" (there are: {', '.join(names)})"
 
 
 def _parse(lab: str, key: str, field: dataclasses.Field[Any], text: str) -> Any:

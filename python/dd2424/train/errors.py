@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import difflib
 import errno
 import os
+from collections.abc import Iterable
 
 
 class RunError(Exception):
@@ -42,3 +44,10 @@ def os_error_message(error: OSError, doing: str) -> str:
     """One line for an error of the operating system: what was being done, to which file, why it failed."""
     reason = _HINTS.get(error.errno or 0) or error.strerror or str(error)
     return f"{doing} {os.fspath(error.filename)}: {reason}" if error.filename else f"{doing}: {reason}"
+
+
+def nearest(given: str, known: Iterable[str]) -> str:
+    """How a message about an unknown name ends: the nearest known name, and all there are."""
+    names = list(known)
+    close = difflib.get_close_matches(given, names, n=1, cutoff=0.5)
+    return (f"; did you mean {close[0]!r}?" if close else "") + f" (there are: {', '.join(names)})"
