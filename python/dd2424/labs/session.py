@@ -1,0 +1,100 @@
+"""One training of a lab: model, optimizer, loop and measurements, from resolved options."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+
+import dd2424
+from dd2424.labs.base import Lab, Objective
+from dd2424.data import ArrayDataset
+from dd2424.labs.data import LabData, Source
+from dd2424.labs.loading import Batches
+from dd2424.train import Callback, Trainer
+from dd2424.train.safetensors import Array
+
+_EVALUATION_BATCH = 1000
+_MOST_TRAINING_IMAGES = 10_000  # evaluated at each record: a fixed part is enough for a curve
+
+
+@dataclass(frozen=True)
+class Session:
+    """One training of a lab on one data set with one seed."""
+
+    lab: Lab
+    source: Source
+    options: Any
+    seed: int
+    device: str
+
+    @cached_property
+    def data(self) -> LabData:
+        cut = self.source.cut(self.options.train, self.options.validation, self.options.batch)
+        return self.lab.prepare(self.options, cut)
+
+    @cached_property
+    def objective(self) -> Objective:
+        return self.lab.objective(self.options)
+
+    def new_model(self) -> dd2424.nn.Module:
+        """The model as it starts: the same for the same seed."""
+        dd2424.manual_seed(self.seed)
+        return self.lab.model(self.options, self.data).to(self.device)
+
+    def trainer(self, model: dd2424.nn.Module, callbacks: Sequence[Callback] = ()) -> Trainer:
+        """A trainer at step 0, with the course's penalty: gradient 2 lambda W on weight matrices, nothing on the rest."""
+        options = self.options
+        schedule = self.lab.schedule(options, self.data)
+        weights, others = penalised(model)
+        groups = [{"params": weights, "weight_decay": 2 * options.lambda_}]
+        if others:
+            groups.append({"params": others, "weight_decay": 0.0})
+        optimizer = dd2424.optim.SGD(groups, lr=schedule.lr)
+        return Trainer(
+            model,
+            self.objective.loss,
+            optimizer,
+            Batches(self.data.train, options.batch, self.device, shuffle_seed=self.seed),
+            steps=schedule.steps,
+            interval=schedule.interval,
+            evaluate=lambda: self.measure(model),
+            scheduler=schedule.scheduler(optimizer),
+            callbacks=callbacks,
+        )
+
+    def measure(self, model: dd2424.nn.Module) -> dict[str, float]:
+        """Loss, cost and accuracy on the training images (at most 10,000) and on the validation images."""
+        shown = self.data.train.take(slice(0, _MOST_TRAINING_IMAGES))
+        weights, _ = penalised(model)
+        penalty = self.options.lambda_ * sum(float((w * w).sum().item()) for w in weights)
+        values: dict[str, float] = {}
+        for name, part in (("train", shown), ("validation", self.data.validation)):
+            loss, scores = self.scores(model, part)
+            values[f"{name}_loss"], values[f"{name}_cost"] = loss, loss + penalty
+            values[f"{name}_accuracy"] = self.accuracy(scores, part)
+        return values
+
+    def scores(self, model: dd2424.nn.Module, part: ArrayDataset) -> tuple[float, Array]:
+        """Mean loss and scores (N, K) of `part`, without a tape."""
+        model.eval()
+        total, chunks = 0.0, []
+        with dd2424.no_grad():
+            for inputs, labels in Batches(part, _EVALUATION_BATCH, self.device):
+                scores = model(inputs)
+                total += float(self.objective.loss(scores, labels).item()) * len(labels)
+                chunks.append(np.array(scores.cpu().numpy()))
+        return total / len(part), np.concatenate(chunks)
+
+    def accuracy(self, scores: Array, part: ArrayDataset) -> float:
+        """Share of `part` whose label is predicted."""
+        return float(np.mean(self.objective.predict(scores) == part.labels))
+
+
+def penalised(model: dd2424.nn.Module) -> tuple[list[Any], list[Any]]:
+    """Parameters that the penalty counts, the weight matrices, and the rest: biases, batch norm's scales and shifts."""
+    weights = [p for p in model.parameters() if p.ndim >= 2]
+    return weights, [p for p in model.parameters() if p.ndim < 2]

@@ -1,0 +1,3 @@
+"""Which data set a lab trains on, and where it comes from."""
+
+from __future__ import annotations

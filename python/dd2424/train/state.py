@@ -1,0 +1,55 @@
+"""Nested state (of optimizers, schedulers, loaders) taken apart into JSON and named arrays, and put together again."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+import dd2424
+
+from dd2424.train.safetensors import Array
+
+_ARRAY, _ITEMS, _TUPLE = "__array__", "__items__", "__tuple__"
+
+
+def take_apart(value: Any, name: str, arrays: dict[str, Array]) -> Any:
+    """JSON for `value`; its tensors and NumPy arrays go to `arrays` under names that begin with `name`.
+
+    Numbers, strings, None, lists, tuples and dicts with any of these as keys come back as they were.
+    Raises: TypeError naming what has no place in a checkpoint.
+    """
+    if value is None or isinstance(value, bool | int | float | str):
+        return value
+    if isinstance(value, dd2424.Tensor | np.ndarray):
+        is_tensor = isinstance(value, dd2424.Tensor)
+        arrays[name] = np.array(value.detach().cpu().numpy() if is_tensor else value)
+        return {_ARRAY: name, "tensor": is_tensor}
+    if isinstance(value, np.generic):
+        return value.item()
+    if isinstance(value, list | tuple):
+        parts = [take_apart(item, f"{name}.{i}", arrays) for i, item in enumerate(value)]
+        return parts if isinstance(value, list) else {_TUPLE: parts}
+    if isinstance(value, Mapping):
+        if all(isinstance(key, str) and not key.startswith("__") for key in value):
+            return {key: take_apart(item, f"{name}.{key}", arrays) for key, item in value.items()}
+        items = [[key, take_apart(item, f"{name}.{key}", arrays)] for key, item in value.items()]
+        return {_ITEMS: items}
+    raise TypeError(f"checkpoint: {name} must hold numbers, strings, tensors, lists or dicts, got {type(value).__name__}")
+
+
+def put_together(value: Any, arrays: Mapping[str, Array]) -> Any:
+    """What `take_apart` took apart. Raises: KeyError naming an array that is missing."""
+    if isinstance(value, list):
+        return [put_together(item, arrays) for item in value]
+    if not isinstance(value, dict):
+        return value
+    if _ARRAY in value:
+        array = np.array(arrays[value[_ARRAY]])
+        return dd2424.from_numpy(array) if value["tensor"] else array
+    if _TUPLE in value:
+        return tuple(put_together(item, arrays) for item in value[_TUPLE])
+    if _ITEMS in value:
+        return {key: put_together(item, arrays) for key, item in value[_ITEMS]}
+    return {key: put_together(item, arrays) for key, item in value.items()}
