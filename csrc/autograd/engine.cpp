@@ -196,9 +196,10 @@ class Walk {
 };
 
 Tensor root_gradient(const Tensor& root, const Tensor& given) {
-  check(root.defined() && needs_grad(root),
-        "backward: every root must require a gradient, got one that does not (no input of it has requires_grad=True, or "
-        "it was made under no_grad)");
+  check(
+      root.defined() && needs_grad(root),
+      "backward: every root must require a gradient, got one that does not (no input of it has requires_grad=True, or "
+      "it was made under no_grad)");
   if (given.defined()) {
     check(given.shape() == root.shape(), "backward: gradient must have the root's shape ", root.shape(), ", got ",
           given.shape());

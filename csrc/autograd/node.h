@@ -29,7 +29,7 @@ struct Leaf final : Taped {
 };
 
 struct Edge {
-  Ref<Taped> to;            // a Node or a Leaf; null where no gradient is wanted
+  Ref<Taped> to;  // a Node or a Leaf; null where no gradient is wanted
   bool to_leaf = false;
   std::uint32_t index = 0;  // which output of the node
   explicit operator bool() const { return static_cast<bool>(to); }
@@ -60,8 +60,8 @@ class Saved {
 };
 
 struct NodeHooks {
-  std::vector<std::pair<std::uint32_t, Hooks>> before;            // by output: on the gradient that arrives
-  std::vector<std::pair<std::uint32_t, Ref<Leaf>>> retained;      // by output: whose .grad is to be kept
+  std::vector<std::pair<std::uint32_t, Hooks>> before;        // by output: on the gradient that arrives
+  std::vector<std::pair<std::uint32_t, Ref<Leaf>>> retained;  // by output: whose .grad is to be kept
 };
 
 struct Node : Taped {

@@ -74,7 +74,9 @@ Shape shape_from_args(const char* op, const py::args& args) {
 
 // ---- dtypes
 
-py::object dtype_object(DType dtype) { return py::reinterpret_borrow<py::object>(dtype_objects[static_cast<int>(dtype)]); }
+py::object dtype_object(DType dtype) {
+  return py::reinterpret_borrow<py::object>(dtype_objects[static_cast<int>(dtype)]);
+}
 
 bool load_dtype(PyObject* o, DType& dtype) {
   for (int i = 0; i < kDTypes; ++i) {
@@ -108,8 +110,10 @@ bool load_number(PyObject* o, Scalar& number) {
 }
 
 void bind_arguments(py::module_& m) {
-  static PyMethodDef methods[] = {{"numel", size_numel, METH_NOARGS, "The number of elements of a tensor of this size."}, {}};
-  PyType_Slot slots[] = {{Py_tp_base, &PyTuple_Type}, {Py_tp_methods, methods}, {Py_tp_repr, reinterpret_cast<void*>(size_repr)}, {}};
+  static PyMethodDef methods[] = {
+      {"numel", size_numel, METH_NOARGS, "The number of elements of a tensor of this size."}, {}};
+  PyType_Slot slots[] = {
+      {Py_tp_base, &PyTuple_Type}, {Py_tp_methods, methods}, {Py_tp_repr, reinterpret_cast<void*>(size_repr)}, {}};
   PyType_Spec spec = {"dd2424.Size", 0, 0, Py_TPFLAGS_DEFAULT, slots};
   size_type = reinterpret_cast<PyTypeObject*>(PyType_FromSpec(&spec));
   if (!size_type) throw py::error_already_set();
@@ -122,9 +126,8 @@ void bind_arguments(py::module_& m) {
       .def_property_readonly("itemsize", [](const DTypeInfo& self) { return item_bytes(self.dtype); })
       .def_property_readonly("is_floating_point", [](const DTypeInfo& self) { return is_floating(self.dtype); })
       .def_property_readonly("is_complex", [](const DTypeInfo&) { return false; })
-      .def_property_readonly("is_signed", [](const DTypeInfo& self) {
-        return self.dtype != DType::uint8 && self.dtype != DType::bool_;
-      });
+      .def_property_readonly(
+          "is_signed", [](const DTypeInfo& self) { return self.dtype != DType::uint8 && self.dtype != DType::bool_; });
   for (int i = 0; i < kDTypes; ++i) {
     const py::object object = py::cast(DTypeInfo{DType(i)});
     m.attr(std::string(dtype_name(DType(i))).c_str()) = object;
@@ -133,7 +136,9 @@ void bind_arguments(py::module_& m) {
   m.def("get_default_dtype", &default_dtype);
   m.def("set_default_dtype", &set_default_dtype, py::arg("d"));
   m.def("promote_types", &promote, py::arg("type1"), py::arg("type2"));
-  m.def("result_type", [](const Value& a, const Value& b) { return ops::result_type(a, b); }, py::arg("tensor1"), py::arg("tensor2"));
+  m.def(
+      "result_type", [](const Value& a, const Value& b) { return ops::result_type(a, b); }, py::arg("tensor1"),
+      py::arg("tensor2"));
 }
 
 }  // namespace dd2424

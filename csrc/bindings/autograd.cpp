@@ -55,14 +55,16 @@ HookHandle register_hook(const Tensor& t, const py::function& function) {
   }
   if (!node->hooks) node->hooks = std::make_unique<NodeHooks>();
   auto& lists = node->hooks->before;
-  auto list = std::find_if(lists.begin(), lists.end(), [&](const auto& entry) { return entry.first == t->output_index; });
+  auto list =
+      std::find_if(lists.begin(), lists.end(), [&](const auto& entry) { return entry.first == t->output_index; });
   if (list == lists.end()) list = lists.insert(lists.end(), {t->output_index, Hooks()});
   list->second.emplace_back(key, make_ref<PythonHook>(function));
   return {t->node, false, false, t->output_index, key};
 }
 
 HookHandle register_after(const Tensor& t, const py::function& function) {
-  check(needs_grad(t) && !grad_node(t), "register_post_accumulate_grad_hook: the tensor must be a leaf that requires a gradient");
+  check(needs_grad(t) && !grad_node(t),
+        "register_post_accumulate_grad_hook: the tensor must be a leaf that requires a gradient");
   const Index key = next_hook_key();
   leaf_of(t).after_accumulate.emplace_back(key, make_ref<PythonHook>(function));
   return {t->leaf, true, true, 0, key};
@@ -153,26 +155,39 @@ void bind_autograd(py::module_& m) {
   define_method("retain_grad", &retain_grad);
   m.def("is_grad_enabled", &grad_enabled);
   m.def("set_grad_enabled", [](bool mode) { detail::recording = mode; }, "mode"_a);
-  define_method("backward", [](const Tensor& t, const Tensor& gradient, const std::optional<bool>& retain_graph, bool create_graph,
-                               const py::object& inputs) {
-    run_backward({t}, {gradient}, listed(inputs), {retain_graph.value_or(create_graph), create_graph});
-  }, "gradient"_a = py::none(), "retain_graph"_a = py::none(), "create_graph"_a = false, "inputs"_a = py::none());
-  m.def("backward", [](const py::object& tensors, const py::object& grads, const std::optional<bool>& retain_graph, bool create_graph,
-                       const py::object& inputs) {
-    run_backward(listed(tensors), listed(grads), listed(inputs), {retain_graph.value_or(create_graph), create_graph});
-  }, "tensors"_a, "grad_tensors"_a = py::none(), "retain_graph"_a = py::none(), "create_graph"_a = false, "inputs"_a = py::none());
-  m.def("grad", [](const py::object& outputs, const py::object& inputs, const py::object& grads, const std::optional<bool>& retain_graph,
-                   bool create_graph, const std::optional<bool>& allow_unused, bool materialize_grads) {
-    const Tensors targets = listed(inputs);
-    Tensors results = run_grad(listed(outputs), listed(grads), targets, {retain_graph.value_or(create_graph), create_graph});
-    for (std::size_t i = 0; i < results.size(); ++i) {
-      check(results[i].defined() || allow_unused.value_or(materialize_grads), "grad: input ", i,
-            " was not used to make the outputs; pass allow_unused=True for None in its place");
-      if (!results[i].defined() && materialize_grads) results[i] = ops::full_like(targets[i], Scalar(0));
-    }
-    return results;
-  }, "outputs"_a, "inputs"_a, "grad_outputs"_a = py::none(), "retain_graph"_a = py::none(), "create_graph"_a = false,
-  "allow_unused"_a = py::none(), "materialize_grads"_a = false);
+  define_method(
+      "backward",
+      [](const Tensor& t, const Tensor& gradient, const std::optional<bool>& retain_graph, bool create_graph,
+         const py::object& inputs) {
+        run_backward({t}, {gradient}, listed(inputs), {retain_graph.value_or(create_graph), create_graph});
+      },
+      "gradient"_a = py::none(), "retain_graph"_a = py::none(), "create_graph"_a = false, "inputs"_a = py::none());
+  m.def(
+      "backward",
+      [](const py::object& tensors, const py::object& grads, const std::optional<bool>& retain_graph, bool create_graph,
+         const py::object& inputs) {
+        run_backward(listed(tensors), listed(grads), listed(inputs),
+                     {retain_graph.value_or(create_graph), create_graph});
+      },
+      "tensors"_a, "grad_tensors"_a = py::none(), "retain_graph"_a = py::none(), "create_graph"_a = false,
+      "inputs"_a = py::none());
+  m.def(
+      "grad",
+      [](const py::object& outputs, const py::object& inputs, const py::object& grads,
+         const std::optional<bool>& retain_graph, bool create_graph, const std::optional<bool>& allow_unused,
+         bool materialize_grads) {
+        const Tensors targets = listed(inputs);
+        Tensors results =
+            run_grad(listed(outputs), listed(grads), targets, {retain_graph.value_or(create_graph), create_graph});
+        for (std::size_t i = 0; i < results.size(); ++i) {
+          check(results[i].defined() || allow_unused.value_or(materialize_grads), "grad: input ", i,
+                " was not used to make the outputs; pass allow_unused=True for None in its place");
+          if (!results[i].defined() && materialize_grads) results[i] = ops::full_like(targets[i], Scalar(0));
+        }
+        return results;
+      },
+      "outputs"_a, "inputs"_a, "grad_outputs"_a = py::none(), "retain_graph"_a = py::none(), "create_graph"_a = false,
+      "allow_unused"_a = py::none(), "materialize_grads"_a = false);
 }
 
 }  // namespace dd2424

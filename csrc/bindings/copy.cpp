@@ -31,7 +31,8 @@ Options options_from(const char* op, const py::kwargs& kwargs, DType fallback) {
       check(value.is_none() || name != "out", op, ": out= is not supported");
     }
   }
-  check(!options.requires_grad || is_floating(options.dtype), op, ": only floating tensors can require gradients, got ", options.dtype);
+  check(!options.requires_grad || is_floating(options.dtype), op, ": only floating tensors can require gradients, got ",
+        options.dtype);
   return options;
 }
 Tensor with(const Options& options, const Tensor& t) {
@@ -63,46 +64,66 @@ void bind_creation(py::module_& m) {
       return with(options, ops::full(shape, Scalar(value), options.dtype));
     });
     const std::string like = std::string(name) + "_like";
-    m.def(like.c_str(), [like, value = value](const Tensor& x, const py::kwargs& kwargs) {
-      const Options options = options_from(like.c_str(), kwargs, x.dtype());
-      const Tensor y = empty_like(x, options.dtype);
-      ops::fill_into(y, Scalar(value));
-      return with(options, y);
-    }, "input"_a);
+    m.def(
+        like.c_str(),
+        [like, value = value](const Tensor& x, const py::kwargs& kwargs) {
+          const Options options = options_from(like.c_str(), kwargs, x.dtype());
+          const Tensor y = empty_like(x, options.dtype);
+          ops::fill_into(y, Scalar(value));
+          return with(options, y);
+        },
+        "input"_a);
     const std::string fresh = "new_" + std::string(name);
-    define_method(fresh.c_str(), [fresh, value = value](const Tensor& x, const py::args& size, const py::kwargs& kwargs) {
-      const Options options = options_from(fresh.c_str(), kwargs, x.dtype());
-      return with(options, ops::full(shape_from_args(fresh.c_str(), size), Scalar(value), options.dtype));
-    });
+    define_method(fresh.c_str(),
+                  [fresh, value = value](const Tensor& x, const py::args& size, const py::kwargs& kwargs) {
+                    const Options options = options_from(fresh.c_str(), kwargs, x.dtype());
+                    return with(options, ops::full(shape_from_args(fresh.c_str(), size), Scalar(value), options.dtype));
+                  });
   }
-  m.def("full", [](const Shape& size, const Scalar& value, const py::kwargs& kwargs) {
-    const Options options = options_from("full", kwargs, value.dtype());
-    return with(options, ops::full(size, value, options.dtype));
-  }, "size"_a, "fill_value"_a);
-  m.def("full_like", [](const Tensor& x, const Scalar& value, const py::kwargs& kwargs) {
-    const Options options = options_from("full_like", kwargs, x.dtype());
-    const Tensor y = empty_like(x, options.dtype);
-    ops::fill_into(y, value);
-    return with(options, y);
-  }, "input"_a, "fill_value"_a);
-  m.def("empty_like", [](const Tensor& x, const py::kwargs& kwargs) {
-    const Options options = options_from("empty_like", kwargs, x.dtype());
-    return with(options, empty_like(x, options.dtype));
-  }, "input"_a);
+  m.def(
+      "full",
+      [](const Shape& size, const Scalar& value, const py::kwargs& kwargs) {
+        const Options options = options_from("full", kwargs, value.dtype());
+        return with(options, ops::full(size, value, options.dtype));
+      },
+      "size"_a, "fill_value"_a);
+  m.def(
+      "full_like",
+      [](const Tensor& x, const Scalar& value, const py::kwargs& kwargs) {
+        const Options options = options_from("full_like", kwargs, x.dtype());
+        const Tensor y = empty_like(x, options.dtype);
+        ops::fill_into(y, value);
+        return with(options, y);
+      },
+      "input"_a, "fill_value"_a);
+  m.def(
+      "empty_like",
+      [](const Tensor& x, const py::kwargs& kwargs) {
+        const Options options = options_from("empty_like", kwargs, x.dtype());
+        return with(options, empty_like(x, options.dtype));
+      },
+      "input"_a);
   define_method("new_empty", [](const Tensor& x, const py::args& size, const py::kwargs& kwargs) {
     const Options options = options_from("new_empty", kwargs, x.dtype());
     return with(options, empty(shape_from_args("new_empty", size), options.dtype));
   });
-  define_method("new_full", [](const Tensor& x, const Shape& size, const Scalar& value, const py::kwargs& kwargs) {
-    const Options options = options_from("new_full", kwargs, x.dtype());
-    return with(options, ops::full(size, value, options.dtype));
-  }, "size"_a, "fill_value"_a);
-  m.def("arange", [](const Scalar& first, const std::optional<Scalar>& second, const Scalar& step, const py::kwargs& kwargs) {
-    const Scalar start = second ? first : Scalar(0), end = second ? *second : first;
-    const bool floats = start.kind == Scalar::Kind::floating || end.kind == Scalar::Kind::floating || step.kind == Scalar::Kind::floating;
-    const Options options = options_from("arange", kwargs, floats ? default_dtype() : DType::int64);
-    return with(options, ops::arange(start, end, step, options.dtype));
-  }, "start"_a, "end"_a = py::none(), "step"_a = Scalar(1));
+  define_method(
+      "new_full",
+      [](const Tensor& x, const Shape& size, const Scalar& value, const py::kwargs& kwargs) {
+        const Options options = options_from("new_full", kwargs, x.dtype());
+        return with(options, ops::full(size, value, options.dtype));
+      },
+      "size"_a, "fill_value"_a);
+  m.def(
+      "arange",
+      [](const Scalar& first, const std::optional<Scalar>& second, const Scalar& step, const py::kwargs& kwargs) {
+        const Scalar start = second ? first : Scalar(0), end = second ? *second : first;
+        const bool floats = start.kind == Scalar::Kind::floating || end.kind == Scalar::Kind::floating ||
+                            step.kind == Scalar::Kind::floating;
+        const Options options = options_from("arange", kwargs, floats ? default_dtype() : DType::int64);
+        return with(options, ops::arange(start, end, step, options.dtype));
+      },
+      "start"_a, "end"_a = py::none(), "step"_a = Scalar(1));
 }
 
 // to(dtype), to(device), to(device, dtype), to(other): what is a device is checked in Python, where devices live.
@@ -113,8 +134,8 @@ Tensor convert(const Tensor& x, const std::optional<DType>& dtype, bool copies) 
 
 constexpr std::pair<const char*, DType> kConversions[] = {
     {"float", DType::float32}, {"double", DType::float64}, {"half", DType::float16}, {"bfloat16", DType::bfloat16},
-    {"long", DType::int64}, {"int", DType::int32}, {"short", DType::int16}, {"char", DType::int8}, {"byte", DType::uint8},
-    {"bool", DType::bool_}};
+    {"long", DType::int64},    {"int", DType::int32},      {"short", DType::int16},  {"char", DType::int8},
+    {"byte", DType::uint8},    {"bool", DType::bool_}};
 
 }  // namespace
 
@@ -125,24 +146,37 @@ void bind_copy(py::module_& m) {
     define_method(name, [dtype = dtype](const Tensor& x) { return ops::to(x, dtype); });
   define(m, "clone", [](const Tensor& x, const py::kwargs&) { return ops::clone(x); }, "input"_a);
   define_method("contiguous", [](const Tensor& x, const py::kwargs&) { return ops::contiguous(x); });
-  define_method("copy_", [](Tensor x, const Tensor& source, bool) { return ops::copy_(x, source); }, "src"_a, "non_blocking"_a = false);
-  define_method("fill_", [](Tensor x, const Value& value) {
-    return value.tensor.defined() ? ops::copy_(x, value.tensor) : ops::fill_(x, value.scalar);
-  }, "value"_a);
+  define_method(
+      "copy_", [](Tensor x, const Tensor& source, bool) { return ops::copy_(x, source); }, "src"_a,
+      "non_blocking"_a = false);
+  define_method(
+      "fill_",
+      [](Tensor x, const Value& value) {
+        return value.tensor.defined() ? ops::copy_(x, value.tensor) : ops::fill_(x, value.scalar);
+      },
+      "value"_a);
   define_method("zero_", [](Tensor x) { return ops::fill_(x, Scalar(0)); });
-  define(m, "detach_", [](Tensor x) {
-    check(!x->base, "detach_: a view can't be detached in place; use detach()");
-    x->node = nullptr;
-    x->requires_grad = false;
-    return x;
-  }, "input"_a);
-  m.def("make_subclass", [](const py::type& type, const Tensor& data, bool requires_grad) {
-    const Tensor t = alias(data);
-    check(!requires_grad || is_floating(t.dtype()), "requires_grad: only floating tensors can require gradients, got ", t.dtype());
-    t->requires_grad = requires_grad;
-    check<TypeError>(PyType_IsSubtype(reinterpret_cast<PyTypeObject*>(type.ptr()), tensor_type), "make_subclass: cls must be a subclass of Tensor");
-    return py::reinterpret_steal<py::object>(wrap_as(reinterpret_cast<PyTypeObject*>(type.ptr()), t));
-  }, "cls"_a, "data"_a, "requires_grad"_a = false);
+  define(
+      m, "detach_",
+      [](Tensor x) {
+        check(!x->base, "detach_: a view can't be detached in place; use detach()");
+        x->node = nullptr;
+        x->requires_grad = false;
+        return x;
+      },
+      "input"_a);
+  m.def(
+      "make_subclass",
+      [](const py::type& type, const Tensor& data, bool requires_grad) {
+        const Tensor t = alias(data);
+        check(!requires_grad || is_floating(t.dtype()),
+              "requires_grad: only floating tensors can require gradients, got ", t.dtype());
+        t->requires_grad = requires_grad;
+        check<TypeError>(PyType_IsSubtype(reinterpret_cast<PyTypeObject*>(type.ptr()), tensor_type),
+                         "make_subclass: cls must be a subclass of Tensor");
+        return py::reinterpret_steal<py::object>(wrap_as(reinterpret_cast<PyTypeObject*>(type.ptr()), t));
+      },
+      "cls"_a, "data"_a, "requires_grad"_a = false);
 }
 
 }  // namespace dd2424

@@ -15,7 +15,7 @@ struct FunctionContext {
   Tensors to_save, dirty, constant;  // save_for_backward, mark_dirty, mark_non_differentiable
   std::vector<bool> needs_input_grad;
   bool materialize_grads = true;
-  FunctionNode* node = nullptr;      // lives at least as long as backward runs
+  FunctionNode* node = nullptr;  // lives at least as long as backward runs
 };
 
 struct FunctionNode final : Node {
@@ -43,8 +43,8 @@ struct FunctionNode final : Node {
     py::object result = py::handle(function.get()).attr("backward")(py::handle(context.get()), *given);
     if (!py::isinstance<py::tuple>(result)) result = py::make_tuple(result);
     const auto results = py::reinterpret_borrow<py::tuple>(result);
-    check(results.size() >= arguments, label, ": backward must return ", arguments, " gradients, one per argument of forward, got ",
-          results.size());
+    check(results.size() >= arguments, label, ": backward must return ", arguments,
+          " gradients, one per argument of forward, got ", results.size());
     Tensors edges_grads;
     for (std::size_t i = 0; i < tensor_arguments.size(); ++i) {
       const py::handle grad = results[tensor_arguments[i]];
@@ -97,7 +97,8 @@ py::object apply(const py::object& function, const py::args& args) {
     if (tensor) places.push_back(i);
     ctx.needs_input_grad.push_back(tensor && needs_grad(inputs.back()));
   }
-  const bool recorded = grad_enabled() && std::find(ctx.needs_input_grad.begin(), ctx.needs_input_grad.end(), true) != ctx.needs_input_grad.end();
+  const bool recorded = grad_enabled() && std::find(ctx.needs_input_grad.begin(), ctx.needs_input_grad.end(), true) !=
+                                              ctx.needs_input_grad.end();
   Edges edges;
   for (const Tensor& input : inputs) edges.push_back(recorded ? edge_to(input) : Edge());
   py::object result;
@@ -133,15 +134,20 @@ py::object apply(const py::object& function, const py::args& args) {
 
 void bind_function(py::module_& m) {
   py::class_<FunctionContext>(m, "FunctionContext", py::dynamic_attr(), "What forward hands on to backward.")
-      .def("save_for_backward", [](FunctionContext& self, const py::args& tensors) { self.to_save = tensors_in(tensors); })
+      .def("save_for_backward",
+           [](FunctionContext& self, const py::args& tensors) { self.to_save = tensors_in(tensors); })
       .def("mark_dirty", [](FunctionContext& self, const py::args& tensors) { self.dirty = tensors_in(tensors); })
-      .def("mark_non_differentiable", [](FunctionContext& self, const py::args& tensors) { self.constant = tensors_in(tensors); })
-      .def("set_materialize_grads", [](FunctionContext& self, bool value) { self.materialize_grads = value; }, "value"_a)
-      .def_property_readonly("needs_input_grad", [](const FunctionContext& self) {
-        py::tuple needs(self.needs_input_grad.size());
-        for (std::size_t i = 0; i < self.needs_input_grad.size(); ++i) needs[i] = py::bool_(self.needs_input_grad[i]);
-        return needs;
-      })
+      .def("mark_non_differentiable",
+           [](FunctionContext& self, const py::args& tensors) { self.constant = tensors_in(tensors); })
+      .def(
+          "set_materialize_grads", [](FunctionContext& self, bool value) { self.materialize_grads = value; }, "value"_a)
+      .def_property_readonly("needs_input_grad",
+                             [](const FunctionContext& self) {
+                               py::tuple needs(self.needs_input_grad.size());
+                               for (std::size_t i = 0; i < self.needs_input_grad.size(); ++i)
+                                 needs[i] = py::bool_(self.needs_input_grad[i]);
+                               return needs;
+                             })
       .def_property_readonly("saved_tensors", [](const FunctionContext& self) {
         if (!self.node) return self.to_save;
         Tensors tensors;

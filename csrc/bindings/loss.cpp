@@ -18,15 +18,23 @@ dd2424::Reduction reduction_named(const char* op, const std::string& name) {
 }  // namespace
 
 void bind_loss(py::module_& m) {
-  for (const auto& [name, function] : {std::pair("softmax", &ops::softmax), std::pair("log_softmax", &ops::log_softmax)})
-    define(m, name, [function = function](const Tensor& x, Index dim, const std::optional<DType>& dtype) {
-             return function(dtype ? ops::to(x, *dtype) : x, dim);
-           }, "input"_a, "dim"_a, "dtype"_a = py::none());
-  m.def("cross_entropy", [](const Tensor& x, const Tensor& target, const Tensor& weight, std::int64_t ignore_index,
-                            const std::string& reduction, double smoothing) {
-          return ops::cross_entropy(x, target, weight, ignore_index, reduction_named("cross_entropy", reduction), smoothing);
+  for (const auto& [name, function] :
+       {std::pair("softmax", &ops::softmax), std::pair("log_softmax", &ops::log_softmax)})
+    define(
+        m, name,
+        [function = function](const Tensor& x, Index dim, const std::optional<DType>& dtype) {
+          return function(dtype ? ops::to(x, *dtype) : x, dim);
         },
-        "input"_a, "target"_a, "weight"_a = py::none(), "ignore_index"_a = -100, "reduction"_a = "mean", "label_smoothing"_a = 0.0);
+        "input"_a, "dim"_a, "dtype"_a = py::none());
+  m.def(
+      "cross_entropy",
+      [](const Tensor& x, const Tensor& target, const Tensor& weight, std::int64_t ignore_index,
+         const std::string& reduction, double smoothing) {
+        return ops::cross_entropy(x, target, weight, ignore_index, reduction_named("cross_entropy", reduction),
+                                  smoothing);
+      },
+      "input"_a, "target"_a, "weight"_a = py::none(), "ignore_index"_a = -100, "reduction"_a = "mean",
+      "label_smoothing"_a = 0.0);
 }
 
 }  // namespace dd2424

@@ -10,13 +10,14 @@ namespace {
 using namespace py::literals;
 
 void check_dims(const char* op, const char* argument, const Tensor& t, int ndim) {
-  check(t.ndim() == ndim, op, ": ", argument, " must have ", ndim, ndim == 1 ? " dimension" : " dimensions", ", got shape ", t.shape());
+  check(t.ndim() == ndim, op, ": ", argument, " must have ", ndim, ndim == 1 ? " dimension" : " dimensions",
+        ", got shape ", t.shape());
 }
 
 Epilogue epilogue(const std::string& name) {
-  for (const auto& [known, value] : {std::pair("none", Epilogue::none), std::pair("relu", Epilogue::relu),
-                                     std::pair("gelu", Epilogue::gelu), std::pair("tanh", Epilogue::tanh),
-                                     std::pair("sigmoid", Epilogue::sigmoid)})
+  for (const auto& [known, value] :
+       {std::pair("none", Epilogue::none), std::pair("relu", Epilogue::relu), std::pair("gelu", Epilogue::gelu),
+        std::pair("tanh", Epilogue::tanh), std::pair("sigmoid", Epilogue::sigmoid)})
     if (name == known) return value;
   throw ValueError(message("linear: activation must be none, relu, gelu, tanh or sigmoid, got '", name, "'"));
 }
@@ -34,11 +35,14 @@ Tensor add_product(const Tensor& input, const Tensor& a, const Tensor& b, double
 void bind_matmul(py::module_& m) {
   define(m, "matmul", &ops::matmul, "input"_a, "other"_a);
   const auto checked = [&](const char* name, const char* first, const char* second, int a_dims, int b_dims) {
-    define(m, name, [=](const Tensor& a, const Tensor& b) {
-      check_dims(name, first, a, a_dims);
-      check_dims(name, second, b, b_dims);
-      return ops::matmul(a, b);
-    }, py::arg(first), py::arg(second));
+    define(
+        m, name,
+        [=](const Tensor& a, const Tensor& b) {
+          check_dims(name, first, a, a_dims);
+          check_dims(name, second, b, b_dims);
+          return ops::matmul(a, b);
+        },
+        py::arg(first), py::arg(second));
   };
   checked("mm", "input", "mat2", 2, 2);
   checked("bmm", "input", "mat2", 3, 3);
@@ -48,10 +52,12 @@ void bind_matmul(py::module_& m) {
   define(m, "addmm", &add_product, "input"_a, "mat1"_a, "mat2"_a, py::kw_only(), "beta"_a = 1.0, "alpha"_a = 1.0);
   define(m, "addmv", &add_product, "input"_a, "mat"_a, "vec"_a, py::kw_only(), "beta"_a = 1.0, "alpha"_a = 1.0);
   define(m, "baddbmm", &add_product, "input"_a, "batch1"_a, "batch2"_a, py::kw_only(), "beta"_a = 1.0, "alpha"_a = 1.0);
-  m.def("linear", [](const Tensor& x, const Tensor& weight, const Tensor& bias, const std::string& activation) {
-          return ops::linear(x, weight, bias, activation == "none" ? Epilogue::none : epilogue(activation));
-        },
-        "input"_a, "weight"_a, "bias"_a = py::none(), "activation"_a = "none");
+  m.def(
+      "linear",
+      [](const Tensor& x, const Tensor& weight, const Tensor& bias, const std::string& activation) {
+        return ops::linear(x, weight, bias, activation == "none" ? Epilogue::none : epilogue(activation));
+      },
+      "input"_a, "weight"_a, "bias"_a = py::none(), "activation"_a = "none");
 }
 
 }  // namespace dd2424

@@ -26,17 +26,11 @@ PYBIND11_MODULE(_core, m) {
   pybind11::register_local_exception_translator([](std::exception_ptr error) {
     try {
       if (error) std::rethrow_exception(error);
-    } catch (const pybind11::builtin_exception&) {
-      throw;
-    } catch (const ValueError& e) {
+    } catch (const pybind11::builtin_exception&) { throw; } catch (const ValueError& e) {
       PyErr_SetString(PyExc_ValueError, e.what());
-    } catch (const TypeError& e) {
-      PyErr_SetString(PyExc_TypeError, e.what());
-    } catch (const IndexError& e) {
+    } catch (const TypeError& e) { PyErr_SetString(PyExc_TypeError, e.what()); } catch (const IndexError& e) {
       PyErr_SetString(PyExc_IndexError, e.what());
-    } catch (const NotImplementedError& e) {
-      PyErr_SetString(PyExc_NotImplementedError, e.what());
-    }
+    } catch (const NotImplementedError& e) { PyErr_SetString(PyExc_NotImplementedError, e.what()); }
   });
   bind_arguments(m);
   make_tensor_type(m);

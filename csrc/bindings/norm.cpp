@@ -7,13 +7,15 @@ namespace dd2424 {
 using namespace py::literals;
 
 void bind_norm(py::module_& m) {
-  m.def("batch_norm", [](const Tensor& x, const Tensor& running_mean, const Tensor& running_var, const Tensor& weight,
-                         const Tensor& bias, bool training, double momentum, double eps, bool relu) {
-          return ops::batch_norm(x, running_mean, running_var, weight, bias,
-                                 {.training = training, .momentum = momentum, .eps = eps, .relu = relu});
-        },
-        "input"_a, "running_mean"_a, "running_var"_a, "weight"_a = py::none(), "bias"_a = py::none(), "training"_a = false,
-        "momentum"_a = 0.1, "eps"_a = 1e-5, "relu"_a = false);
+  m.def(
+      "batch_norm",
+      [](const Tensor& x, const Tensor& running_mean, const Tensor& running_var, const Tensor& weight,
+         const Tensor& bias, bool training, double momentum, double eps, bool relu) {
+        return ops::batch_norm(x, running_mean, running_var, weight, bias,
+                               {.training = training, .momentum = momentum, .eps = eps, .relu = relu});
+      },
+      "input"_a, "running_mean"_a, "running_var"_a, "weight"_a = py::none(), "bias"_a = py::none(),
+      "training"_a = false, "momentum"_a = 0.1, "eps"_a = 1e-5, "relu"_a = false);
 }
 
 }  // namespace dd2424

@@ -19,8 +19,10 @@ py::dtype numpy_dtype(DType dtype) {
 DType tensor_dtype(const py::array& array) {
   DType dtype;
   const std::string name = py::str(array.dtype().attr("name"));
-  check<TypeError>(load_dtype(array.dtype().ptr(), dtype), "from_numpy: array must have one of the dtypes float64, float32, "
-                   "bfloat16, float16, int64, int32, int16, int8, uint8 and bool, got ", name);
+  check<TypeError>(load_dtype(array.dtype().ptr(), dtype),
+                   "from_numpy: array must have one of the dtypes float64, float32, "
+                   "bfloat16, float16, int64, int32, int16, int8, uint8 and bool, got ",
+                   name);
   return dtype;
 }
 
@@ -56,8 +58,10 @@ Tensor from_numpy(py::handle object, bool must_share) {
   if (!is_usable(array)) {
     bool is_negative = false;
     for (py::ssize_t d = 0; d < array.ndim(); ++d) is_negative |= array.strides(d) < 0;
-    check<ValueError>(!is_negative || !must_share, "from_numpy: array must not have negative strides; use array.copy()");
-    array = numpy().attr("array")(array, py::arg("dtype") = array.dtype().attr("newbyteorder")("="), py::arg("order") = "C");
+    check<ValueError>(!is_negative || !must_share,
+                      "from_numpy: array must not have negative strides; use array.copy()");
+    array = numpy().attr("array")(array, py::arg("dtype") = array.dtype().attr("newbyteorder")("="),
+                                  py::arg("order") = "C");
   }
   return over(array, tensor_dtype(array));
 }
@@ -85,11 +89,13 @@ Tensor tensor_from(py::handle data, std::optional<DType> dtype) {
   }
   const bool is_typed = py::hasattr(data, "dtype");  // an array or a NumPy scalar keeps its type
   if (!is_typed && load_number(data.ptr(), number)) return ops::scalar_tensor(number, dtype.value_or(number.dtype()));
-  if (!is_typed && PyObject_HasAttrString(data.ptr(), "__iter__") && PySequence_Check(data.ptr()) && PySequence_Size(data.ptr()) == 0)
+  if (!is_typed && PyObject_HasAttrString(data.ptr(), "__iter__") && PySequence_Check(data.ptr()) &&
+      PySequence_Size(data.ptr()) == 0)
     return empty({0}, dtype.value_or(default_dtype()));
   const py::array array = numpy().attr("asarray")(data);
   check<TypeError>(array.dtype().kind() != 'O' && array.dtype().kind() != 'U',
-                   "tensor: data must be numbers, or regular nested sequences of them, got ", std::string(py::repr(data)).substr(0, 80));
+                   "tensor: data must be numbers, or regular nested sequences of them, got ",
+                   std::string(py::repr(data)).substr(0, 80));
   const Tensor shared = from_numpy(array, false);
   const bool is_python_float = !is_typed && shared.dtype() == DType::float64 && !py::isinstance<py::array>(data);
   return ops::clone_contiguous(ops::to(shared, dtype.value_or(is_python_float ? default_dtype() : shared.dtype())));
@@ -97,27 +103,33 @@ Tensor tensor_from(py::handle data, std::optional<DType> dtype) {
 
 void bind_numpy(py::module_& m) {
   m.def("from_numpy", [](py::handle array) { return from_numpy(array, true); }, py::arg("ndarray"));
-  m.def("tensor", [](py::handle data, std::optional<DType> dtype, py::handle device, bool requires_grad) {
-          (void)device;
-          const Tensor t = tensor_from(data, dtype);
-          check(!requires_grad || is_floating(t.dtype()), "tensor: only floating tensors can require gradients, got ", t.dtype());
-          t->requires_grad = requires_grad;
-          return t;
-        },
-        py::arg("data"), py::kw_only(), py::arg("dtype") = py::none(), py::arg("device") = py::none(),
-        py::arg("requires_grad") = false);
+  m.def(
+      "tensor",
+      [](py::handle data, std::optional<DType> dtype, py::handle device, bool requires_grad) {
+        (void)device;
+        const Tensor t = tensor_from(data, dtype);
+        check(!requires_grad || is_floating(t.dtype()), "tensor: only floating tensors can require gradients, got ",
+              t.dtype());
+        t->requires_grad = requires_grad;
+        return t;
+      },
+      py::arg("data"), py::kw_only(), py::arg("dtype") = py::none(), py::arg("device") = py::none(),
+      py::arg("requires_grad") = false);
   const auto lend = [](const Tensor& t) {
     check(!needs_grad(t), "numpy: can't be called on a tensor that requires a gradient; use .detach().numpy()");
     return to_numpy(t);
   };
-  define_method("numpy", [lend](const Tensor& t, bool force) { return force ? to_numpy(t) : lend(t); },
-                py::kw_only(), py::arg("force") = false);
-  define_method("__array__", [lend](const Tensor& t, py::object dtype, py::object copy) -> py::object {
-                  const py::object array = lend(t);
-                  if (dtype.is_none() && (copy.is_none() || !py::cast<bool>(copy))) return array;
-                  return numpy().attr("array")(array, dtype, py::arg("copy") = copy.is_none() ? py::object(py::none()) : copy);
-                },
-                py::arg("dtype") = py::none(), py::arg("copy") = py::none());
+  define_method(
+      "numpy", [lend](const Tensor& t, bool force) { return force ? to_numpy(t) : lend(t); }, py::kw_only(),
+      py::arg("force") = false);
+  define_method(
+      "__array__",
+      [lend](const Tensor& t, py::object dtype, py::object copy) -> py::object {
+        const py::object array = lend(t);
+        if (dtype.is_none() && (copy.is_none() || !py::cast<bool>(copy))) return array;
+        return numpy().attr("array")(array, dtype, py::arg("copy") = copy.is_none() ? py::object(py::none()) : copy);
+      },
+      py::arg("dtype") = py::none(), py::arg("copy") = py::none());
   define_method("tolist", [](const Tensor& t) -> py::object {
     const GradMode off(false);
     return to_numpy(t.dtype() == DType::bfloat16 ? ops::to(t, DType::float32) : t).attr("tolist")();

@@ -33,8 +33,8 @@ class PyRef {
 
 extern PyTypeObject* tensor_type;
 inline bool is_tensor(PyObject* o) { return PyObject_TypeCheck(o, tensor_type); }
-const Tensor& unwrap(PyObject* o);       // o is a tensor
-PyObject* wrap(const Tensor& t);         // a new reference: t's own object, or None
+const Tensor& unwrap(PyObject* o);                       // o is a tensor
+PyObject* wrap(const Tensor& t);                         // a new reference: t's own object, or None
 PyObject* wrap_as(PyTypeObject* type, const Tensor& t);  // a fresh object of a subclass; t must have none yet
 void make_tensor_type(py::module_& m);
 
@@ -60,9 +60,9 @@ void define_method(const char* name, F&& f, const Extra&... extra) {
 
 PyObject* wrap_shape(const Shape& shape);  // a Size
 py::object dtype_object(DType dtype);
-bool load_dtype(PyObject* o, DType& dtype);  // a dtype, Python's float, int or bool, or a NumPy dtype
+bool load_dtype(PyObject* o, DType& dtype);     // a dtype, Python's float, int or bool, or a NumPy dtype
 bool load_number(PyObject* o, Scalar& number);  // a Python or NumPy number
-bool load_shape(PyObject* o, Shape& shape);  // an int, or a sequence of ints
+bool load_shape(PyObject* o, Shape& shape);     // an int, or a sequence of ints
 
 struct Value {  // a tensor or a number
   Tensor tensor;

@@ -33,16 +33,21 @@ void bind_shape(py::module_& m) {
   m.def("permute", &ops::permute, "input"_a, "dims"_a);
   define(m, "transpose", &ops::transpose, "input"_a, "dim0"_a, "dim1"_a);
   for (const char* name : {"swapaxes", "swapdims"}) define(m, name, &ops::transpose, "input"_a, "axis0"_a, "axis1"_a);
-  define(m, "squeeze", [](const Tensor& x, const Dims& dim) { return dim.given ? ops::squeeze(x, dim.dims) : ops::squeeze(x); },
-         "input"_a, "dim"_a = py::none());
+  define(
+      m, "squeeze",
+      [](const Tensor& x, const Dims& dim) { return dim.given ? ops::squeeze(x, dim.dims) : ops::squeeze(x); },
+      "input"_a, "dim"_a = py::none());
   define(m, "unsqueeze", &ops::unsqueeze, "input"_a, "dim"_a);
   define(m, "flatten", &ops::flatten, "input"_a, "start_dim"_a = 0, "end_dim"_a = -1);
   define(m, "select", &ops::select, "input"_a, "dim"_a, "index"_a);
   define(m, "narrow", &ops::narrow, "input"_a, "dim"_a, "start"_a, "length"_a);
   define(m, "diagonal", &ops::diagonal, "input"_a, "offset"_a = 0, "dim1"_a = 0, "dim2"_a = 1);
-  define(m, "as_strided", [](const Tensor& x, const Shape& size, const Shape& stride, const std::optional<Index>& offset) {
-           return ops::as_strided(x, size, stride, offset.value_or(x.offset()));
-         }, "input"_a, "size"_a, "stride"_a, "storage_offset"_a = py::none());
+  define(
+      m, "as_strided",
+      [](const Tensor& x, const Shape& size, const Shape& stride, const std::optional<Index>& offset) {
+        return ops::as_strided(x, size, stride, offset.value_or(x.offset()));
+      },
+      "input"_a, "size"_a, "stride"_a, "storage_offset"_a = py::none());
   define_method("unfold", &ops::unfold, "dimension"_a, "size"_a, "step"_a);
   define(m, "unbind", &ops::unbind, "input"_a, "dim"_a = 0);
   m.def("split", &split, "tensor"_a, "split_size_or_sections"_a, "dim"_a = 0);
@@ -52,9 +57,11 @@ void bind_shape(py::module_& m) {
   m.def("stack", &ops::stack, "tensors"_a, "dim"_a = 0);
   m.def("broadcast_to", &ops::expand, "input"_a, "size"_a);
   define_method("broadcast_to", &ops::expand, "size"_a);
-  define_method("expand_as", [](const Tensor& x, const Tensor& other) { return ops::expand(x, other.shape()); }, "other"_a);
+  define_method(
+      "expand_as", [](const Tensor& x, const Tensor& other) { return ops::expand(x, other.shape()); }, "other"_a);
   define_method("view_as", [](const Tensor& x, const Tensor& other) { return ops::view(x, other.shape()); }, "other"_a);
-  define_method("reshape_as", [](const Tensor& x, const Tensor& other) { return ops::reshape(x, other.shape()); }, "other"_a);
+  define_method(
+      "reshape_as", [](const Tensor& x, const Tensor& other) { return ops::reshape(x, other.shape()); }, "other"_a);
   define(m, "flip", [](const Tensor& x, const Shape& dims) { return ops::flip(x, dims); }, "input"_a, "dims"_a);
 }
 

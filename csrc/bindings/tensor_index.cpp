@@ -3,7 +3,8 @@
 #include "ops/index.h"
 #include "ops/shape.h"
 
-// t[key] and t[key] = value: integers, slices, None and Ellipsis make views; tensors, arrays and lists look elements up.
+// t[key] and t[key] = value: integers, slices, None and Ellipsis make views; tensors, arrays and lists look elements
+// up.
 namespace dd2424 {
 namespace {
 
@@ -56,7 +57,8 @@ Indexed resolve(const Tensor& x, PyObject* const* keys, Py_ssize_t count) {
   bool has_ellipsis = false;
   std::vector<py::object> held;
   for (Py_ssize_t i = 0; i < count; ++i) {
-    check<IndexError>(keys[i] != Py_Ellipsis || !std::exchange(has_ellipsis, true), "index: only one Ellipsis is possible");
+    check<IndexError>(keys[i] != Py_Ellipsis || !std::exchange(has_ellipsis, true),
+                      "index: only one Ellipsis is possible");
     taken += dims_taken(keys[i]);
   }
   check<IndexError>(taken <= x.ndim(), "index: too many indices, ", taken, ", for a tensor of shape ", x.shape());
@@ -93,7 +95,8 @@ Tensors compact(const Tensors& indices) {
   std::size_t d = 0;
   while (d < indices.size()) {
     result.push_back(indices[d]);
-    const bool is_mask = indices[d].defined() && (indices[d].dtype() == DType::bool_ || indices[d].dtype() == DType::uint8);
+    const bool is_mask =
+        indices[d].defined() && (indices[d].dtype() == DType::bool_ || indices[d].dtype() == DType::uint8);
     d += is_mask ? static_cast<std::size_t>(std::max(indices[d].ndim(), 1)) : 1;
   }
   return result;

@@ -8,7 +8,9 @@
 namespace dd2424 {
 namespace {
 
-PyObject* get_shape(PyObject* self, void*) { return guarded([&] { return wrap_shape(unwrap(self).shape()); }); }
+PyObject* get_shape(PyObject* self, void*) {
+  return guarded([&] { return wrap_shape(unwrap(self).shape()); });
+}
 PyObject* get_dtype(PyObject* self, void*) { return dtype_object(unwrap(self).dtype()).release().ptr(); }
 PyObject* get_ndim(PyObject* self, void*) { return PyLong_FromLong(unwrap(self).ndim()); }
 PyObject* get_itemsize(PyObject* self, void*) { return PyLong_FromLongLong(item_bytes(unwrap(self).dtype())); }
@@ -19,17 +21,25 @@ PyObject* get_nbytes(PyObject* self, void*) {
 PyObject* get_version(PyObject* self, void*) { return PyLong_FromUnsignedLong(unwrap(self)->storage->version.load()); }
 PyObject* get_output_index(PyObject* self, void*) { return PyLong_FromUnsignedLong(unwrap(self)->output_index); }
 PyObject* get_is_leaf(PyObject* self, void*) { return PyBool_FromLong(grad_node(unwrap(self)) == nullptr); }
-PyObject* get_array(PyObject* self, void*) { return guarded([&] { return to_numpy(unwrap(self)).release().ptr(); }); }
-PyObject* get_requires_grad(PyObject* self, void*) { return guarded([&] { return PyBool_FromLong(needs_grad(unwrap(self))); }); }
-PyObject* get_base(PyObject* self, void*) { return guarded([&] { return wrap(Tensor(unwrap(self)->base)); }); }
+PyObject* get_array(PyObject* self, void*) {
+  return guarded([&] { return to_numpy(unwrap(self)).release().ptr(); });
+}
+PyObject* get_requires_grad(PyObject* self, void*) {
+  return guarded([&] { return PyBool_FromLong(needs_grad(unwrap(self))); });
+}
+PyObject* get_base(PyObject* self, void*) {
+  return guarded([&] { return wrap(Tensor(unwrap(self)->base)); });
+}
 
 int set_requires_grad(PyObject* self, PyObject* value, void*) {
   try {
     const Tensor t = unwrap(self);
     const int wanted = value ? PyObject_IsTrue(value) : 0;
     if (wanted < 0) return -1;
-    check(grad_node(t) == nullptr, "requires_grad: can only be changed on leaves; use detach() for a tensor that needs none");
-    check(!wanted || is_floating(t.dtype()), "requires_grad: only floating tensors can require gradients, got ", t.dtype());
+    check(grad_node(t) == nullptr,
+          "requires_grad: can only be changed on leaves; use detach() for a tensor that needs none");
+    check(!wanted || is_floating(t.dtype()), "requires_grad: only floating tensors can require gradients, got ",
+          t.dtype());
     t->requires_grad = wanted != 0;
     return 0;
   } catch (...) {
@@ -53,8 +63,8 @@ int set_grad(PyObject* self, PyObject* value, void*) {
     }
     check<TypeError>(is_tensor(value), "grad: must be a tensor or None");
     const Tensor grad = unwrap(value);
-    check(grad.shape() == t.shape() && grad.dtype() == t.dtype(), "grad: must have the tensor's shape and dtype ", t.shape(),
-          " ", t.dtype(), ", got ", grad.shape(), " ", grad.dtype());
+    check(grad.shape() == t.shape() && grad.dtype() == t.dtype(), "grad: must have the tensor's shape and dtype ",
+          t.shape(), " ", t.dtype(), ", got ", grad.shape(), " ", grad.dtype());
     leaf_of(t).grad = grad;
     return 0;
   } catch (...) {
@@ -63,7 +73,9 @@ int set_grad(PyObject* self, PyObject* value, void*) {
   }
 }
 
-PyObject* get_data(PyObject* self, void*) { return guarded([&] { return wrap(independent_alias(unwrap(self))); }); }
+PyObject* get_data(PyObject* self, void*) {
+  return guarded([&] { return wrap(independent_alias(unwrap(self))); });
+}
 int set_data(PyObject* self, PyObject* value, void*) {
   try {
     check<TypeError>(value && is_tensor(value), "data: must be set to a tensor");
@@ -120,9 +132,15 @@ template <auto Body, class Name>
 PyObject* with_shape(PyObject* self, PyObject* const* args, Py_ssize_t count) {
   return guarded([&] { return wrap(Body(unwrap(self), shape_argument(Name::text, args, count))); });
 }
-struct ReshapeName { static constexpr const char* text = "reshape"; };
-struct PermuteName { static constexpr const char* text = "permute"; };
-struct ExpandName { static constexpr const char* text = "expand"; };
+struct ReshapeName {
+  static constexpr const char* text = "reshape";
+};
+struct PermuteName {
+  static constexpr const char* text = "permute";
+};
+struct ExpandName {
+  static constexpr const char* text = "expand";
+};
 
 PyObject* method_view(PyObject* self, PyObject* const* args, Py_ssize_t count) {
   return guarded([&] {
@@ -161,7 +179,9 @@ PyObject* method_stride(PyObject* self, PyObject* const* args, Py_ssize_t count)
 PyObject* method_item(PyObject* self, PyObject*) {
   return guarded([&] { return py::detail::make_caster<Scalar>::cast(ops::item(unwrap(self)), {}, {}).ptr(); });
 }
-PyObject* method_detach(PyObject* self, PyObject*) { return guarded([&] { return wrap(ops::detach(unwrap(self))); }); }
+PyObject* method_detach(PyObject* self, PyObject*) {
+  return guarded([&] { return wrap(ops::detach(unwrap(self))); });
+}
 PyObject* method_numel(PyObject* self, PyObject*) { return PyLong_FromLongLong(unwrap(self).numel()); }
 PyObject* method_data_ptr(PyObject* self, PyObject*) { return PyLong_FromVoidPtr(unwrap(self)->data); }
 PyObject* method_offset(PyObject* self, PyObject*) { return PyLong_FromLongLong(unwrap(self).offset()); }
@@ -178,15 +198,19 @@ PyObject* method_requires_grad_(PyObject* self, PyObject* const* args, Py_ssize_
 }
 
 template <class F>
-PyCFunction fast(F* function) { return reinterpret_cast<PyCFunction>(reinterpret_cast<void (*)()>(function)); }
+PyCFunction fast(F* function) {
+  return reinterpret_cast<PyCFunction>(reinterpret_cast<void (*)()>(function));
+}
 
 }  // namespace
 
 PyMethodDef tensor_methods[] = {
     {"view", fast(method_view), METH_FASTCALL, "The same memory under another shape, or dtype of the same size."},
-    {"reshape", fast(with_shape<ops::reshape, ReshapeName>), METH_FASTCALL, "Another shape: a view where it can be, else a copy."},
+    {"reshape", fast(with_shape<ops::reshape, ReshapeName>), METH_FASTCALL,
+     "Another shape: a view where it can be, else a copy."},
     {"permute", fast(with_shape<ops::permute, PermuteName>), METH_FASTCALL, "The dimensions in another order."},
-    {"expand", fast(with_shape<ops::expand, ExpandName>), METH_FASTCALL, "A view that repeats dimensions of size 1; -1 keeps a size."},
+    {"expand", fast(with_shape<ops::expand, ExpandName>), METH_FASTCALL,
+     "A view that repeats dimensions of size 1; -1 keeps a size."},
     {"size", fast(method_size), METH_FASTCALL, "The shape, or one size of it."},
     {"stride", fast(method_stride), METH_FASTCALL, "The strides in elements, or one of them."},
     {"item", method_item, METH_NOARGS, "The only element, as a Python number."},

@@ -59,7 +59,8 @@ PyObject* take_free_object() {
 const Tensor& unwrap(PyObject* o) { return reinterpret_cast<TensorObject*>(o)->tensor; }
 
 PyObject* wrap_as(PyTypeObject* type, const Tensor& t) {
-  auto* o = reinterpret_cast<TensorObject*>(type == tensor_type && !free_objects.empty() ? take_free_object() : type->tp_alloc(type, 0));
+  auto* o = reinterpret_cast<TensorObject*>(type == tensor_type && !free_objects.empty() ? take_free_object()
+                                                                                         : type->tp_alloc(type, 0));
   if (!o) throw py::error_already_set();
   std::construct_at(&o->tensor, t);
   t->object.store(o, std::memory_order_relaxed);
@@ -75,19 +76,13 @@ PyObject* wrap(const Tensor& t) {
 void set_python_error() {
   try {
     throw;
-  } catch (py::error_already_set& error) {
-    error.restore();
-  } catch (const ValueError& error) {
+  } catch (py::error_already_set& error) { error.restore(); } catch (const ValueError& error) {
     PyErr_SetString(PyExc_ValueError, error.what());
-  } catch (const TypeError& error) {
-    PyErr_SetString(PyExc_TypeError, error.what());
-  } catch (const IndexError& error) {
+  } catch (const TypeError& error) { PyErr_SetString(PyExc_TypeError, error.what()); } catch (const IndexError& error) {
     PyErr_SetString(PyExc_IndexError, error.what());
   } catch (const NotImplementedError& error) {
     PyErr_SetString(PyExc_NotImplementedError, error.what());
-  } catch (const std::exception& error) {
-    PyErr_SetString(PyExc_RuntimeError, error.what());
-  }
+  } catch (const std::exception& error) { PyErr_SetString(PyExc_RuntimeError, error.what()); }
 }
 
 // ---- the type's life
@@ -208,7 +203,8 @@ PyObject* matmul_slot(PyObject* a, PyObject* b) {
 PyObject* positive_slot(PyObject* self) { return Py_NewRef(self); }
 
 PyObject* compare_slot(PyObject* a, PyObject* b, int comparison) {
-  constexpr CompareOp by_python[] = {CompareOp::lt, CompareOp::le, CompareOp::eq, CompareOp::ne, CompareOp::gt, CompareOp::ge};
+  constexpr CompareOp by_python[] = {CompareOp::lt, CompareOp::le, CompareOp::eq,
+                                     CompareOp::ne, CompareOp::gt, CompareOp::ge};
   ops::Operand left(0.0), right(0.0);
   if (!load_operand(a, left) || !load_operand(b, right)) Py_RETURN_NOTIMPLEMENTED;
   return guarded([&] { return wrap(ops::compare(by_python[comparison], left, right)); });
@@ -234,12 +230,14 @@ PyObject* float_slot(PyObject* self) {
 PyObject* int_slot(PyObject* self) {
   return guarded([&] {
     const Scalar value = only_item(self, "int");
-    return value.kind == Scalar::Kind::floating ? PyLong_FromDouble(value.floating) : PyLong_FromLongLong(value.integer);
+    return value.kind == Scalar::Kind::floating ? PyLong_FromDouble(value.floating)
+                                                : PyLong_FromLongLong(value.integer);
   });
 }
 PyObject* index_slot(PyObject* self) {
   return guarded([&] {
-    check<TypeError>(!is_floating(unwrap(self).dtype()), "index: only a tensor of an integer dtype can be used as an index");
+    check<TypeError>(!is_floating(unwrap(self).dtype()),
+                     "index: only a tensor of an integer dtype can be used as an index");
     return PyLong_FromLongLong(only_item(self, "index").integer);
   });
 }
@@ -263,10 +261,9 @@ int buffer_slot(PyObject* self, Py_buffer* view, int flags) {
   }
 }
 
-PyMemberDef members[] = {
-    {"__dictoffset__", T_PYSSIZET, offsetof(TensorObject, dict), READONLY, nullptr},
-    {"__weaklistoffset__", T_PYSSIZET, offsetof(TensorObject, weak_references), READONLY, nullptr},
-    {}};
+PyMemberDef members[] = {{"__dictoffset__", T_PYSSIZET, offsetof(TensorObject, dict), READONLY, nullptr},
+                         {"__weaklistoffset__", T_PYSSIZET, offsetof(TensorObject, weak_references), READONLY, nullptr},
+                         {}};
 
 template <class F>
 constexpr PyType_Slot slot(int id, F* function) {
@@ -276,52 +273,51 @@ constexpr PyType_Slot slot(int id, F* function) {
 }  // namespace
 
 void make_tensor_type(py::module_& m) {
-  PyType_Slot slots[] = {
-      slot(Py_tp_new, type_new),
-      slot(Py_tp_dealloc, type_dealloc),
-      slot(Py_tp_traverse, type_traverse),
-      slot(Py_tp_clear, type_clear),
-      slot(Py_tp_hash, hash_slot),
-      slot(Py_tp_richcompare, compare_slot),
-      slot(Py_nb_add, binary_slot<BinaryOp::add>),
-      slot(Py_nb_subtract, binary_slot<BinaryOp::sub>),
-      slot(Py_nb_multiply, binary_slot<BinaryOp::mul>),
-      slot(Py_nb_true_divide, binary_slot<BinaryOp::div>),
-      slot(Py_nb_floor_divide, binary_slot<BinaryOp::floor_div>),
-      slot(Py_nb_remainder, binary_slot<BinaryOp::remainder>),
-      slot(Py_nb_power, power_slot),
-      slot(Py_nb_and, binary_slot<BinaryOp::bit_and>),
-      slot(Py_nb_or, binary_slot<BinaryOp::bit_or>),
-      slot(Py_nb_xor, binary_slot<BinaryOp::bit_xor>),
-      slot(Py_nb_lshift, binary_slot<BinaryOp::shift_left>),
-      slot(Py_nb_rshift, binary_slot<BinaryOp::shift_right>),
-      slot(Py_nb_matrix_multiply, matmul_slot),
-      slot(Py_nb_negative, unary_slot<UnaryOp::neg>),
-      slot(Py_nb_absolute, unary_slot<UnaryOp::abs>),
-      slot(Py_nb_invert, unary_slot<UnaryOp::bit_not>),
-      slot(Py_nb_positive, positive_slot),
-      slot(Py_nb_bool, bool_slot),
-      slot(Py_nb_float, float_slot),
-      slot(Py_nb_int, int_slot),
-      slot(Py_nb_index, index_slot),
-      slot(Py_nb_inplace_add, inplace_slot<BinaryOp::add>),
-      slot(Py_nb_inplace_subtract, inplace_slot<BinaryOp::sub>),
-      slot(Py_nb_inplace_multiply, inplace_slot<BinaryOp::mul>),
-      slot(Py_nb_inplace_true_divide, inplace_slot<BinaryOp::div>),
-      slot(Py_nb_inplace_floor_divide, inplace_slot<BinaryOp::floor_div>),
-      slot(Py_nb_inplace_remainder, inplace_slot<BinaryOp::remainder>),
-      slot(Py_nb_inplace_power, inplace_power_slot),
-      slot(Py_nb_inplace_and, inplace_slot<BinaryOp::bit_and>),
-      slot(Py_nb_inplace_or, inplace_slot<BinaryOp::bit_or>),
-      slot(Py_nb_inplace_xor, inplace_slot<BinaryOp::bit_xor>),
-      slot(Py_mp_length, length_slot),
-      slot(Py_mp_subscript, tensor_getitem),
-      slot(Py_mp_ass_subscript, tensor_setitem),
-      slot(Py_bf_getbuffer, buffer_slot),
-      {Py_tp_methods, tensor_methods},
-      {Py_tp_getset, tensor_properties},
-      {Py_tp_members, members},
-      {}};
+  PyType_Slot slots[] = {slot(Py_tp_new, type_new),
+                         slot(Py_tp_dealloc, type_dealloc),
+                         slot(Py_tp_traverse, type_traverse),
+                         slot(Py_tp_clear, type_clear),
+                         slot(Py_tp_hash, hash_slot),
+                         slot(Py_tp_richcompare, compare_slot),
+                         slot(Py_nb_add, binary_slot<BinaryOp::add>),
+                         slot(Py_nb_subtract, binary_slot<BinaryOp::sub>),
+                         slot(Py_nb_multiply, binary_slot<BinaryOp::mul>),
+                         slot(Py_nb_true_divide, binary_slot<BinaryOp::div>),
+                         slot(Py_nb_floor_divide, binary_slot<BinaryOp::floor_div>),
+                         slot(Py_nb_remainder, binary_slot<BinaryOp::remainder>),
+                         slot(Py_nb_power, power_slot),
+                         slot(Py_nb_and, binary_slot<BinaryOp::bit_and>),
+                         slot(Py_nb_or, binary_slot<BinaryOp::bit_or>),
+                         slot(Py_nb_xor, binary_slot<BinaryOp::bit_xor>),
+                         slot(Py_nb_lshift, binary_slot<BinaryOp::shift_left>),
+                         slot(Py_nb_rshift, binary_slot<BinaryOp::shift_right>),
+                         slot(Py_nb_matrix_multiply, matmul_slot),
+                         slot(Py_nb_negative, unary_slot<UnaryOp::neg>),
+                         slot(Py_nb_absolute, unary_slot<UnaryOp::abs>),
+                         slot(Py_nb_invert, unary_slot<UnaryOp::bit_not>),
+                         slot(Py_nb_positive, positive_slot),
+                         slot(Py_nb_bool, bool_slot),
+                         slot(Py_nb_float, float_slot),
+                         slot(Py_nb_int, int_slot),
+                         slot(Py_nb_index, index_slot),
+                         slot(Py_nb_inplace_add, inplace_slot<BinaryOp::add>),
+                         slot(Py_nb_inplace_subtract, inplace_slot<BinaryOp::sub>),
+                         slot(Py_nb_inplace_multiply, inplace_slot<BinaryOp::mul>),
+                         slot(Py_nb_inplace_true_divide, inplace_slot<BinaryOp::div>),
+                         slot(Py_nb_inplace_floor_divide, inplace_slot<BinaryOp::floor_div>),
+                         slot(Py_nb_inplace_remainder, inplace_slot<BinaryOp::remainder>),
+                         slot(Py_nb_inplace_power, inplace_power_slot),
+                         slot(Py_nb_inplace_and, inplace_slot<BinaryOp::bit_and>),
+                         slot(Py_nb_inplace_or, inplace_slot<BinaryOp::bit_or>),
+                         slot(Py_nb_inplace_xor, inplace_slot<BinaryOp::bit_xor>),
+                         slot(Py_mp_length, length_slot),
+                         slot(Py_mp_subscript, tensor_getitem),
+                         slot(Py_mp_ass_subscript, tensor_setitem),
+                         slot(Py_bf_getbuffer, buffer_slot),
+                         {Py_tp_methods, tensor_methods},
+                         {Py_tp_getset, tensor_properties},
+                         {Py_tp_members, members},
+                         {}};
   PyType_Spec spec = {"dd2424.Tensor", sizeof(TensorObject), 0,
                       Py_TPFLAGS_DEFAULT | Py_TPFLAGS_HAVE_GC | Py_TPFLAGS_BASETYPE, slots};
   tensor_type = reinterpret_cast<PyTypeObject*>(PyType_FromSpec(&spec));

@@ -25,8 +25,8 @@ namespace {
 constexpr int kLinearClasses = 8;
 constexpr int kClasses = kLinearClasses + 4 * 40;
 constexpr std::size_t kHugePage = std::size_t{2} << 20;
-constexpr std::size_t kSlab = 256 << 10;        // small blocks are cut from slabs of this size
-constexpr std::size_t kSmallest = 32 << 10;     // blocks up to this size are cut from slabs, and cached per thread
+constexpr std::size_t kSlab = 256 << 10;             // small blocks are cut from slabs of this size
+constexpr std::size_t kSmallest = 32 << 10;          // blocks up to this size are cut from slabs, and cached per thread
 constexpr std::size_t kThreadCacheBytes = 64 << 10;  // what a thread keeps of one class before it gives half away
 
 constexpr int class_of(std::size_t bytes) {
@@ -37,7 +37,8 @@ constexpr int class_of(std::size_t bytes) {
 constexpr std::size_t size_of(int index) {
   if (index < kLinearClasses) return 64 * static_cast<std::size_t>(index + 1);
   const int power = (index - kLinearClasses) / 4 + 9;
-  return (std::size_t{1} << power) + (static_cast<std::size_t>((index - kLinearClasses) % 4) + 1) * (std::size_t{1} << (power - 2));
+  return (std::size_t{1} << power) +
+         (static_cast<std::size_t>((index - kLinearClasses) % 4) + 1) * (std::size_t{1} << (power - 2));
 }
 static_assert(size_of(class_of(513)) == 640 && size_of(class_of(640)) == 640 && size_of(class_of(1024)) == 1024);
 constexpr int kSmallClasses = class_of(kSmallest) + 1;
@@ -110,8 +111,7 @@ void count_in_use(Index bytes) {
   Shared& s = shared();
   const Index now = s.in_use.fetch_add(bytes, std::memory_order_relaxed) + bytes;
   Index peak = s.peak.load(std::memory_order_relaxed);
-  while (now > peak && !s.peak.compare_exchange_weak(peak, now, std::memory_order_relaxed)) {
-  }
+  while (now > peak && !s.peak.compare_exchange_weak(peak, now, std::memory_order_relaxed)) {}
 }
 
 // Counts without atomics, and hands its counts over whenever it takes the mutex anyway.
@@ -185,7 +185,8 @@ void* allocate(std::size_t bytes) {
   check(bytes <= size_of(kClasses - 1), "allocate: the system has no memory for ", bytes, " bytes");
   const int index = class_of(bytes);
   if constexpr (DD2424_BYPASS_CACHE) {
-    void* block = std::aligned_alloc(kAlignment, (std::max<std::size_t>(bytes, 1) + kAlignment - 1) / kAlignment * kAlignment);
+    void* block =
+        std::aligned_alloc(kAlignment, (std::max<std::size_t>(bytes, 1) + kAlignment - 1) / kAlignment * kAlignment);
     check(block != nullptr, "allocate: the system has no memory for ", bytes, " bytes");
     return block;
   }

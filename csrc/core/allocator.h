@@ -7,7 +7,7 @@ namespace dd2424 {
 
 constexpr std::size_t kAlignment = 64;
 
-void* allocate(std::size_t bytes);  // throws RuntimeError when the system has no more
+void* allocate(std::size_t bytes);                      // throws RuntimeError when the system has no more
 void release(void* block, std::size_t bytes) noexcept;  // `bytes` as it was given to allocate
 
 struct MemoryStats {

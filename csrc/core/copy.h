@@ -6,7 +6,7 @@ namespace dd2424 {
 // y = x, converted: to integers towards zero, to bool by x != 0, to narrower floats to the nearest even.
 struct Copy {
   const void* x;
-  void* y;        // does not overlap x
+  void* y;  // does not overlap x
   DType x_dtype, y_dtype;
   Strided<2> at;  // y, x
 };

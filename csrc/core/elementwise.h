@@ -5,12 +5,57 @@ namespace dd2424 {
 
 // y = op(x). p and q are what the operation takes beside x: clamp's bounds, a slope, an exponent.
 enum class UnaryOp : std::uint8_t {
-  neg, abs, sign, square, reciprocal, sqrt, rsqrt,                      // every type; the last three floating only,
-  exp, exp2, expm1, log, log2, log10, log1p,                           // as are all below but clamp and bit_not
-  sin, cos, tan, asin, acos, atan, sinh, cosh, tanh, asinh, acosh, atanh,
-  erf, erfc, erfinv, lgamma, digamma, sigmoid, logsigmoid,
-  floor, ceil, round, trunc, frac,
-  relu, leaky_relu, elu, selu, gelu, gelu_tanh, silu, softplus, hardtanh, hardsigmoid, hardswish, mish, softsign,
+  neg,
+  abs,
+  sign,
+  square,
+  reciprocal,
+  sqrt,
+  rsqrt,  // every type; the last three floating only,
+  exp,
+  exp2,
+  expm1,
+  log,
+  log2,
+  log10,
+  log1p,  // as are all below but clamp and bit_not
+  sin,
+  cos,
+  tan,
+  asin,
+  acos,
+  atan,
+  sinh,
+  cosh,
+  tanh,
+  asinh,
+  acosh,
+  atanh,
+  erf,
+  erfc,
+  erfinv,
+  lgamma,
+  digamma,
+  sigmoid,
+  logsigmoid,
+  floor,
+  ceil,
+  round,
+  trunc,
+  frac,
+  relu,
+  leaky_relu,
+  elu,
+  selu,
+  gelu,
+  gelu_tanh,
+  silu,
+  softplus,
+  hardtanh,
+  hardsigmoid,
+  hardswish,
+  mish,
+  softsign,
   clamp,    // min(max(x, p), q); NaN stays NaN
   bit_not,  // integers and bool (logical not)
 };
@@ -18,12 +63,36 @@ enum class UnaryOp : std::uint8_t {
 
 // y = op(a, b). `scale` belongs to add_scaled alone.
 enum class BinaryOp : std::uint8_t {
-  add, add_scaled, sub, mul, div,  // add_scaled: a + scale * b. div: floating only
-  floor_div, remainder, fmod,      // Python's // and % (sign of the divisor), C's fmod
-  pow, maximum, minimum, fmax, fmin, atan2, hypot, copysign, xlogy,
-  bit_and, bit_or, bit_xor, shift_left, shift_right,  // integers; the first three also bool
-  relu_backward, leaky_relu_backward, tanh_backward, sigmoid_backward,  // dx from a = dy and b = y (leaky: p = scale)
-  gelu_backward, gelu_tanh_backward, silu_backward, elu_backward,       // dx from a = dy and b = x (elu: alpha = scale)
+  add,
+  add_scaled,
+  sub,
+  mul,
+  div,  // add_scaled: a + scale * b. div: floating only
+  floor_div,
+  remainder,
+  fmod,  // Python's // and % (sign of the divisor), C's fmod
+  pow,
+  maximum,
+  minimum,
+  fmax,
+  fmin,
+  atan2,
+  hypot,
+  copysign,
+  xlogy,
+  bit_and,
+  bit_or,
+  bit_xor,
+  shift_left,
+  shift_right,  // integers; the first three also bool
+  relu_backward,
+  leaky_relu_backward,
+  tanh_backward,
+  sigmoid_backward,  // dx from a = dy and b = y (leaky: p = scale)
+  gelu_backward,
+  gelu_tanh_backward,
+  silu_backward,
+  elu_backward,  // dx from a = dy and b = x (elu: alpha = scale)
 };
 
 enum class CompareOp : std::uint8_t { eq, ne, lt, le, gt, ge, logical_and, logical_or, logical_xor };

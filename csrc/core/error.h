@@ -7,11 +7,21 @@
 // Errors that reach the user. Each has the class that PyTorch raises for the same mistake.
 namespace dd2424 {
 
-struct RuntimeError : std::runtime_error { using std::runtime_error::runtime_error; };
-struct ValueError : std::runtime_error { using std::runtime_error::runtime_error; };
-struct TypeError : std::runtime_error { using std::runtime_error::runtime_error; };
-struct IndexError : std::runtime_error { using std::runtime_error::runtime_error; };
-struct NotImplementedError : std::runtime_error { using std::runtime_error::runtime_error; };
+struct RuntimeError : std::runtime_error {
+  using std::runtime_error::runtime_error;
+};
+struct ValueError : std::runtime_error {
+  using std::runtime_error::runtime_error;
+};
+struct TypeError : std::runtime_error {
+  using std::runtime_error::runtime_error;
+};
+struct IndexError : std::runtime_error {
+  using std::runtime_error::runtime_error;
+};
+struct NotImplementedError : std::runtime_error {
+  using std::runtime_error::runtime_error;
+};
 
 namespace detail {
 template <class T>

@@ -22,15 +22,15 @@ struct IndexAdd {
   double scale;
 };
 
-// Advanced indexing: position i of the index space (walked by `at`) takes x at x_offset[i] = sum of index_t[i] * stride_t,
-// plus the strides of the dimensions that are not indexed. Used for x[rows, columns], gather, take_along_dim.
+// Advanced indexing: position i of the index space (walked by `at`) takes x at x_offset[i] = sum of index_t[i] *
+// stride_t, plus the strides of the dimensions that are not indexed. Used for x[rows, columns], gather, take_along_dim.
 constexpr int kMaxIndices = kMaxDims;
 struct IndexedAt {
-  int indices;                                  // how many index tensors
+  int indices;  // how many index tensors
   const std::int64_t* index[kMaxIndices];
-  Index index_strides[kMaxIndices][kMaxDims];   // of each index tensor in the index space; 0 to broadcast
-  Index sizes[kMaxIndices];                     // of the dimension each one indexes; negative indices are counted from it
-  Index steps[kMaxIndices];                     // elements of x that one step along that dimension moves
+  Index index_strides[kMaxIndices][kMaxDims];  // of each index tensor in the index space; 0 to broadcast
+  Index sizes[kMaxIndices];  // of the dimension each one indexes; negative indices are counted from it
+  Index steps[kMaxIndices];  // elements of x that one step along that dimension moves
 };
 struct IndexedCopy {  // y[i] = x[indexed i] (read), or x[indexed i] = y[i] (write; the last of equal indices stays)
   void* x;

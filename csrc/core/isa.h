@@ -18,7 +18,7 @@ namespace detail {
 extern std::atomic<Isa> isa_level;
 }
 inline Isa current_isa() { return detail::isa_level.load(std::memory_order_relaxed); }
-void start_isa();                        // to what DD2424_ISA says, else to the best there is
+void start_isa();                     // to what DD2424_ISA says, else to the best there is
 void set_isa(std::string_view name);  // refuses a name that is unknown or that this processor lacks
 std::string_view isa_name(Isa isa);
 std::vector<std::string> supported_isas();  // what this processor has, best last

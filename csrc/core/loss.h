@@ -13,7 +13,7 @@ struct Softmax {
 };
 template <class T>
 struct SoftmaxBackward {
-  const T* y;   // what the forward made (softmax or log-softmax)
+  const T* y;  // what the forward made (softmax or log-softmax)
   const T* dy;
   T* dx;
   Index outer, classes, inner;
@@ -27,18 +27,18 @@ struct LogSumExp {
 
 enum class Reduction : std::uint8_t { none, mean, sum };
 
-// loss_i = -weight[t] * ((1 - smoothing) * log p_t + smoothing / classes * sum over c of (weight[c] / weight[t]) log p_c),
-// with p = softmax(x_i). `mean` divides by the sum of the targets' weights. Probabilities are never stored: backward makes
-// them again from x and `lse`.
+// loss_i = -weight[t] * ((1 - smoothing) * log p_t + smoothing / classes * sum over c of (weight[c] / weight[t]) log
+// p_c), with p = softmax(x_i). `mean` divides by the sum of the targets' weights. Probabilities are never stored:
+// backward makes them again from x and `lse`.
 template <class T>
 struct CrossEntropy {
-  const T* x;                     // (outer, classes, inner)
-  const std::int64_t* target;     // (outer, inner); checked: 0 <= target < classes, or ignore_index
-  const Accumulator<T>* weight;   // (classes), or null
-  Accumulator<T>* lse;            // (outer, inner): log sum exp of each row
-  Accumulator<T>* losses;         // (outer, inner): each row's loss, 0 where ignored
-  Accumulator<T>* total_weight;   // (1): what `mean` divides by
-  T* loss;                        // (1) for mean and sum, null for none
+  const T* x;                    // (outer, classes, inner)
+  const std::int64_t* target;    // (outer, inner); checked: 0 <= target < classes, or ignore_index
+  const Accumulator<T>* weight;  // (classes), or null
+  Accumulator<T>* lse;           // (outer, inner): log sum exp of each row
+  Accumulator<T>* losses;        // (outer, inner): each row's loss, 0 where ignored
+  Accumulator<T>* total_weight;  // (1): what `mean` divides by
+  T* loss;                       // (1) for mean and sum, null for none
   Index outer, classes, inner;
   std::int64_t ignore_index;
   double smoothing;

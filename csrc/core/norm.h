@@ -26,7 +26,7 @@ template <class T>
 struct BatchNormBackward {
   using Acc = Accumulator<T>;
   const T* x;
-  const T* y;         // null but with relu, where dy counts only at y > 0
+  const T* y;  // null but with relu, where dy counts only at y > 0
   const T* dy;
   const Acc* weight;  // or null
   const Acc* mean;    // (channels)
@@ -35,7 +35,7 @@ struct BatchNormBackward {
   Acc* dweight;       // or null
   Acc* dbias;         // or null
   Index outer, channels, inner;
-  bool training;      // false: mean and rstd are constants
+  bool training;  // false: mean and rstd are constants
   bool relu;
 };
 

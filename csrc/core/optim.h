@@ -10,7 +10,7 @@ struct SgdParameter {
   const T* gradient;
   T* momentum;  // null without momentum
   Index n;
-  bool first;   // the momentum buffer is not filled yet: it becomes the gradient
+  bool first;  // the momentum buffer is not filled yet: it becomes the gradient
 };
 // g = gradient (negated by maximize) + weight_decay * parameter
 // b = momentum * b + (1 - dampening) * g;  g = nesterov ? g + momentum * b : b;  parameter -= lr * g

@@ -24,7 +24,8 @@ namespace {
 
 constexpr int kMaxThreads = 1024;
 using Clock = std::chrono::steady_clock;
-constexpr auto kSpinTime = std::chrono::microseconds(100);  // longer than the gap between two kernels of a training step
+constexpr auto kSpinTime =
+    std::chrono::microseconds(100);  // longer than the gap between two kernels of a training step
 constexpr int kRangesPerThread = 4;  // so that a thread that is held up leaves the rest to the others
 
 inline void pause() {
@@ -143,12 +144,15 @@ State& state() {
   static State& instance = *[] {
     auto* fresh = new State;
     // A forked child has none of its parent's threads: it forgets the pool (the memory stays lost) and makes its own.
-    pthread_atfork([] { while (state().busy.exchange(true, std::memory_order_acquire)) pause(); },
-                   [] { state().busy.store(false, std::memory_order_release); },
-                   [] {
-                     state().pool = nullptr;
-                     state().busy.store(false, std::memory_order_release);
-                   });
+    pthread_atfork(
+        [] {
+          while (state().busy.exchange(true, std::memory_order_acquire)) pause();
+        },
+        [] { state().busy.store(false, std::memory_order_release); },
+        [] {
+          state().pool = nullptr;
+          state().busy.store(false, std::memory_order_release);
+        });
     return fresh;
   }();
   return instance;

@@ -11,7 +11,8 @@ template <class T>
 struct Random {
   T* y;
   Index n;
-  double p, q;  // uniform: low, high. normal, cauchy, log_normal: location, scale. bernoulli, geometric: p. exponential: rate
+  double p,
+      q;  // uniform: low, high. normal, cauchy, log_normal: location, scale. bernoulli, geometric: p. exponential: rate
   Philox bits;
 };
 struct RandomInteger {  // low <= y[i] < high, from 64 bits by multiplication

@@ -25,15 +25,16 @@ struct Reduce {
 template <class T>
 struct ArgReduce {  // terms >= 1; the first of equals; a NaN wins
   const T* x;
-  T* value;        // (outputs), or null
-  Index* index;    // (outputs): the term's number, row-major over the reduced dimensions
+  T* value;      // (outputs), or null
+  Index* index;  // (outputs): the term's number, row-major over the reduced dimensions
   ReduceShape at;
 };
 template <class T>
 struct Variance {
   const T* x;
-  Accumulator<T>* mean;      // (outputs)
-  Accumulator<T>* variance;  // (outputs): sum of (x - mean)^2 / (terms - correction), over two passes, about the first term
+  Accumulator<T>* mean;  // (outputs)
+  Accumulator<T>*
+      variance;  // (outputs): sum of (x - mean)^2 / (terms - correction), over two passes, about the first term
   ReduceShape at;
   double correction;
 };

@@ -8,10 +8,18 @@
 namespace dd2424 {
 
 namespace cpu {
-namespace generic { struct Level; }
-namespace avx2 { struct Level; }
-namespace avx512 { struct Level; }
-namespace avx512_bf16 { struct Level; }
+namespace generic {
+struct Level;
+}
+namespace avx2 {
+struct Level;
+}
+namespace avx512 {
+struct Level;
+}
+namespace avx512_bf16 {
+struct Level;
+}
 
 // Defined by DD2424_TABLE in the objects compiled for the level.
 template <class Table, class Level>
@@ -36,7 +44,8 @@ inline const std::array<const Table*, kIsaLevels> cpu_tables{
 // The table for this device and, on the CPU, for the current ISA level.
 template <class Table>
 inline const Table& kernels(Device device) {
-  if (device == Device::cuda) [[unlikely]] return *cuda_table<Table>;
+  if (device == Device::cuda) [[unlikely]]
+    return *cuda_table<Table>;
   return *detail::cpu_tables<Table>[static_cast<std::size_t>(current_isa())];
 }
 

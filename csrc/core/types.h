@@ -28,33 +28,59 @@ constexpr int kDTypes = 10;
 template <class T>
 struct DTypeOf;
 template <>
-struct DTypeOf<float> { static constexpr DType value = DType::float32; };
+struct DTypeOf<float> {
+  static constexpr DType value = DType::float32;
+};
 template <>
-struct DTypeOf<double> { static constexpr DType value = DType::float64; };
+struct DTypeOf<double> {
+  static constexpr DType value = DType::float64;
+};
 template <>
-struct DTypeOf<bfloat16> { static constexpr DType value = DType::bfloat16; };
+struct DTypeOf<bfloat16> {
+  static constexpr DType value = DType::bfloat16;
+};
 template <>
-struct DTypeOf<float16> { static constexpr DType value = DType::float16; };
+struct DTypeOf<float16> {
+  static constexpr DType value = DType::float16;
+};
 template <>
-struct DTypeOf<std::int64_t> { static constexpr DType value = DType::int64; };
+struct DTypeOf<std::int64_t> {
+  static constexpr DType value = DType::int64;
+};
 template <>
-struct DTypeOf<std::int32_t> { static constexpr DType value = DType::int32; };
+struct DTypeOf<std::int32_t> {
+  static constexpr DType value = DType::int32;
+};
 template <>
-struct DTypeOf<std::int16_t> { static constexpr DType value = DType::int16; };
+struct DTypeOf<std::int16_t> {
+  static constexpr DType value = DType::int16;
+};
 template <>
-struct DTypeOf<std::int8_t> { static constexpr DType value = DType::int8; };
+struct DTypeOf<std::int8_t> {
+  static constexpr DType value = DType::int8;
+};
 template <>
-struct DTypeOf<std::uint8_t> { static constexpr DType value = DType::uint8; };
+struct DTypeOf<std::uint8_t> {
+  static constexpr DType value = DType::uint8;
+};
 template <>
-struct DTypeOf<bool> { static constexpr DType value = DType::bool_; };
+struct DTypeOf<bool> {
+  static constexpr DType value = DType::bool_;
+};
 
 // The type of statistics, norm parameters and sums over elements of type T.
 template <class T>
-struct AccumulatorOf { using Type = T; };
+struct AccumulatorOf {
+  using Type = T;
+};
 template <>
-struct AccumulatorOf<bfloat16> { using Type = float; };
+struct AccumulatorOf<bfloat16> {
+  using Type = float;
+};
 template <>
-struct AccumulatorOf<float16> { using Type = float; };
+struct AccumulatorOf<float16> {
+  using Type = float;
+};
 template <class T>
 using Accumulator = typename AccumulatorOf<T>::Type;
 
@@ -64,8 +90,8 @@ struct Context {
   void* workspace = nullptr;
 };
 
-// How N operands walk through one index space: dimension d of operand i advances strides[i][d] elements, 0 to broadcast.
-// Dimensions are collapsed where all operands allow it, the last varies fastest; ndim >= 1.
+// How N operands walk through one index space: dimension d of operand i advances strides[i][d] elements, 0 to
+// broadcast. Dimensions are collapsed where all operands allow it, the last varies fastest; ndim >= 1.
 template <int N>
 struct Strided {
   int ndim;

@@ -39,18 +39,24 @@ Status copy(const Context&, const Copy& arguments) {
   put_contiguous_last(a.at);
   const int x_bytes = bytes_of(a.x_dtype), y_bytes = bytes_of(a.y_dtype);
   if (a.x_dtype == a.y_dtype && copy_transposed(a, x_bytes)) return Status::ok;
-  walk({.operands = 2, .ndim = a.at.ndim, .shape = a.at.shape,
+  walk({.operands = 2,
+        .ndim = a.at.ndim,
+        .shape = a.at.shape,
         .operand = {{a.y, a.at.strides[0], y_bytes, false}, {const_cast<void*>(a.x), a.at.strides[1], x_bytes, false}},
-        .function = function, .grain = kGrain});
+        .function = function,
+        .grain = kGrain});
   return Status::ok;
 }
 
 Status fill(const Context&, const Fill& a) {
   static constexpr Index kNoStrides[kMaxDims] = {};
   const int bytes = bytes_of(a.dtype);
-  walk({.operands = 2, .ndim = a.at.ndim, .shape = a.at.shape,
+  walk({.operands = 2,
+        .ndim = a.at.ndim,
+        .shape = a.at.shape,
         .operand = {{a.y, a.at.strides[0], bytes, false}, {const_cast<void*>(a.value), kNoStrides, bytes, false}},
-        .function = convert_block(a.dtype, a.dtype), .grain = kGrain});
+        .function = convert_block(a.dtype, a.dtype),
+        .grain = kGrain});
   return Status::ok;
 }
 

@@ -103,7 +103,8 @@ void hops(const Block& b, int x_bytes, int y_bytes) {
   Between between[kHop];
   for (Index i = 0; i < b.n; i += kHop) {
     const Index n = b.n - i < kHop ? b.n - i : kHop;
-    first({.y = between, .x = {static_cast<const char*>(b.x[0]) + i * b.step[0] * x_bytes}, .step = {b.step[0]}, .n = n});
+    first(
+        {.y = between, .x = {static_cast<const char*>(b.x[0]) + i * b.step[0] * x_bytes}, .step = {b.step[0]}, .n = n});
     second({.y = static_cast<char*>(b.y) + i * y_bytes, .x = {between}, .step = {1}, .n = n});
   }
 }

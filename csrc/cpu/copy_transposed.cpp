@@ -14,7 +14,9 @@ struct Numbers {};
 template <int n, int... i>
 struct FirstNumbers : FirstNumbers<n - 1, n - 1, i...> {};
 template <int... i>
-struct FirstNumbers<0, i...> { using Type = Numbers<i...>; };
+struct FirstNumbers<0, i...> {
+  using Type = Numbers<i...>;
+};
 
 // Lanes of a and b in turn: of their lower halves, of their upper halves.
 template <class T, int... i>

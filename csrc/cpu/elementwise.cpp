@@ -11,11 +11,17 @@ namespace {
 constexpr Index kCheapGrain = 32768, kDearGrain = 4096;  // two threads pay above, measured on an Emerald Rapids
 
 template <class T>
-struct ComputedAs { using Type = T; };
+struct ComputedAs {
+  using Type = T;
+};
 template <>
-struct ComputedAs<bfloat16> { using Type = float; };
+struct ComputedAs<bfloat16> {
+  using Type = float;
+};
 template <>
-struct ComputedAs<bool> { using Type = std::uint8_t; };
+struct ComputedAs<bool> {
+  using Type = std::uint8_t;
+};
 
 template <class T>
 Operand operand(const T* data, const Index* strides) {
@@ -42,9 +48,13 @@ Status unary(const Context&, UnaryOp op, const Unary<T>& a) {
     function(block);
     return Status::ok;
   }
-  walk({.operands = 2, .ndim = a.at.ndim, .shape = a.at.shape,
+  walk({.operands = 2,
+        .ndim = a.at.ndim,
+        .shape = a.at.shape,
         .operand = {operand(a.y, a.at.strides[0]), operand(a.x, a.at.strides[1])},
-        .function = function, .block = block, .grain = is_cheap(op) ? kCheapGrain : kDearGrain});
+        .function = function,
+        .block = block,
+        .grain = is_cheap(op) ? kCheapGrain : kDearGrain});
   return Status::ok;
 }
 
@@ -53,16 +63,20 @@ Status binary(const Context&, BinaryOp op, const Binary<T>& a) {
   const BlockFunction function = binary_block<T>(op);
   if (!function) return Status::unsupported;
   const FloatMode mode;
-  const Block block{.y = a.y, .x = {a.a, a.b}, .step = {1, 1}, .n = a.at.shape[0], .p = a.scale,
-                    .zero_divisor = a.zero_divisor};
+  const Block block{
+      .y = a.y, .x = {a.a, a.b}, .step = {1, 1}, .n = a.at.shape[0], .p = a.scale, .zero_divisor = a.zero_divisor};
   if (a.at.ndim == 1 && a.at.strides[0][0] == 1 && a.at.strides[1][0] == 1 && a.at.strides[2][0] == 1 &&
       block.n <= kDearGrain && !std::is_same_v<T, bfloat16>) {
     function(block);
     return Status::ok;
   }
-  walk({.operands = 3, .ndim = a.at.ndim, .shape = a.at.shape,
+  walk({.operands = 3,
+        .ndim = a.at.ndim,
+        .shape = a.at.shape,
         .operand = {operand(a.y, a.at.strides[0]), operand(a.a, a.at.strides[1]), operand(a.b, a.at.strides[2])},
-        .function = function, .block = block, .grain = is_cheap(op) ? kCheapGrain : kDearGrain});
+        .function = function,
+        .block = block,
+        .grain = is_cheap(op) ? kCheapGrain : kDearGrain});
   return Status::ok;
 }
 
@@ -73,27 +87,36 @@ Status compare(const Context&, CompareOp op, const Compare<T>& a) {
   const bool swapped = op == CompareOp::gt || op == CompareOp::ge;
   const CompareOp as = op == CompareOp::gt ? CompareOp::lt : op == CompareOp::ge ? CompareOp::le : op;
   const T *first = swapped ? a.b : a.a, *second = swapped ? a.a : a.b;
-  walk({.operands = 3, .ndim = a.at.ndim, .shape = a.at.shape,
+  walk({.operands = 3,
+        .ndim = a.at.ndim,
+        .shape = a.at.shape,
         .operand = {operand(a.y, a.at.strides[0]), operand(first, a.at.strides[swapped ? 2 : 1]),
                     operand(second, a.at.strides[swapped ? 1 : 2])},
-        .function = compare_block<C>(as), .grain = kCheapGrain});
+        .function = compare_block<C>(as),
+        .grain = kCheapGrain});
   return Status::ok;
 }
 
 template <class T>
 Status test(const Context&, TestOp op, const Test<T>& a) {
-  walk({.operands = 2, .ndim = a.at.ndim, .shape = a.at.shape,
+  walk({.operands = 2,
+        .ndim = a.at.ndim,
+        .shape = a.at.shape,
         .operand = {operand(a.y, a.at.strides[0]), operand(a.x, a.at.strides[1])},
-        .function = test_block<typename ComputedAs<T>::Type>(op), .grain = kCheapGrain});
+        .function = test_block<typename ComputedAs<T>::Type>(op),
+        .grain = kCheapGrain});
   return Status::ok;
 }
 
 template <class T>
 Status where(const Context&, const Where<T>& a) {
-  Walk w{.operands = 4, .ndim = a.at.ndim, .shape = a.at.shape,
+  Walk w{.operands = 4,
+         .ndim = a.at.ndim,
+         .shape = a.at.shape,
          .operand = {operand(a.y, a.at.strides[0]), operand(a.condition, a.at.strides[1]),
                      operand(a.a, a.at.strides[2]), operand(a.b, a.at.strides[3])},
-         .function = where_block(sizeof(T)), .grain = kCheapGrain};
+         .function = where_block(sizeof(T)),
+         .grain = kCheapGrain};
   for (Operand& each : w.operand) each.is_bfloat16 = false;  // moved, not computed with
   walk(w);
   return Status::ok;

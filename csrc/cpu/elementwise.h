@@ -9,10 +9,10 @@ namespace dd2424::cpu::DD2424_ISA {
 struct Block {
   void* y;
   const void* x[3];
-  Index step[3];       // 1, or 0: the same whole vector of one value all along
+  Index step[3];  // 1, or 0: the same whole vector of one value all along
   Index n;
-  double p = 0, q = 0;            // the operation's own parameters
-  bool* zero_divisor = nullptr;   // set where an integer is divided by zero
+  double p = 0, q = 0;           // the operation's own parameters
+  bool* zero_divisor = nullptr;  // set where an integer is divided by zero
 };
 using BlockFunction = void (*)(const Block&);
 

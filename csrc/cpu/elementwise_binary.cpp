@@ -10,16 +10,15 @@ template <class T, class F>
 BlockFunction vectors(F) {
   return [](const Block& b) {
     const T scale = static_cast<T>(b.p);
-    run_block<T>(b, [=](Vec<T> x, Vec<T> y) { return F{}(x, y, scale); }, static_cast<const T*>(b.x[0]),
-                 static_cast<const T*>(b.x[1]));
+    run_block<T>(
+        b, [=](Vec<T> x, Vec<T> y) { return F{}(x, y, scale); }, static_cast<const T*>(b.x[0]),
+        static_cast<const T*>(b.x[1]));
   };
 }
 // A block function from f(a, b) on one pair of elements.
 template <class T, class F>
 BlockFunction scalars(F) {
-  return [](const Block& b) {
-    run_scalar<T>(b, F{}, static_cast<const T*>(b.x[0]), static_cast<const T*>(b.x[1]));
-  };
+  return [](const Block& b) { run_scalar<T>(b, F{}, static_cast<const T*>(b.x[0]), static_cast<const T*>(b.x[1])); };
 }
 // The same for a division of integers, which reports zero divisors.
 template <class T, class F>
@@ -62,8 +61,7 @@ BlockFunction floating(BinaryOp op) {
   switch (op) {
     case BinaryOp::div: return vectors<T>([](V a, V b, T) { return a / b; });
     case BinaryOp::copysign: return vectors<T>([](V a, V b, T) { return copysign(a, b); });
-    case BinaryOp::xlogy:
-      return vectors<T>([](V a, V b, T) { return (a == T(0)) & (b == b) ? V{} : a * log(b); });
+    case BinaryOp::xlogy: return vectors<T>([](V a, V b, T) { return (a == T(0)) & (b == b) ? V{} : a * log(b); });
     case BinaryOp::floor_div: return scalars<T>([](T a, T b) { return floor_divide(a, b); });
     case BinaryOp::remainder: return scalars<T>([](T a, T b) { return floor_remainder(a, b); });
     case BinaryOp::fmod: return scalars<T>([](T a, T b) { return ::fmod(a, b); });
@@ -100,7 +98,8 @@ template <class T>
 BlockFunction backward(BinaryOp op) {
   using V = Vec<T>;
   switch (op) {
-    case BinaryOp::leaky_relu_backward: return vectors<T>([](V dy, V y, T slope) { return y > T(0) ? dy : dy * slope; });
+    case BinaryOp::leaky_relu_backward:
+      return vectors<T>([](V dy, V y, T slope) { return y > T(0) ? dy : dy * slope; });
     case BinaryOp::tanh_backward: return vectors<T>([](V dy, V y, T) { return dy * fma(-y, y, broadcast(T(1))); });
     case BinaryOp::sigmoid_backward: return vectors<T>([](V dy, V y, T) { return dy * (y * (T(1) - y)); });
     case BinaryOp::gelu_backward: return vectors<T>([](V dy, V x, T) { return dy * gelu_slope(x); });
@@ -143,8 +142,12 @@ BlockFunction find(BinaryOp op) {
 BlockFunction logical(BinaryOp op) {  // of bools, which are bytes of 0 or 1
   using Byte = std::uint8_t;
   switch (op) {
-    case BinaryOp::add: case BinaryOp::maximum: case BinaryOp::bit_or: return integer<Byte>(BinaryOp::bit_or);
-    case BinaryOp::mul: case BinaryOp::minimum: case BinaryOp::bit_and: return integer<Byte>(BinaryOp::bit_and);
+    case BinaryOp::add:
+    case BinaryOp::maximum:
+    case BinaryOp::bit_or: return integer<Byte>(BinaryOp::bit_or);
+    case BinaryOp::mul:
+    case BinaryOp::minimum:
+    case BinaryOp::bit_and: return integer<Byte>(BinaryOp::bit_and);
     case BinaryOp::bit_xor: return integer<Byte>(BinaryOp::bit_xor);
     default: return nullptr;
   }

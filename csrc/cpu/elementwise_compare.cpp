@@ -32,9 +32,7 @@ inline void run_test(const Block& b, const F& f, const X*... x) {
 
 template <class T, class F>
 BlockFunction comparison(F) {
-  return [](const Block& b) {
-    run_test<T>(b, F{}, static_cast<const T*>(b.x[0]), static_cast<const T*>(b.x[1]));
-  };
+  return [](const Block& b) { run_test<T>(b, F{}, static_cast<const T*>(b.x[0]), static_cast<const T*>(b.x[1])); };
 }
 template <class T, class F>
 BlockFunction one_test(F) {
@@ -98,9 +96,13 @@ void select(const Block& b) {
 }  // namespace
 
 template <class T>
-BlockFunction compare_block(CompareOp op) { return find<T>(op); }
+BlockFunction compare_block(CompareOp op) {
+  return find<T>(op);
+}
 template <class T>
-BlockFunction test_block(TestOp op) { return find<T>(op); }
+BlockFunction test_block(TestOp op) {
+  return find<T>(op);
+}
 
 template BlockFunction compare_block<float>(CompareOp);
 template BlockFunction compare_block<double>(CompareOp);

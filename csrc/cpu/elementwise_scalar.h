@@ -24,7 +24,8 @@ inline double digamma(double x) {
   if (x == __builtin_inf()) return x;
   const double z = 1 / (x * x);
   const double series =
-      z * (1.0 / 12 - z * (1.0 / 120 - z * (1.0 / 252 - z * (1.0 / 240 - z * (1.0 / 132 - z * (691.0 / 32760 - z / 12))))));
+      z *
+      (1.0 / 12 - z * (1.0 / 120 - z * (1.0 / 252 - z * (1.0 / 240 - z * (1.0 / 132 - z * (691.0 / 32760 - z / 12))))));
   return shift + ::log(x) - 0.5 / x - series;
 }
 
@@ -69,7 +70,9 @@ inline T floor_divide(T a, T b) {
 
 // Integers: no division by zero, and the one quotient that overflows wraps.
 template <class T>
-inline T truncated_remainder(T a, T b) { return b == 0 || b == T(-1) ? T(0) : T(a % b); }
+inline T truncated_remainder(T a, T b) {
+  return b == 0 || b == T(-1) ? T(0) : T(a % b);
+}
 template <class T>
 inline T integer_remainder(T a, T b) {
   const T m = truncated_remainder(a, b);
@@ -85,7 +88,8 @@ inline T integer_divide(T a, T b) {
 template <class T>
 inline T integer_power(T base, T exponent) {  // to a negative power only 1 and -1 are not 0
   using U = std::uint64_t;
-  if (std::is_signed_v<T> && exponent < 0) return base == 1 ? T(1) : base == T(-1) ? (exponent & 1 ? T(-1) : T(1)) : T(0);
+  if (std::is_signed_v<T> && exponent < 0)
+    return base == 1 ? T(1) : base == T(-1) ? (exponent & 1 ? T(-1) : T(1)) : T(0);
   U result = 1, square = U(base);
   for (std::make_unsigned_t<T> e = std::make_unsigned_t<T>(exponent); e; e >>= 1, square *= square)
     if (e & 1) result *= square;

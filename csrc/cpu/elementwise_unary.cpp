@@ -9,7 +9,8 @@ namespace {
 template <class T>
 T parameter(double p) {
   if constexpr (!std::is_floating_point_v<T>) {
-    constexpr double most = sizeof(T) == 8 ? 0x1p63 : double(std::is_signed_v<T> ? (1ll << (sizeof(T) * 8 - 1)) - 1 : 255);
+    constexpr double most =
+        sizeof(T) == 8 ? 0x1p63 : double(std::is_signed_v<T> ? (1ll << (sizeof(T) * 8 - 1)) - 1 : 255);
     constexpr T highest = T(std::is_signed_v<T> ? ~(1ull << (sizeof(T) * 8 - 1)) : 255);
     if (p >= most) return highest;
     if (p <= (std::is_signed_v<T> ? -most - 1 : 0)) return std::is_signed_v<T> ? T(~highest) : T(0);
@@ -44,7 +45,9 @@ V floor_of(V x) {
   return copysign(r - (r > x ? broadcast(Element<V>(1)) : V{}), x);
 }
 template <class V>
-V trunc_of(V x) { return copysign(floor_of(absolute(x)), x); }
+V trunc_of(V x) {
+  return copysign(floor_of(absolute(x)), x);
+}
 
 template <class T>
 BlockFunction any_type(UnaryOp op) {

@@ -1,8 +1,8 @@
 #include "core/parallel.h"
 #include "cpu/elementwise.h"
 
-// Brings strided and broadcast operands to a block function: a contiguous run is passed as it lies, a broadcast value as
-// one vector, any other run through a buffer. Rows too short to be worth a call are gathered several at a time.
+// Brings strided and broadcast operands to a block function: a contiguous run is passed as it lies, a broadcast value
+// as one vector, any other run through a buffer. Rows too short to be worth a call are gathered several at a time.
 namespace dd2424::cpu::DD2424_ISA {
 namespace {
 
@@ -40,12 +40,16 @@ inline void scatter_rows(bfloat16* to, const float* from, Index stride, Index n)
   for (Index i = 0; i < n; ++i) to[i * stride] = to_bfloat16(from[i]);
 }
 void scatter(const Operand& to, char* data, const void* from, Index stride, Index n) {
-  if (to.is_bfloat16) return scatter_rows(reinterpret_cast<bfloat16*>(data), static_cast<const float*>(from), stride, n);
+  if (to.is_bfloat16)
+    return scatter_rows(reinterpret_cast<bfloat16*>(data), static_cast<const float*>(from), stride, n);
   switch (to.bytes) {
     case 1: return scatter_rows(data, static_cast<const char*>(from), stride, n);
-    case 2: return scatter_rows(reinterpret_cast<std::int16_t*>(data), static_cast<const std::int16_t*>(from), stride, n);
-    case 4: return scatter_rows(reinterpret_cast<std::int32_t*>(data), static_cast<const std::int32_t*>(from), stride, n);
-    default: return scatter_rows(reinterpret_cast<std::int64_t*>(data), static_cast<const std::int64_t*>(from), stride, n);
+    case 2:
+      return scatter_rows(reinterpret_cast<std::int16_t*>(data), static_cast<const std::int16_t*>(from), stride, n);
+    case 4:
+      return scatter_rows(reinterpret_cast<std::int32_t*>(data), static_cast<const std::int32_t*>(from), stride, n);
+    default:
+      return scatter_rows(reinterpret_cast<std::int64_t*>(data), static_cast<const std::int64_t*>(from), stride, n);
   }
 }
 
@@ -60,8 +64,7 @@ Row row_at(const Walk& w, Index row) {
   for (int d = w.ndim - 2; d >= 0; --d) {
     at.index[d] = row % w.shape[d];
     row /= w.shape[d];
-    for (int k = 0; k < w.operands; ++k)
-      at.data[k] += at.index[d] * w.operand[k].strides[d] * w.operand[k].bytes;
+    for (int k = 0; k < w.operands; ++k) at.data[k] += at.index[d] * w.operand[k].strides[d] * w.operand[k].bytes;
   }
   return at;
 }
@@ -121,9 +124,9 @@ void walk_rows(const Walk& w, Index begin, Index end) {
   Access access[kMaxOperands];
   for (int k = 0; k < w.operands; ++k) {
     const Index stride = w.operand[k].strides[w.ndim - 1];
-    access[k] = stride == 0 && k > 0                        ? Access::value
+    access[k] = stride == 0 && k > 0                       ? Access::value
                 : stride == 1 && !w.operand[k].is_bfloat16 ? Access::direct
-                                                            : Access::gathered;
+                                                           : Access::gathered;
   }
   Buffers buffers;
   Row at = row_at(w, begin / n);

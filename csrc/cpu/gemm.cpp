@@ -12,15 +12,15 @@ namespace dd2424::cpu::DD2424_ISA {
 namespace {
 
 // Measured on an Intel Xeon with 48 KB and 2 MB of cache a core, chosen to fit 32 KB and 1 MB as well.
-constexpr Index kBlockBytes = 2048;     // of k in one block: a row of a as packed
-constexpr Index kBlockTiles = 16;       // tiles of rows whose packed a stays in the second-level cache
-constexpr Index kBlockColumns = 4096;   // of b, packed at once: the third-level cache
-constexpr Index kGrainMacs = 1 << 19;   // multiplications that are worth a thread
+constexpr Index kBlockBytes = 2048;          // of k in one block: a row of a as packed
+constexpr Index kBlockTiles = 16;            // tiles of rows whose packed a stays in the second-level cache
+constexpr Index kBlockColumns = 4096;        // of b, packed at once: the third-level cache
+constexpr Index kGrainMacs = 1 << 19;        // multiplications that are worth a thread
 constexpr Index kAlonePerProduct = 1 << 22;  // products of a batch as large as this are threaded one by one
-constexpr Index kTeams = 16;            // parts of a batch, or of k, that may run at once, each with its own workspace
-constexpr Index kSplitDepth = 2048;     // of k: a part of a split product
+constexpr Index kTeams = 16;         // parts of a batch, or of k, that may run at once, each with its own workspace
+constexpr Index kSplitDepth = 2048;  // of k: a part of a split product
 constexpr Index kSplitOutputs = 1 << 13;  // elements of c up to which k is split, and dot products hold their sums
-constexpr Index kPageBytes = 4096;      // rows this far apart share cache sets
+constexpr Index kPageBytes = 4096;        // rows this far apart share cache sets
 
 constexpr Index ceil_div(Index a, Index b) { return (a + b - 1) / b; }
 constexpr Index smaller(Index a, Index b) { return b < a ? b : a; }
@@ -47,10 +47,10 @@ Product<T> swapped(const Product<T>& p) {
 // alone; the rest may look at strides, for it moves no bit.
 struct Plan {
   bool is_dot, is_swapped, packs_a, packs_b, streams_b;
-  int vectors;              // columns of a tile
-  Index splits, part;       // parts of k, summed apart, and their depth
-  Index block;              // of k within a part
-  Index columns;            // of b in one block
+  int vectors;         // columns of a tile
+  Index splits, part;  // parts of k, summed apart, and their depth
+  Index block;         // of k within a part
+  Index columns;       // of b in one block
   Index a_bytes, b_bytes, sums_bytes;
   Index bytes() const { return a_bytes + b_bytes + sums_bytes; }
 };
@@ -141,8 +141,7 @@ Plan plan_product(Product<T>& p) {
 
 struct Workspace {
   char *a, *b, *sums;
-  Workspace(char* start, const Plan& plan)
-      : a(start), b(a + plan.a_bytes), sums(b + plan.b_bytes) {}
+  Workspace(char* start, const Plan& plan) : a(start), b(a + plan.a_bytes), sums(b + plan.b_bytes) {}
 };
 
 // One block of k and of columns on its way through the tiles.
@@ -151,8 +150,8 @@ struct Block {
   using E = Packed<T>;
   const Product<T>& p;
   const Plan& plan;
-  Index k, depth;            // where it begins in k, and how far it goes
-  Index j, columns;          // likewise in n
+  Index k, depth;    // where it begins in k, and how far it goes
+  Index j, columns;  // likewise in n
   E *packed_a, *packed_b;
   Index rows = tile_rows(plan.vectors), tiles = ceil_div(p.m, rows);
   Index width = plan.vectors * kLanes<E>, panels = ceil_div(columns, width);
@@ -174,7 +173,10 @@ struct Block {
   // A panel of b times some tiles of a. A panel that is not packed is read where it lies.
   void multiply(Index tile, Index tiles_end, Index panel, const E* packed) const {
     const Index count = panel_columns(panel);
-    TileInput<T> in{.b = packed, .a_row = p.a.across, .a_column = p.a.along, .b_row = width,
+    TileInput<T> in{.b = packed,
+                    .a_row = p.a.across,
+                    .a_column = p.a.along,
+                    .b_row = width,
                     .depth = ceil_div(depth, Multiply<T>::kDepth)};
     if constexpr (std::is_same_v<T, E>) {
       if (!packed) in.b = b_from(panel).data, in.b_row = p.b.along;
@@ -251,7 +253,11 @@ void multiply_tiles(const Plan& plan, Product<T> p, const Workspace& workspace) 
   }
   for (Index j = 0; j < p.n; j += plan.columns) {
     for (Index k = 0; k < p.k; k += plan.block) {
-      multiply_block(Block<T>{.p = p, .plan = plan, .k = k, .depth = smaller(p.k - k, plan.block), .j = j,
+      multiply_block(Block<T>{.p = p,
+                              .plan = plan,
+                              .k = k,
+                              .depth = smaller(p.k - k, plan.block),
+                              .j = j,
                               .columns = smaller(p.n - j, plan.columns),
                               .packed_a = reinterpret_cast<Packed<T>*>(workspace.a),
                               .packed_b = reinterpret_cast<Packed<T>*>(workspace.b)});
@@ -279,7 +285,13 @@ void lay_along_k(T* out, Index row, const Source<T>& x, Index count, Index k) {
 
 template <class T>
 void multiply_dots(const Plan& plan, const Product<T>& p, const Workspace& workspace) {
-  Dot<T> dot{.a = p.a.data, .b = p.b.data, .m = p.m, .n = p.n, .k = p.k, .a_row = p.a.across, .b_row = p.b.across,
+  Dot<T> dot{.a = p.a.data,
+             .b = p.b.data,
+             .m = p.m,
+             .n = p.n,
+             .k = p.k,
+             .a_row = p.a.across,
+             .b_row = p.b.across,
              .sums = reinterpret_cast<Vec<Accumulator<T>>*>(workspace.sums)};
   const Index row = aligned(plan.part * Index(sizeof(T))) / Index(sizeof(T));
   if (plan.packs_a) {
@@ -302,7 +314,9 @@ void multiply_part(const Plan& plan, const Product<T>& p, char* workspace) {
 }
 
 template <class T>
-Index partial_bytes(const Product<T>& p) { return aligned(p.m * p.n * Index(sizeof(Accumulator<T>))); }
+Index partial_bytes(const Product<T>& p) {
+  return aligned(p.m * p.n * Index(sizeof(Accumulator<T>)));
+}
 
 // Parts of k are summed apart, and their sums added in the order of a balanced binary tree.
 template <class T>
@@ -352,10 +366,20 @@ std::size_t product_bytes(const Plan& plan, const Product<T>& p) {
 template <class T>
 Product<T> product_of(const Gemm<T>& g) {
   using Acc = Accumulator<T>;
-  return {.a = {g.a, g.a_row, g.a_column}, .b = {g.b, g.b_column, g.b_row},
-          .to = {.c = g.c, .c_row = g.c_row, .c_column = g.c_column, .bias = g.bias, .bias_row = 0, .bias_column = 1,
-                 .alpha = Acc(g.alpha), .beta = Acc(g.beta), .epilogue = g.epilogue},
-          .m = g.m, .n = g.n, .k = g.alpha == 0 ? 0 : g.k};
+  return {.a = {g.a, g.a_row, g.a_column},
+          .b = {g.b, g.b_column, g.b_row},
+          .to = {.c = g.c,
+                 .c_row = g.c_row,
+                 .c_column = g.c_column,
+                 .bias = g.bias,
+                 .bias_row = 0,
+                 .bias_column = 1,
+                 .alpha = Acc(g.alpha),
+                 .beta = Acc(g.beta),
+                 .epilogue = g.epilogue},
+          .m = g.m,
+          .n = g.n,
+          .k = g.alpha == 0 ? 0 : g.k};
 }
 
 // Walks the batch: `at` counts items, its offsets are those of c, a and b.
@@ -378,7 +402,9 @@ Index items(const Gemm<T>& g) {
 
 // Small products of a batch run side by side, each on one thread.
 template <class T>
-Index teams(const Gemm<T>& g) { return g.m * g.n * g.k >= kAlonePerProduct ? 1 : smaller(items(g), kTeams); }
+Index teams(const Gemm<T>& g) {
+  return g.m * g.n * g.k >= kAlonePerProduct ? 1 : smaller(items(g), kTeams);
+}
 
 template <class T>
 std::size_t gemm_workspace(const Gemm<T>& g) {

@@ -9,7 +9,7 @@ namespace dd2424::cpu::DD2424_ISA {
 namespace {
 
 constexpr int kDotTile = kVectorBytes == 64 ? 5 : 3;  // rows and columns of c whose sums stay in registers
-constexpr Index kDotBlockBytes = 2048;  // of k: a tile's rows stay in a first-level cache of 32 KB
+constexpr Index kDotBlockBytes = 2048;                // of k: a tile's rows stay in a first-level cache of 32 KB
 
 template <class T>
 constexpr Index kDotSums =  // vectors a tile holds, made whole for sums_over_lanes

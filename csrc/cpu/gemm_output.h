@@ -72,7 +72,8 @@ void finish(const Output<T>& to, const Part& part, const Accumulator<T>* sums, I
     for (Index j = 0; to.bias && j < part.columns; ++j) line[j] += bias[j * to.bias_column];
     activate(line, part.columns, to.epilogue);
     if (to.c_column == 1) map(c, part.columns, [](auto v) { return v; }, line);
-    else for (Index j = 0; j < part.columns; ++j) c[j * to.c_column] = narrow<T>(line[j]);
+    else
+      for (Index j = 0; j < part.columns; ++j) c[j * to.c_column] = narrow<T>(line[j]);
   }
 }
 

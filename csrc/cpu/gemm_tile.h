@@ -31,7 +31,7 @@ using Packed = typename Multiply<T>::Element;
 constexpr int kRegisters = kVectorBytes == 64 ? 32 : kVectorBytes == 32 ? 16 : 12;
 constexpr int kTileVectors = 2;
 constexpr int kTileRows = (kRegisters - kTileVectors - 1) / kTileVectors;
-constexpr int kWidestTile = 8;  // vectors
+constexpr int kWidestTile = 8;          // vectors
 constexpr int tile_rows(int vectors) {  // 1, 2, 4 or 8 vectors
   const int rows = (kRegisters - vectors - 1) / vectors;
   return rows < 1 ? 1 : rows > kTileRows ? kTileRows : rows;
@@ -39,9 +39,9 @@ constexpr int tile_rows(int vectors) {  // 1, 2, 4 or 8 vectors
 
 template <class T>
 struct TileInput {
-  const Packed<T>* a;      // (rows, depth)
-  const Packed<T>* b;      // (depth, columns), columns contiguous
-  Index a_row, a_column;   // used where a is not packed
+  const Packed<T>* a;     // (rows, depth)
+  const Packed<T>* b;     // (depth, columns), columns contiguous
+  Index a_row, a_column;  // used where a is not packed
   Index b_row;
   Index depth;
   const Packed<T>* ahead;  // what will be read soon: half a vector for each step is brought to the second-level cache
@@ -63,7 +63,7 @@ struct TileOutput {
 // Stores rows of sums, `vectors` long each, of which `columns` elements exist. Not inlined: the micro-kernels share it.
 template <class Acc>
 [[gnu::noinline]] void store_tile(const TileOutput<Acc>& to, Index rows, Index vectors, Index columns,
-                                const Vec<Acc>* sums) {
+                                  const Vec<Acc>* sums) {
   constexpr Index lanes = kLanes<Acc>;
   for (Index i = 0; i < rows; ++i, sums += vectors) {
     const auto store_vector = [&](Index j, const auto& read, const auto& write) {
@@ -78,8 +78,8 @@ template <class Acc>
     for (; j + lanes <= columns; j += lanes)
       store_vector(j, [](const Acc* p) { return load(p); }, [](Acc* p, Vec<Acc> x) { store(p, x); });
     if (const Index left = columns - j; left > 0) {
-      store_vector(j, [left](const Acc* p) { return load(p, left); },
-                   [left](Acc* p, Vec<Acc> x) { store(p, x, left); });
+      store_vector(
+          j, [left](const Acc* p) { return load(p, left); }, [left](Acc* p, Vec<Acc> x) { store(p, x, left); });
     }
   }
 }

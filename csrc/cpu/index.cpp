@@ -173,10 +173,14 @@ Status copy_indexed(const Context&, const IndexedCopy& a) {
 
 inline float value(bfloat16 x) { return to_float(x); }
 template <Arithmetic T>
-inline T value(T x) { return x; }
+inline T value(T x) {
+  return x;
+}
 inline void put(bfloat16& to, float x) { to = to_bfloat16(x); }
 template <Arithmetic T>
-inline void put(T& to, T x) { to = x; }
+inline void put(T& to, T x) {
+  to = x;
+}
 
 // Integers wrap around.
 template <class T>
@@ -291,8 +295,9 @@ inline void normalize_row(const GatherNormalize& a, const std::uint8_t* x, float
   }
   for (Index c = 0, i = 0; i < a.inner; ++c, i += a.spread) {
     const Vec<float> mean = broadcast(a.mean[c]), rstd = broadcast(a.rstd[c]);
-    normalize(x + i, y + i, smaller(a.spread, a.inner - i), [=](Index, Index) { return mean; },
-              [=](Index, Index) { return rstd; });
+    normalize(
+        x + i, y + i, smaller(a.spread, a.inner - i), [=](Index, Index) { return mean; },
+        [=](Index, Index) { return rstd; });
   }
 }
 

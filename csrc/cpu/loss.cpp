@@ -18,8 +18,7 @@ inline L log_of(L x) {
 // Terms of a sum that are to be read again are kept in y where it holds them without rounding.
 template <class T>
 inline auto keep_in([[maybe_unused]] T* y) {
-  if constexpr (std::is_same_v<T, Lane<T>>)
-    return [y](Index i, Vec<T> v, Index count) { store_some(y + i, v, count); };
+  if constexpr (std::is_same_v<T, Lane<T>>) return [y](Index i, Vec<T> v, Index count) { store_some(y + i, v, count); };
   else return kPutNowhere;
 }
 
@@ -42,10 +41,10 @@ Status softmax(const Context&, const Softmax<T>& a) {
     constexpr bool keeps = std::is_same_v<std::remove_cvref_t<decltype(y)>, Strip<L>>;
     const V m = highest(x, a.classes);
     const V r = L(1) / sum_classes<V>(a.classes, [&](Index c) {
-      const V e = exp(x.at(c) - m);
-      if constexpr (keeps) y.put(c, e);
-      return e;
-    });
+                  const V e = exp(x.at(c) - m);
+                  if constexpr (keeps) y.put(c, e);
+                  return e;
+                });
     for (Index c = 0; c < a.classes; ++c) {
       if constexpr (keeps) y.put(c, Strip<const L>{y.p, y.step, y.count}.at(c) * r);
       else y.put(c, exp(x.at(c) - m) * r);
@@ -187,8 +186,7 @@ void row_losses(const CrossEntropy<T>& a, double weights, Index begin, Index end
     L weighted = 0;
     if (smooth && a.weight)
       weighted = sum_line<L>(a.classes, kPutNowhere, [=](V v, V w) { return w * (v - m); }, x, a.weight);
-    else if (smooth)
-      weighted = sum_line<L>(a.classes, kPutNowhere, [=](V v) { return v - m; }, x);
+    else if (smooth) weighted = sum_line<L>(a.classes, kPutNowhere, [=](V v) { return v - m; }, x);
     finish(row, m, log_sum, weighted);
   };
   const auto strip = [&](const auto& in, const auto&, Index row, Index count) {
@@ -220,7 +218,9 @@ Totals sum_losses(const CrossEntropy<T>& a, Index begin, Index end) {
 
 inline void put_loss(bfloat16* to, double loss) { *to = to_bfloat16(static_cast<float>(loss)); }
 template <class T>
-inline void put_loss(T* to, double loss) { *to = static_cast<T>(loss); }
+inline void put_loss(T* to, double loss) {
+  *to = static_cast<T>(loss);
+}
 
 inline double sum_weights(const auto* weight, Index classes) {
   if (!weight) return static_cast<double>(classes);

@@ -8,10 +8,10 @@
 namespace dd2424::cpu::DD2424_ISA {
 namespace {
 
-constexpr Index kGrain = 1 << 14;      // elements worth a second thread
-constexpr Index kShort = 64;           // rows of up to so many classes are turned on their side
-constexpr Index kClassBlock = 64;      // sums run over blocks, so that the error grows with their number
-constexpr Index kLineBlock = 16;       // likewise along a line, in steps of four vectors
+constexpr Index kGrain = 1 << 14;  // elements worth a second thread
+constexpr Index kShort = 64;       // rows of up to so many classes are turned on their side
+constexpr Index kClassBlock = 64;  // sums run over blocks, so that the error grows with their number
+constexpr Index kLineBlock = 16;   // likewise along a line, in steps of four vectors
 
 struct Rows {
   Index outer, classes, inner;
@@ -22,7 +22,9 @@ struct Rows {
 inline Index smaller(Index a, Index b) { return a < b ? a : b; }
 
 template <class T>
-inline Vec<Lane<T>> load_some(const T* p, Index count) { return count < kLanes<Lane<T>> ? load(p, count) : load(p); }
+inline Vec<Lane<T>> load_some(const T* p, Index count) {
+  return count < kLanes<Lane<T>> ? load(p, count) : load(p);
+}
 template <class T>
 inline void store_some(T* p, Vec<Lane<T>> v, Index count) {
   if (count < kLanes<Lane<T>>) store(p, v, count);

@@ -1,7 +1,7 @@
 #pragma once
-// Functions of vectors. Those of float are written here; those of double call the C library lane by lane. Errors are the
-// largest seen against float64, in units in the last place, over all floats that tests/test_elementwise.py samples, at
-// every level: with fused multiply-add and without.
+// Functions of vectors. Those of float are written here; those of double call the C library lane by lane. Errors are
+// the largest seen against float64, in units in the last place, over all floats that tests/test_elementwise.py samples,
+// at every level: with fused multiply-add and without.
 #include <math.h>
 
 #include "cpu/vec.h"
@@ -20,11 +20,17 @@ constexpr float kInf = __builtin_inff(), kNan = __builtin_nanf("");
 template <class V>
 struct BitsOf;
 template <>
-struct BitsOf<Floats> { using Type = Ints; };
+struct BitsOf<Floats> {
+  using Type = Ints;
+};
 template <>
-struct BitsOf<Doubles> { using Type = Vec<std::int64_t>; };
+struct BitsOf<Doubles> {
+  using Type = Vec<std::int64_t>;
+};
 template <class V>
-inline auto bits_of(V x) { return __builtin_bit_cast(typename BitsOf<V>::Type, x); }
+inline auto bits_of(V x) {
+  return __builtin_bit_cast(typename BitsOf<V>::Type, x);
+}
 inline Floats from_bits(Ints x) { return __builtin_bit_cast(Floats, x); }
 inline Doubles from_bits(Vec<std::int64_t> x) { return __builtin_bit_cast(Doubles, x); }
 
@@ -34,26 +40,40 @@ constexpr auto sign_bit() {
   return Bits(Bits(1) << (sizeof(Bits) * 8 - 2)) * 2;  // wraps to the lowest
 }
 template <>
-constexpr auto sign_bit<Floats>() { return std::int32_t(-0x7fffffff - 1); }
+constexpr auto sign_bit<Floats>() {
+  return std::int32_t(-0x7fffffff - 1);
+}
 template <>
-constexpr auto sign_bit<Doubles>() { return std::int64_t(-0x7fffffffffffffff - 1); }
+constexpr auto sign_bit<Doubles>() {
+  return std::int64_t(-0x7fffffffffffffff - 1);
+}
 
 template <class V>
-inline V absolute(V x) { return from_bits(bits_of(x) & ~sign_bit<V>()); }
+inline V absolute(V x) {
+  return from_bits(bits_of(x) & ~sign_bit<V>());
+}
 template <class V>
 inline V copysign(V magnitude, V sign) {
   return from_bits((bits_of(magnitude) & ~sign_bit<V>()) | (bits_of(sign) & sign_bit<V>()));
 }
 template <class V>
-inline V smaller(V a, V b) { return b < a ? b : a; }  // a where either is NaN
+inline V smaller(V a, V b) {
+  return b < a ? b : a;
+}  // a where either is NaN
 template <class V>
-inline V larger(V a, V b) { return b > a ? b : a; }  // likewise
+inline V larger(V a, V b) {
+  return b > a ? b : a;
+}  // likewise
 
 // c0 + c1 x + c2 x^2 + ...
 template <class V>
-inline V polynomial(V, Element<V> c) { return broadcast(c); }
+inline V polynomial(V, Element<V> c) {
+  return broadcast(c);
+}
 template <class V, class... C>
-inline V polynomial(V x, Element<V> c, C... rest) { return fma(polynomial(x, rest...), x, broadcast(c)); }
+inline V polynomial(V x, Element<V> c, C... rest) {
+  return fma(polynomial(x, rest...), x, broadcast(c));
+}
 
 inline Floats round_small(Floats x) { return (x + 0x1.8p23f) - 0x1.8p23f; }  // to the nearest; |x| < 2^22
 
@@ -67,15 +87,18 @@ inline Floats times_power(Floats x, Floats n) {
 #endif
 }
 
-constexpr float kLog2High = 0x1.63p-1f, kLog2Low = -2.12194440e-4f;  // the product of the first with an exponent is exact
+constexpr float kLog2High = 0x1.63p-1f,
+                kLog2Low = -2.12194440e-4f;  // the product of the first with an exponent is exact
 
-inline Floats subtract_logs(Floats x, Floats n) { return fma(-n, broadcast(kLog2Low), fma(-n, broadcast(kLog2High), x)); }
+inline Floats subtract_logs(Floats x, Floats n) {
+  return fma(-n, broadcast(kLog2Low), fma(-n, broadcast(kLog2High), x));
+}
 // exp(r) - 1 for |r| <= log(2) / 2
 inline Floats expm1_reduced(Floats r) {
   return fma(r * r, polynomial(r, 0.5f, 0.166665182f, 0.041666206f, 0.00836895406f, 0.00139505998f), r);
 }
-// exp(x + low) * 2^32 for x <= 0 and a small `low` that x has no bits for: what it multiplies next may lift it out of the
-// denormal numbers, where it would have lost its bits.
+// exp(x + low) * 2^32 for x <= 0 and a small `low` that x has no bits for: what it multiplies next may lift it out of
+// the denormal numbers, where it would have lost its bits.
 constexpr float kRaise = 32, kLower = 0x1p-32f;
 inline Floats exp_raised(Floats x, Floats low) {
   x = larger(x, broadcast(-150.0f));
@@ -106,11 +129,13 @@ struct Reduced {
 inline Reduced reduce_log(Floats x) {
   const Ints small = x < 0x1p-126f;
   const Ints bits = bits_of(small ? x * 0x1p25f : x), e = (bits - 0x3f3504f3) >> 23;
-  return {__builtin_convertvector(e, Floats) - (small ? broadcast(25.0f) : Floats{}), from_bits(bits - (e << 23)) - 1.0f};
+  return {__builtin_convertvector(e, Floats) - (small ? broadcast(25.0f) : Floats{}),
+          from_bits(bits - (e << 23)) - 1.0f};
 }
 inline Floats log1p_reduced_rest(Floats f) {  // log(1 + f) - f + f^2 / 2
-  return f * f * f * polynomial(f, 0.333333135f, -0.250000089f, 0.200021207f, -0.166679963f, 0.14219518f,
-                                -0.12405546f, 0.118883908f, -0.11676041f, 0.0674659684f);
+  return f * f * f *
+         polynomial(f, 0.333333135f, -0.250000089f, 0.200021207f, -0.166679963f, 0.14219518f, -0.12405546f,
+                    0.118883908f, -0.11676041f, 0.0674659684f);
 }
 inline Floats log_reduced(Reduced x) {
   const Floats rest = fma(x.k, broadcast(kLog2Low), log1p_reduced_rest(x.f));
@@ -151,15 +176,33 @@ struct Normal {
   for (double& lane : lanes) lane = f(lane);
   return load(lanes);
 }
-inline Doubles exp(Doubles x) { return each(x, [](double v) { return ::exp(v); }); }
-inline Doubles exp2(Doubles x) { return each(x, [](double v) { return ::exp2(v); }); }
-inline Doubles expm1(Doubles x) { return each(x, [](double v) { return ::expm1(v); }); }
-inline Doubles log(Doubles x) { return each(x, [](double v) { return ::log(v); }); }
-inline Doubles log2(Doubles x) { return each(x, [](double v) { return ::log2(v); }); }
-inline Doubles log10(Doubles x) { return each(x, [](double v) { return ::log10(v); }); }
-inline Doubles log1p(Doubles x) { return each(x, [](double v) { return ::log1p(v); }); }
-inline Doubles tanh(Doubles x) { return each(x, [](double v) { return ::tanh(v); }); }
-inline Doubles erf(Doubles x) { return each(x, [](double v) { return ::erf(v); }); }
+inline Doubles exp(Doubles x) {
+  return each(x, [](double v) { return ::exp(v); });
+}
+inline Doubles exp2(Doubles x) {
+  return each(x, [](double v) { return ::exp2(v); });
+}
+inline Doubles expm1(Doubles x) {
+  return each(x, [](double v) { return ::expm1(v); });
+}
+inline Doubles log(Doubles x) {
+  return each(x, [](double v) { return ::log(v); });
+}
+inline Doubles log2(Doubles x) {
+  return each(x, [](double v) { return ::log2(v); });
+}
+inline Doubles log10(Doubles x) {
+  return each(x, [](double v) { return ::log10(v); });
+}
+inline Doubles log1p(Doubles x) {
+  return each(x, [](double v) { return ::log1p(v); });
+}
+inline Doubles tanh(Doubles x) {
+  return each(x, [](double v) { return ::tanh(v); });
+}
+inline Doubles erf(Doubles x) {
+  return each(x, [](double v) { return ::erf(v); });
+}
 inline Normal<Doubles> normal(Doubles x) {
   return {0.5 * each(absolute(x) * 0.70710678118654752, [](double v) { return ::erfc(v); }), exp(-0.5 * x * x)};
 }
@@ -187,9 +230,9 @@ inline Normal<Floats> normal_raised(Floats x) {  // times 2^32
   const Floats high = from_bits(bits_of(a) & ~0xfff);  // its square is exact
   const Floats bell = exp_raised(-0.5f * high * high, -0.5f * (a - high) * (a + high));
   const Floats t = (a - 3.0f) / (a + 3.0f);
-  const Floats ratio = polynomial(t, 0.729083717f, -0.509332001f, 0.230017707f, -0.0472626872f, -0.0104625188f,
-                                  0.00696930476f, 0.00102477649f, -0.00103253673f, -0.000244748517f, 0.000131273293f,
-                                  5.44637587e-05f);
+  const Floats ratio =
+      polynomial(t, 0.729083717f, -0.509332001f, 0.230017707f, -0.0472626872f, -0.0104625188f, 0.00696930476f,
+                 0.00102477649f, -0.00103253673f, -0.000244748517f, 0.000131273293f, 5.44637587e-05f);
   return {bell * (ratio / (a + 3.0f)), bell};
 }
 inline Normal<Floats> normal(Floats x) {
@@ -198,7 +241,9 @@ inline Normal<Floats> normal(Floats x) {
 }
 
 template <class V>
-inline V normal_cdf(V x, Normal<V> n) { return x < Element<V>(0) ? n.tail : Element<V>(1) - n.tail; }
+inline V normal_cdf(V x, Normal<V> n) {
+  return x < Element<V>(0) ? n.tail : Element<V>(1) - n.tail;
+}
 inline Doubles gelu(Doubles x) { return x * normal_cdf(x, normal(x)); }
 inline Floats gelu(Floats x) {
   const Floats tail = normal_raised(x).tail;
@@ -228,9 +273,13 @@ inline Floats gelu_tanh_exp(Floats x) {
 }
 inline Floats gelu_tanh(Floats x) { return gated(x, gelu_tanh_exp(x)); }
 template <class V>
-inline V log1p_exp(V x) { return larger(x, V{}) + log1p(exp(-absolute(x))); }  // log(1 + exp(x))
+inline V log1p_exp(V x) {
+  return larger(x, V{}) + log1p(exp(-absolute(x)));
+}  // log(1 + exp(x))
 template <class V>
-inline V logsigmoid(V x) { return -log1p_exp(-x); }
+inline V logsigmoid(V x) {
+  return -log1p_exp(-x);
+}
 // x * tanh(log(1 + exp(x)))
 inline Doubles mish(Doubles x) { return x * tanh(log1p_exp(x)); }
 inline Floats mish(Floats x) {

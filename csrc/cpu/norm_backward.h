@@ -16,7 +16,9 @@ struct Sums {
   V g, gx, x;
 };
 template <class V>
-inline V through(V dy, V y) { return y <= V{} ? V{} : dy; }
+inline V through(V dy, V y) {
+  return y <= V{} ? V{} : dy;
+}
 
 // dx = g * slope - (x - mean) * tilt - shift
 template <class V>
@@ -99,7 +101,8 @@ inline void plane_gradients(const Backward<T>& a, Index channel, Index begin, In
   for (Index o = begin; o < end; ++o) {
     const Index at = (o * a.channels + channel) * a.inner;
     if (a.relu)
-      map(a.dx + at, a.inner, [=](Vec<L> x, Vec<L> g, Vec<L> y) { return dx(x, through(g, y)); }, a.x + at, a.dy + at,
+      map(
+          a.dx + at, a.inner, [=](Vec<L> x, Vec<L> g, Vec<L> y) { return dx(x, through(g, y)); }, a.x + at, a.dy + at,
           a.y + at);
     else map(a.dx + at, a.inner, dx, a.x + at, a.dy + at);
   }
@@ -163,8 +166,7 @@ void join_sums(const Backward<T>& a, const Chunks& chunks, const Parts& parts) {
   double *g = parts.at(0, 0), *gx = parts.at(0, 1), *x = parts.at(0, 2);
   for (Index c = 0; c < a.channels; c += kLanes<L>) {
     const Index count = smaller(kLanes<L>, a.channels - c);
-    const auto f = finish<T>(a, {narrow<L>(g + c, count), narrow<L>(gx + c, count),
-                                 narrow<L>(x + c, count)}, c, count);
+    const auto f = finish<T>(a, {narrow<L>(g + c, count), narrow<L>(gx + c, count), narrow<L>(x + c, count)}, c, count);
     widen_lanes<L>(g + c, f.slope, Vec<L>{}, count);
     widen_lanes<L>(gx + c, f.tilt, Vec<L>{}, count);
     widen_lanes<L>(x + c, f.shift, Vec<L>{}, count);
@@ -175,8 +177,7 @@ template <class T, class L = Lane<T>>
 void gradients_all(const Backward<T>& a, const Parts& parts) {
   const auto at = [&](Index c, Index count) {
     return Gradient<Vec<L>>{load_some(a.mean + c, count), narrow<L>(parts.at(0, 0) + c, count),
-                            narrow<L>(parts.at(0, 1) + c, count),
-                            narrow<L>(parts.at(0, 2) + c, count)};
+                            narrow<L>(parts.at(0, 1) + c, count), narrow<L>(parts.at(0, 2) + c, count)};
   };
   if (a.inner > 1) {
     parallel_for(a.outer * a.channels, kGrain / a.inner + 1, [&](Index begin, Index end) {

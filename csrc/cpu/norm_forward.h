@@ -43,9 +43,8 @@ inline Moments<L> plane_moments(const T* x, const Extent& extent, Index channel,
     if (count == kLanes<L>) return load(x + place) - about;
     return keep_lanes<L>(count) ? load(x + place, count) - about : Vec<L>{};
   };
-  sum_planes<L>(extent, channel, begin, end, sum, [&](Index place, Index count, Vec<L>* part) {
-    part[0] += from(place, count, broadcast(origin[0]));
-  });
+  sum_planes<L>(extent, channel, begin, end, sum,
+                [&](Index place, Index count, Vec<L>* part) { part[0] += from(place, count, broadcast(origin[0])); });
   const L mean = origin[0] + sum[0] / n;
   sum_planes<L>(extent, channel, begin, end, sums, [&](Index place, Index count, Vec<L>* part) {
     const Vec<L> d = from(place, count, broadcast(mean));
@@ -75,7 +74,8 @@ inline Affine<Vec<L>> affine(const Forward<T>& a, Vec<L> mean, Vec<L> low, Vec<L
 // Writes what training leaves behind for the channels of a vector.
 template <class T, class L = Lane<T>>
 inline Affine<Vec<L>> finish(const Forward<T>& a, Moments<Vec<L>> m, Index channel, Index count) {
-  const L n = static_cast<L>(a.outer * a.inner), moved = static_cast<L>(a.momentum), stays = static_cast<L>(1 - a.momentum);
+  const L n = static_cast<L>(a.outer * a.inner), moved = static_cast<L>(a.momentum),
+          stays = static_cast<L>(1 - a.momentum);
   const Vec<L> mean = m.mean + m.low, low = (m.mean - mean) + m.low;
   const Vec<L> rstd = L(1) / sqrt(m.m2 / n + static_cast<L>(a.eps));
   store_some(a.mean + channel, mean, count);
@@ -83,7 +83,8 @@ inline Affine<Vec<L>> finish(const Forward<T>& a, Moments<Vec<L>> m, Index chann
   if (a.running_mean)
     store_some(a.running_mean + channel, stays * load_some(a.running_mean + channel, count) + moved * mean, count);
   if (a.running_var)
-    store_some(a.running_var + channel, stays * load_some(a.running_var + channel, count) + moved * (m.m2 / (n - L(1))), count);
+    store_some(a.running_var + channel, stays * load_some(a.running_var + channel, count) + moved * (m.m2 / (n - L(1))),
+               count);
   return affine<T>(a, mean, low, rstd, channel, count);
 }
 
@@ -131,7 +132,9 @@ void forward_at_once(const Forward<T>& a, Index begin, Index end) {
 }
 
 template <class T>
-inline Lane<T> first_of(const Forward<T>& a, Index channel) { return load_some(a.x + channel * a.inner, 1)[0]; }
+inline Lane<T> first_of(const Forward<T>& a, Index channel) {
+  return load_some(a.x + channel * a.inner, 1)[0];
+}
 
 // Chunks' means are kept as differences from the channel's first element: double has bits for no more than that.
 template <class T, class L = Lane<T>>

@@ -11,7 +11,7 @@ constexpr Index kGrain = 1 << 14;     // elements worth a second thread, and a c
 constexpr Index kChunkRows = 256;     // of columns, at least
 constexpr Index kBlockRows = 64;      // rows that are added up before they join the total
 constexpr Index kBlockVectors = 128;  // likewise, of a plane
-constexpr Index kBlockPlanes = 32;   // likewise, planes
+constexpr Index kBlockPlanes = 32;    // likewise, planes
 constexpr int kGroup = 4;             // vectors of channels that are walked together
 
 inline Index smaller(Index a, Index b) { return a < b ? a : b; }
@@ -31,14 +31,18 @@ struct Extent {
 };
 
 template <class T>
-inline Vec<Lane<T>> load_some(const T* p, Index count) { return count < kLanes<Lane<T>> ? load(p, count) : load(p); }
+inline Vec<Lane<T>> load_some(const T* p, Index count) {
+  return count < kLanes<Lane<T>> ? load(p, count) : load(p);
+}
 template <class T>
 inline void store_some(T* p, Vec<Lane<T>> v, Index count) {
   if (count < kLanes<Lane<T>>) store(p, v, count);
   else store(p, v);
 }
 template <class L>
-inline Vec<L> load_or(const L* p, Index count, L otherwise) { return p ? load_some(p, count) : broadcast(otherwise); }
+inline Vec<L> load_or(const L* p, Index count, L otherwise) {
+  return p ? load_some(p, count) : broadcast(otherwise);
+}
 
 // v where the lane is below count, else 0
 template <class L>

@@ -23,7 +23,8 @@ inline Words64 multiply_low(Words64 a, std::uint32_t b) {
 #endif
 }
 
-// Words 4 * block ... of the draw, kBlockStep of them, as pairs: word 2i in the lower half of lane i, word 2i + 1 above.
+// Words 4 * block ... of the draw, kBlockStep of them, as pairs: word 2i in the lower half of lane i, word 2i + 1
+// above.
 struct WordPairs {
   Words64 first, second;
 };

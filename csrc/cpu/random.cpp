@@ -114,9 +114,13 @@ Status bernoulli(const Random<double>& a) {
 }
 
 template <class C>
-inline Floats polynomial(Floats, C c) { return broadcast(c); }
+inline Floats polynomial(Floats, C c) {
+  return broadcast(c);
+}
 template <class C, class... Rest>
-inline Floats polynomial(Floats x, C c, Rest... rest) { return polynomial(x, rest...) * x + c; }
+inline Floats polynomial(Floats x, C c, Rest... rest) {
+  return polynomial(x, rest...) * x + c;
+}
 
 // -log((word + 1/2) / 2^32). Close to 1 the distance from 1 is what is exact, so it is taken from the word itself.
 inline Floats minus_log(Bits words) {
@@ -126,8 +130,9 @@ inline Floats minus_log(Bits words) {
   const Ints near = words >= 0xb504f334;
   const Floats f = near ? from_one : __builtin_bit_cast(Floats, bits - (e << 23)) - 1.0f;
   const Floats k = near ? Floats{} : __builtin_convertvector(e, Floats);
-  const Floats rest = f * f * f * polynomial(f, 0.3333333f, -0.2499998f, 0.20000689f, -0.16669151f, 0.14251155f,
-                                             -0.123967074f, 0.11634677f, -0.116598874f, 0.073324375f);
+  const Floats rest = f * f * f *
+                      polynomial(f, 0.3333333f, -0.2499998f, 0.20000689f, -0.16669151f, 0.14251155f, -0.123967074f,
+                                 0.11634677f, -0.116598874f, 0.073324375f);
   const Floats small = k * -2.12194440e-4f + (rest - f * f * 0.5f);  // log(2) = 0x1.63p-1 - 2.1219e-4
   return -(k * 0x1.63p-1f + (small + f));
 }
@@ -218,8 +223,7 @@ Status random(const Context&, Distribution distribution, const Random<T>& a) {
     case Distribution::normal: return normal(a);
     case Distribution::bernoulli: return bernoulli(a);
     case Distribution::exponential: return exponential(a);
-    case Distribution::cauchy:
-      return draw_each(a, [=](double u) { return p + q * ::tan(kTwoPi / 2 * (u - 0.5)); });
+    case Distribution::cauchy: return draw_each(a, [=](double u) { return p + q * ::tan(kTwoPi / 2 * (u - 0.5)); });
     case Distribution::log_normal:
       draw_normals(a, [=](auto z) {
         for (unsigned i = 0; i < sizeof z / sizeof(Accumulator<T>); ++i) {

@@ -18,13 +18,15 @@ inline T rounded(Total<Compute<T>> total) {
 }
 
 template <class T>
-void run(const Reduction<T>& r) { by_columns(*r.at) ? reduce_columns(r) : reduce_rows(r); }
+void run(const Reduction<T>& r) {
+  by_columns(*r.at) ? reduce_columns(r) : reduce_rows(r);
+}
 
 template <class T>
 Status reduce(const Context& context, ReduceOp op, const Reduce<T>& a) {
   if (op == ReduceOp::sum_abs && !is_floating<T>) return Status::unsupported;
-  constexpr Combine combine[] = {Combine::sum, Combine::prod, Combine::max, Combine::min, Combine::sum_squares,
-                                 Combine::sum_abs};
+  constexpr Combine combine[] = {Combine::sum, Combine::prod,        Combine::max,
+                                 Combine::min, Combine::sum_squares, Combine::sum_abs};
   const FloatMode mode;
   using Sum = Total<Compute<T>>;
   const auto finish = [](const void* data, Index first, const Sum* totals, Index n) {
@@ -34,8 +36,11 @@ Status reduce(const Context& context, ReduceOp op, const Reduce<T>& a) {
       else a.y[first + i] = rounded<T>(totals[i]);
     }
   };
-  run<T>({.x = a.x, .at = &a.at, .combination = &combination<Compute<T>>(combine[static_cast<int>(op)]),
-          .finish = {finish, &a}, .workspace = context.workspace});
+  run<T>({.x = a.x,
+          .at = &a.at,
+          .combination = &combination<Compute<T>>(combine[static_cast<int>(op)]),
+          .finish = {finish, &a},
+          .workspace = context.workspace});
   return Status::ok;
 }
 
@@ -45,9 +50,11 @@ Status logic(const Context& context, LogicOp op, const Logic<T>& a) {
   const auto finish = [](const void* data, Index first, const Sum* totals, Index n) {
     for (Index i = 0; i < n; ++i) static_cast<const Logic<T>*>(data)->y[first + i] = totals[i] != 0;
   };
-  run<T>({.x = a.x, .at = &a.at,
+  run<T>({.x = a.x,
+          .at = &a.at,
           .combination = &combination<Compute<T>>(op == LogicOp::any ? Combine::any : Combine::all),
-          .finish = {finish, &a}, .workspace = context.workspace});
+          .finish = {finish, &a},
+          .workspace = context.workspace});
   return Status::ok;
 }
 
@@ -83,10 +90,19 @@ Status variance(const Context& context, const Variance<T>& a) {
     for (Index i = first; i < first + n; ++i)
       m.arguments->variance[i] = static_cast<C>(totals[i - first] / Sum(freedom > 0 ? freedom : 0));
   };
-  run<T>({.x = a.x, .at = &a.at, .combination = &combination<C>(Combine::about), .p = moments.origin,
-          .finish = {finish_mean, &moments}, .workspace = rest});
-  run<T>({.x = a.x, .at = &a.at, .combination = &combination<C>(Combine::squares_about), .p = moments.origin,
-          .q = moments.shift, .finish = {finish_variance, &moments}, .workspace = rest});
+  run<T>({.x = a.x,
+          .at = &a.at,
+          .combination = &combination<C>(Combine::about),
+          .p = moments.origin,
+          .finish = {finish_mean, &moments},
+          .workspace = rest});
+  run<T>({.x = a.x,
+          .at = &a.at,
+          .combination = &combination<C>(Combine::squares_about),
+          .p = moments.origin,
+          .q = moments.shift,
+          .finish = {finish_variance, &moments},
+          .workspace = rest});
   return Status::ok;
 }
 

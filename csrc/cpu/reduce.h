@@ -8,9 +8,13 @@
 namespace dd2424::cpu::DD2424_ISA {
 
 template <class T>
-struct ReducedAs { using Type = std::conditional_t<(sizeof(T) < 4), std::int32_t, T>; };
+struct ReducedAs {
+  using Type = std::conditional_t<(sizeof(T) < 4), std::int32_t, T>;
+};
 template <>
-struct ReducedAs<bfloat16> { using Type = float; };
+struct ReducedAs<bfloat16> {
+  using Type = float;
+};
 template <class T>
 using Compute = typename ReducedAs<T>::Type;
 template <class C>
@@ -28,7 +32,7 @@ struct Combination {
   void (*start)(C* sums, Index width);
   // Adds up to four rows of `width` terms to the sums below them.
   void (*columns)(C* sums, const C* const* rows, int count, Index width, const C* p, const C* q);
-  void (*join)(Total<C>* totals, const C* sums, Index width);             // totals += sums
+  void (*join)(Total<C>* totals, const C* sums, Index width);                // totals += sums
   void (*join_totals)(Total<C>* totals, const Total<C>* more, Index width);  // totals += more
   Total<C> identity;
 };

@@ -7,14 +7,14 @@ namespace dd2424::cpu::DD2424_ISA {
 namespace {
 
 template <class C>
-inline bool is_nan(C x) { return x != x; }
+inline bool is_nan(C x) {
+  return x != x;
+}
 
 template <class C, bool largest>
 struct Better {
   static auto lanes(Vec<C> x, Vec<C> than) { return largest ? x > than : x < than; }
-  static bool one(C x, C than) {
-    return (largest ? x > than : x < than) || (is_nan(x) && !is_nan(than));
-  }
+  static bool one(C x, C than) { return (largest ? x > than : x < than) || (is_nan(x) && !is_nan(than)); }
 };
 
 // The extreme of n > 0 terms; NaN where there is one.
@@ -65,12 +65,15 @@ void columns(C* values, Index* indices, const C* x, Index width, Index term) {
 }
 
 template <class C, bool largest>
-constexpr Contest<C> kContest{.row = row<C, largest>, .columns = columns<C, largest>, .better = Better<C, largest>::one};
+constexpr Contest<C> kContest{
+    .row = row<C, largest>, .columns = columns<C, largest>, .better = Better<C, largest>::one};
 
 }  // namespace
 
 template <class C>
-const Contest<C>& contest(bool largest) { return largest ? kContest<C, true> : kContest<C, false>; }
+const Contest<C>& contest(bool largest) {
+  return largest ? kContest<C, true> : kContest<C, false>;
+}
 template const Contest<float>& contest(bool);
 template const Contest<double>& contest(bool);
 template const Contest<std::int64_t>& contest(bool);

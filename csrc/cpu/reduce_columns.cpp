@@ -1,12 +1,13 @@
 #include "cpu/reduce.h"
 
-// Neighbouring outputs side by side, their terms row upon row: blocks of rows, chunks of blocks, a binary tree of chunks.
+// Neighbouring outputs side by side, their terms row upon row: blocks of rows, chunks of blocks, a binary tree of
+// chunks.
 namespace dd2424::cpu::DD2424_ISA {
 namespace {
 
-constexpr Index kNarrow = 512;      // outputs; below it the chunks of a column are shared among threads
-constexpr Index kNarrowest = 64;    // columns of a tile
-constexpr int kTreeLevels = 7;      // of kMaxChunks chunks
+constexpr Index kNarrow = 512;    // outputs; below it the chunks of a column are shared among threads
+constexpr Index kNarrowest = 64;  // columns of a tile
+constexpr int kTreeLevels = 7;    // of kMaxChunks chunks
 
 Index innermost_kept(const ReduceShape& at) { return at.kept ? at.shape[at.kept - 1] : 1; }
 
@@ -61,8 +62,8 @@ void reduce_tile(const Reduction<T>& r, Tile tile, Index begin, Index end, Total
   }
 }
 
-// All chunks of a tile, combined as they come: after chunk i as many levels of the tree are closed as i + 1 has zeros at
-// its end, which gives the tree of neighbours that a pass over all totals would.
+// All chunks of a tile, combined as they come: after chunk i as many levels of the tree are closed as i + 1 has zeros
+// at its end, which gives the tree of neighbours that a pass over all totals would.
 template <class T>
 void reduce_whole_tile(const Reduction<T>& r, Tile tile, Chunks chunks) {
   using Sum = Total<Compute<T>>;

@@ -7,11 +7,17 @@ namespace {
 
 // Integers are added and multiplied as unsigned: they wrap.
 template <class C>
-struct Wrapping { using Type = C; };
+struct Wrapping {
+  using Type = C;
+};
 template <>
-struct Wrapping<std::int32_t> { using Type = std::uint32_t; };
+struct Wrapping<std::int32_t> {
+  using Type = std::uint32_t;
+};
 template <>
-struct Wrapping<std::int64_t> { using Type = std::uint64_t; };
+struct Wrapping<std::int64_t> {
+  using Type = std::uint64_t;
+};
 
 template <class C>
 constexpr C lowest() {
@@ -28,55 +34,77 @@ struct Add {
   template <class C>
   static constexpr C identity = 0;
   template <class V>
-  static V combine(V a, V b) { return a + b; }
+  static V combine(V a, V b) {
+    return a + b;
+  }
   template <class V>
-  static V term(V x, V, V) { return x; }
+  static V term(V x, V, V) {
+    return x;
+  }
 };
 struct Multiply : Add {
   template <class C>
   static constexpr C identity = 1;
   template <class V>
-  static V combine(V a, V b) { return a * b; }
+  static V combine(V a, V b) {
+    return a * b;
+  }
 };
 struct AddSquares : Add {
   template <class V>
-  static V term(V x, V, V) { return x * x; }
+  static V term(V x, V, V) {
+    return x * x;
+  }
 };
 struct AddAbsolute : Add {
   template <class V>
-  static V term(V x, V, V) { return absolute(x); }
+  static V term(V x, V, V) {
+    return absolute(x);
+  }
 };
 struct AddAbout : Add {
   template <class V>
-  static V term(V x, V p, V) { return x - p; }
+  static V term(V x, V p, V) {
+    return x - p;
+  }
 };
 struct AddSquaresAbout : Add {
   template <class V>
-  static V term(V x, V p, V q) { return (x - p - q) * (x - p - q); }
+  static V term(V x, V p, V q) {
+    return (x - p - q) * (x - p - q);
+  }
 };
 struct Largest : Add {
   template <class C>
   static constexpr C identity = lowest<C>();
   template <class V>
-  static V combine(V a, V b) { return (b > a) | (b != b) ? b : a; }
+  static V combine(V a, V b) {
+    return (b > a) | (b != b) ? b : a;
+  }
 };
 struct Smallest : Add {
   template <class C>
   static constexpr C identity = highest<C>();
   template <class V>
-  static V combine(V a, V b) { return (b < a) | (b != b) ? b : a; }
+  static V combine(V a, V b) {
+    return (b < a) | (b != b) ? b : a;
+  }
 };
 struct Any : Largest {
   template <class C>
   static constexpr C identity = 0;
   template <class V>
-  static V term(V x, V, V) { return x != Element<V>(0) ? broadcast(Element<V>(1)) : V{}; }
+  static V term(V x, V, V) {
+    return x != Element<V>(0) ? broadcast(Element<V>(1)) : V{};
+  }
 };
 struct All : Smallest {
   template <class C>
   static constexpr C identity = 1;
   template <class V>
-  static V term(V x, V, V) { return x != Element<V>(0) ? broadcast(Element<V>(1)) : V{}; }
+  static V term(V x, V, V) {
+    return x != Element<V>(0) ? broadcast(Element<V>(1)) : V{};
+  }
 };
 
 // Eight vectors of partial results, then a tree over them and over the lanes.
@@ -120,7 +148,9 @@ template <class Op, class C>
 void columns(C* sums, const C* const* rows, int count, Index width, const C* p, const C* q) {
   const auto add = [=](auto sum, auto origin, auto shift, auto... x) {
     if constexpr (sizeof...(x) == 4) {
-      const auto tree = [](auto a, auto b, auto c, auto d) { return Op::combine(Op::combine(a, b), Op::combine(c, d)); };
+      const auto tree = [](auto a, auto b, auto c, auto d) {
+        return Op::combine(Op::combine(a, b), Op::combine(c, d));
+      };
       return Op::combine(sum, tree(Op::term(x, origin, shift)...));
     } else {
       return Op::combine(sum, Op::term(x..., origin, shift));
@@ -165,11 +195,12 @@ struct Unsigned {
   static constexpr Combination<C> kTable{
       .row = [](const C* x, Index n, C p, C q) { return C(row<Op, U>(u(x), n, U(p), U(q))); },
       .start = [](C* sums, Index width) { start<Op, U>(u(sums), width); },
-      .columns = [](C* sums, const C* const* rows, int count, Index width, const C*, const C*) {
-        const U* unsigned_rows[4] = {};
-        for (int i = 0; i < count; ++i) unsigned_rows[i] = u(rows[i]);
-        columns<Op, U>(u(sums), unsigned_rows, count, width, nullptr, nullptr);
-      },
+      .columns =
+          [](C* sums, const C* const* rows, int count, Index width, const C*, const C*) {
+            const U* unsigned_rows[4] = {};
+            for (int i = 0; i < count; ++i) unsigned_rows[i] = u(rows[i]);
+            columns<Op, U>(u(sums), unsigned_rows, count, width, nullptr, nullptr);
+          },
       .join = [](C* totals, const C* sums, Index width) { join<Op, U>(u(totals), u(sums), width); },
       .join_totals = [](C* totals, const C* more, Index width) { join_totals<Op, U>(u(totals), u(more), width); },
       .identity = Op::template identity<C>};

@@ -45,10 +45,11 @@ void reduce_rows(const Reduction<T>& r) {
   };
   if (at.outputs < kFewOutputs && chunks.count > 1) {
     Sum totals[kFewOutputs * kMaxChunks];
-    parallel_for(at.outputs * chunks.count, (kReduceGrain + chunks.size - 1) / chunks.size, [&](Index begin, Index end) {
-      for (Index i = begin; i < end; ++i)
-        totals[i / chunks.count * kMaxChunks + i % chunks.count] = chunk_total(i / chunks.count, i % chunks.count);
-    });
+    parallel_for(
+        at.outputs * chunks.count, (kReduceGrain + chunks.size - 1) / chunks.size, [&](Index begin, Index end) {
+          for (Index i = begin; i < end; ++i)
+            totals[i / chunks.count * kMaxChunks + i % chunks.count] = chunk_total(i / chunks.count, i % chunks.count);
+        });
     for (Index o = 0; o < at.outputs; ++o) {
       const Sum total = tree(r, totals + o * kMaxChunks, chunks.count);
       r.finish.function(r.finish.data, o, &total, 1);

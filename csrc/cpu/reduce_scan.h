@@ -10,7 +10,9 @@ namespace {
 constexpr Index kScanWidth = 256;  // neighbouring columns that run side by side
 
 template <class T>
-struct ScannedAs { using Type = std::conditional_t<std::is_integral_v<T>, std::uint64_t, double>; };
+struct ScannedAs {
+  using Type = std::conditional_t<std::is_integral_v<T>, std::uint64_t, double>;
+};
 
 template <class T>
 inline T stored(double x) {
@@ -18,7 +20,9 @@ inline T stored(double x) {
   else return static_cast<T>(x);
 }
 template <class T>
-inline T stored(std::uint64_t x) { return static_cast<T>(x); }
+inline T stored(std::uint64_t x) {
+  return static_cast<T>(x);
+}
 
 template <class T, bool product>
 Status scan(const Context&, const Scan<T>& a) {

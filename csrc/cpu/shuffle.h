@@ -56,7 +56,8 @@ inline void transpose(V (&v)[N]) {
 #pragma GCC unroll 4
   for (int width = 1; width < N; width *= 2) {
 #pragma GCC unroll 16
-    for (int i = 0; i < N; ++i) w[i] = i % 2 ? weave_high(v[i / 2], v[i / 2 + N / 2]) : weave_low(v[i / 2], v[i / 2 + N / 2]);
+    for (int i = 0; i < N; ++i)
+      w[i] = i % 2 ? weave_high(v[i / 2], v[i / 2 + N / 2]) : weave_low(v[i / 2], v[i / 2 + N / 2]);
 #pragma GCC unroll 16
     for (int i = 0; i < N; ++i) v[i] = w[i];
   }

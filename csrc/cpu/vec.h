@@ -53,7 +53,9 @@ inline void store(T* p, Vec<T> v) {
 #if defined(__AVX512BW__) && defined(__AVX512VL__)
 // The lowest `count` lanes of a vector of T, as a mask.
 template <class T>
-inline std::uint64_t first_lanes(Index count) { return (std::uint64_t(1) << count) - 1; }
+inline std::uint64_t first_lanes(Index count) {
+  return (std::uint64_t(1) << count) - 1;
+}
 #elif defined(__AVX2__)
 template <class T>
 inline __m256i first_lanes(Index count) {  // of 4 or 8 bytes
@@ -77,7 +79,8 @@ inline Vec<T> load(const T* p, Index count, T padding = T(0)) {  // 0 <= count <
     return (Vec<T>)_mm256_blendv_epi8((__m256i)v, x, lanes);
   }
   if constexpr (sizeof(T) == 8) {
-    const __m256i lanes = first_lanes<T>(count), x = _mm256_maskload_epi64(reinterpret_cast<const long long*>(p), lanes);
+    const __m256i lanes = first_lanes<T>(count),
+                  x = _mm256_maskload_epi64(reinterpret_cast<const long long*>(p), lanes);
     return (Vec<T>)_mm256_blendv_epi8((__m256i)v, x, lanes);
   }
 #endif
@@ -149,13 +152,21 @@ inline double fma(double a, double b, double c) {
 #endif
 }
 #if defined(__AVX512F__)
-inline Vec<float> fma(Vec<float> a, Vec<float> b, Vec<float> c) { return (Vec<float>)_mm512_fmadd_ps((__m512)a, (__m512)b, (__m512)c); }
-inline Vec<double> fma(Vec<double> a, Vec<double> b, Vec<double> c) { return (Vec<double>)_mm512_fmadd_pd((__m512d)a, (__m512d)b, (__m512d)c); }
+inline Vec<float> fma(Vec<float> a, Vec<float> b, Vec<float> c) {
+  return (Vec<float>)_mm512_fmadd_ps((__m512)a, (__m512)b, (__m512)c);
+}
+inline Vec<double> fma(Vec<double> a, Vec<double> b, Vec<double> c) {
+  return (Vec<double>)_mm512_fmadd_pd((__m512d)a, (__m512d)b, (__m512d)c);
+}
 inline Vec<float> sqrt(Vec<float> x) { return (Vec<float>)_mm512_maskz_sqrt_ps(0xffff, (__m512)x); }
 inline Vec<double> sqrt(Vec<double> x) { return (Vec<double>)_mm512_maskz_sqrt_pd(0xff, (__m512d)x); }
 #elif defined(__AVX2__)
-inline Vec<float> fma(Vec<float> a, Vec<float> b, Vec<float> c) { return (Vec<float>)_mm256_fmadd_ps((__m256)a, (__m256)b, (__m256)c); }
-inline Vec<double> fma(Vec<double> a, Vec<double> b, Vec<double> c) { return (Vec<double>)_mm256_fmadd_pd((__m256d)a, (__m256d)b, (__m256d)c); }
+inline Vec<float> fma(Vec<float> a, Vec<float> b, Vec<float> c) {
+  return (Vec<float>)_mm256_fmadd_ps((__m256)a, (__m256)b, (__m256)c);
+}
+inline Vec<double> fma(Vec<double> a, Vec<double> b, Vec<double> c) {
+  return (Vec<double>)_mm256_fmadd_pd((__m256d)a, (__m256d)b, (__m256d)c);
+}
 inline Vec<float> sqrt(Vec<float> x) { return (Vec<float>)_mm256_sqrt_ps((__m256)x); }
 inline Vec<double> sqrt(Vec<double> x) { return (Vec<double>)_mm256_sqrt_pd((__m256d)x); }
 #else

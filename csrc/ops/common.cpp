@@ -69,7 +69,8 @@ Strided<N> strided(const Shape& shape, const std::array<const Tensor*, N>& opera
   for (int d = 0; d < shape.size(); ++d) {
     if (shape[d] == 1) continue;
     int at_order = dims++;
-    for (; at_order > 0 && strides[0][order[at_order - 1]] < strides[0][d]; --at_order) order[at_order] = order[at_order - 1];
+    for (; at_order > 0 && strides[0][order[at_order - 1]] < strides[0][d]; --at_order)
+      order[at_order] = order[at_order - 1];
     order[at_order] = d;
   }
   at.shape[0] = 1;
@@ -91,16 +92,21 @@ template Strided<4> strided<4>(const Shape&, const std::array<const Tensor*, 4>&
 
 void check_inplace(const char* op, const Tensor& self) {
   check(self->storage->writable, op, ": the tensor written in place must be writable, got one over read-only memory");
-  check(!overlaps_itself(self), op, ": the tensor written in place must have one place in memory per element, got an "
-        "expanded one (shape ", self.shape(), ", strides ", self.strides(), "); clone() it first");
+  check(!overlaps_itself(self), op,
+        ": the tensor written in place must have one place in memory per element, got an "
+        "expanded one (shape ",
+        self.shape(), ", strides ", self.strides(), "); clone() it first");
   if (!grad_enabled()) return;
-  check(!self->requires_grad, op, ": a leaf that requires a gradient must not be written in place while recording; use "
+  check(!self->requires_grad, op,
+        ": a leaf that requires a gradient must not be written in place while recording; use "
         "no_grad()");
   const Tensor base(self->base);
-  check(!base.defined() || !base->requires_grad, op, ": a view of a leaf that requires a gradient must not be written in "
+  check(!base.defined() || !base->requires_grad, op,
+        ": a view of a leaf that requires a gradient must not be written in "
         "place while recording; use no_grad()");
   check(!self->is_no_grad_view || !base.defined() || !needs_grad(base), op,
-        ": a view made under no_grad() of a tensor that requires a gradient must not be written in place while recording");
+        ": a view made under no_grad() of a tensor that requires a gradient must not be written in place while "
+        "recording");
 }
 
 namespace {

@@ -30,7 +30,7 @@ class Mode {  // active on the thread that made it, for as long as it lives; the
 namespace detail {
 extern __attribute__((tls_model("initial-exec"))) thread_local Mode* active_mode;
 extern __attribute__((tls_model("initial-exec"))) thread_local Index kernels_run;
-}
+}  // namespace detail
 inline bool mode_is_active() { return detail::active_mode != nullptr; }
 Tensor through_door(const Call& call);
 
@@ -39,7 +39,7 @@ Tensor through_door(const Call& call);
 inline Index kernel_count() { return detail::kernels_run; }  // of this thread
 
 [[noreturn]] void throw_status(const char* op, Status status);
-void before_kernel();  // counts it
+void before_kernel();                   // counts it
 constexpr Index kUnlockWork = 1 << 17;  // elements touched, about 20 microseconds: from here others may have the lock
 
 class Workspace {  // memory for one kernel call
@@ -78,8 +78,8 @@ inline void run(const char* op, Status (*kernel)(const Context&, Params...), Ind
 
 // ---- strided operands
 
-// How operands walk through `shape` together, each broadcast to it, dimensions in the first's memory order and collapsed.
-// Null stands for a number: it never moves.
+// How operands walk through `shape` together, each broadcast to it, dimensions in the first's memory order and
+// collapsed. Null stands for a number: it never moves.
 template <int N>
 Strided<N> strided(const Shape& shape, const std::array<const Tensor*, N>& operands);
 

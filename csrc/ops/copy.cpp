@@ -37,9 +37,10 @@ void copy_into(const Tensor& y, const Tensor& x) {
     ++detail::kernels_run;
     return;
   }
-  const Tensor source = may_overlap(y, x) && !(y->data == x->data && y.strides() == x.strides()) && y->storage == x->storage
-                            ? clone_contiguous(detach(x))
-                            : x;
+  const Tensor source =
+      may_overlap(y, x) && !(y->data == x->data && y.strides() == x.strides()) && y->storage == x->storage
+          ? clone_contiguous(detach(x))
+          : x;
   run("copy_", kernels<CopyKernels>(y.device()).copy, y.numel(), 0,
       Copy{source->data, y->data, source.dtype(), y.dtype(), strided<2>(y.shape(), {&y, &source})});
 }

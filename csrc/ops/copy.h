@@ -3,15 +3,15 @@
 
 namespace dd2424::ops {
 
-Tensor clone(const Tensor& x);                      // dense, in x's memory order
+Tensor clone(const Tensor& x);  // dense, in x's memory order
 Tensor clone_contiguous(const Tensor& x);
-Tensor to(const Tensor& x, DType dtype);            // x itself where nothing changes
+Tensor to(const Tensor& x, DType dtype);  // x itself where nothing changes
 Tensor& copy_(Tensor& self, const Tensor& x);
 Tensor& fill_(Tensor& self, const Scalar& value);
 Tensor detach(const Tensor& x);
 
 // Without the tape and without checks.
-void copy_into(const Tensor& y, const Tensor& x);   // converts and broadcasts
+void copy_into(const Tensor& y, const Tensor& x);  // converts and broadcasts
 void fill_into(const Tensor& y, const Scalar& value);
 
 // ---- creation
@@ -20,6 +20,6 @@ Tensor zeros(const Shape& shape, DType dtype);
 Tensor full_like(const Tensor& x, const Scalar& value);
 Tensor scalar_tensor(const Scalar& value, DType dtype);
 Tensor arange(const Scalar& start, const Scalar& end, const Scalar& step, DType dtype);
-Scalar item(const Tensor& x);                       // of a tensor of one element
+Scalar item(const Tensor& x);  // of a tensor of one element
 
 }  // namespace dd2424::ops

@@ -5,11 +5,36 @@
 namespace dd2424::ops {
 namespace {
 
-constexpr const char* kBinaryNames[] = {
-    "add", "add", "sub", "mul", "div", "floor_divide", "remainder", "fmod", "pow", "maximum", "minimum", "fmax", "fmin",
-    "atan2", "hypot", "copysign", "xlogy", "bitwise_and", "bitwise_or", "bitwise_xor", "bitwise_left_shift",
-    "bitwise_right_shift", "relu_backward", "leaky_relu_backward", "tanh_backward", "sigmoid_backward", "gelu_backward",
-    "gelu_tanh_backward", "silu_backward", "elu_backward"};
+constexpr const char* kBinaryNames[] = {"add",
+                                        "add",
+                                        "sub",
+                                        "mul",
+                                        "div",
+                                        "floor_divide",
+                                        "remainder",
+                                        "fmod",
+                                        "pow",
+                                        "maximum",
+                                        "minimum",
+                                        "fmax",
+                                        "fmin",
+                                        "atan2",
+                                        "hypot",
+                                        "copysign",
+                                        "xlogy",
+                                        "bitwise_and",
+                                        "bitwise_or",
+                                        "bitwise_xor",
+                                        "bitwise_left_shift",
+                                        "bitwise_right_shift",
+                                        "relu_backward",
+                                        "leaky_relu_backward",
+                                        "tanh_backward",
+                                        "sigmoid_backward",
+                                        "gelu_backward",
+                                        "gelu_tanh_backward",
+                                        "silu_backward",
+                                        "elu_backward"};
 
 constexpr bool is_bitwise(BinaryOp op) { return op >= BinaryOp::bit_and && op <= BinaryOp::shift_right; }
 constexpr bool needs_floats(BinaryOp op) {
@@ -23,10 +48,13 @@ constexpr bool divides(BinaryOp op) {
 // Which operands the gradient of the other, or of itself, is made from.
 constexpr bool saves(BinaryOp op, int operand, bool a_needed, bool b_needed) {
   switch (op) {
-    case BinaryOp::add: case BinaryOp::add_scaled: case BinaryOp::sub: return false;
+    case BinaryOp::add:
+    case BinaryOp::add_scaled:
+    case BinaryOp::sub: return false;
     case BinaryOp::mul: return operand == 0 ? b_needed : a_needed;
     case BinaryOp::div: return operand == 0 ? b_needed : true;
-    case BinaryOp::remainder: case BinaryOp::fmod: return b_needed;
+    case BinaryOp::remainder:
+    case BinaryOp::fmod: return b_needed;
     default: return true;
   }
 }
@@ -65,17 +93,25 @@ Tensor power_slope(const Operand& a, const Operand& b) {
 
 Tensor gradient_a(BinaryOp op, const Tensor& dy, const Operand& a, const Operand& b) {
   switch (op) {
-    case BinaryOp::add: case BinaryOp::add_scaled: case BinaryOp::sub: case BinaryOp::remainder: case BinaryOp::fmod:
-      return dy;
+    case BinaryOp::add:
+    case BinaryOp::add_scaled:
+    case BinaryOp::sub:
+    case BinaryOp::remainder:
+    case BinaryOp::fmod: return dy;
     case BinaryOp::mul: return mul(dy, b);
     case BinaryOp::div: return div(dy, b);
     case BinaryOp::pow: return mul(dy, power_slope(a, b));
-    case BinaryOp::maximum: case BinaryOp::fmax: return winner_share(dy, CompareOp::gt, a, b);
-    case BinaryOp::minimum: case BinaryOp::fmin: return winner_share(dy, CompareOp::lt, a, b);
+    case BinaryOp::maximum:
+    case BinaryOp::fmax: return winner_share(dy, CompareOp::gt, a, b);
+    case BinaryOp::minimum:
+    case BinaryOp::fmin: return winner_share(dy, CompareOp::lt, a, b);
     case BinaryOp::atan2: return div(mul(dy, b), add(mul(a, a), mul(b, b)));
     case BinaryOp::hypot: return mul(dy, div(a, binary(BinaryOp::hypot, a, b)));
-    case BinaryOp::copysign: return mul(dy, binary(BinaryOp::copysign, unary(UnaryOp::sign, *a.tensor), mul(unary(UnaryOp::sign, *a.tensor), b)));
-    case BinaryOp::xlogy: return mul(dy, unary(UnaryOp::log, b.tensor ? *b.tensor : scalar_tensor(b.scalar, dy.dtype())));
+    case BinaryOp::copysign:
+      return mul(dy,
+                 binary(BinaryOp::copysign, unary(UnaryOp::sign, *a.tensor), mul(unary(UnaryOp::sign, *a.tensor), b)));
+    case BinaryOp::xlogy:
+      return mul(dy, unary(UnaryOp::log, b.tensor ? *b.tensor : scalar_tensor(b.scalar, dy.dtype())));
     default: return full_like(dy, Scalar(0));
   }
 }
@@ -89,11 +125,14 @@ Tensor gradient_b(BinaryOp op, const Tensor& dy, const Operand& a, const Operand
     case BinaryOp::div: return neg(mul(dy, div(div(a, b), b)));
     case BinaryOp::pow: {  // 0 ** b with b >= 0 does not move with b
       const Tensor base = a.tensor ? *a.tensor : scalar_tensor(a.scalar, dy.dtype());
-      const Tensor still = compare(CompareOp::logical_and, compare(CompareOp::eq, base, 0.0), compare(CompareOp::ge, b, 0.0));
+      const Tensor still =
+          compare(CompareOp::logical_and, compare(CompareOp::eq, base, 0.0), compare(CompareOp::ge, b, 0.0));
       return mul(dy, where(still, Operand(0.0), mul(pow(base, b), unary(UnaryOp::log, base))));
     }
-    case BinaryOp::maximum: case BinaryOp::fmax: return winner_share(dy, CompareOp::gt, b, a);
-    case BinaryOp::minimum: case BinaryOp::fmin: return winner_share(dy, CompareOp::lt, b, a);
+    case BinaryOp::maximum:
+    case BinaryOp::fmax: return winner_share(dy, CompareOp::gt, b, a);
+    case BinaryOp::minimum:
+    case BinaryOp::fmin: return winner_share(dy, CompareOp::lt, b, a);
     case BinaryOp::remainder: return neg(mul(dy, binary(BinaryOp::floor_div, a, b)));
     case BinaryOp::fmod: return neg(mul(dy, unary(UnaryOp::trunc, div(a, b))));
     case BinaryOp::atan2: return neg(div(mul(dy, a), add(mul(a, a), mul(b, b))));
@@ -113,9 +152,13 @@ Tensors BinaryNode::backward(const Tensors& grads, const Needs& needs) {
 
 DType compute_type(BinaryOp op, const Operand& a, const Operand& b) {
   const DType dtype = result_type(a, b);
-  check(!is_bitwise(op) || !is_floating(dtype), op_name(op), ": operands must have integer or boolean dtypes, got ", dtype);
-  const auto is_bool = [](const Operand& x) { return (x.tensor ? x.tensor->dtype() : x.scalar.dtype()) == DType::bool_; };
-  check(op != BinaryOp::sub || !(is_bool(a) || is_bool(b)), "sub: operands must not be boolean; use ^ or logical_xor()");
+  check(!is_bitwise(op) || !is_floating(dtype), op_name(op), ": operands must have integer or boolean dtypes, got ",
+        dtype);
+  const auto is_bool = [](const Operand& x) {
+    return (x.tensor ? x.tensor->dtype() : x.scalar.dtype()) == DType::bool_;
+  };
+  check(op != BinaryOp::sub || !(is_bool(a) || is_bool(b)),
+        "sub: operands must not be boolean; use ^ or logical_xor()");
   if (needs_floats(op) && !is_floating(dtype)) return default_dtype();
   if (dtype == DType::bool_ && (divides(op) || op == BinaryOp::pow)) return DType::int64;
   return dtype;
@@ -128,15 +171,17 @@ void check_divisor(BinaryOp op, const Tensor* b, const Scalar& scalar, DType dty
 }
 
 // Runs the kernel on operands that are of y's type already; a number is read from the stack.
-void compute(BinaryOp op, const Tensor* a, const Scalar& a_scalar, const Tensor* b, const Scalar& b_scalar, const Tensor& y,
-             double scale) {
+void compute(BinaryOp op, const Tensor* a, const Scalar& a_scalar, const Tensor* b, const Scalar& b_scalar,
+             const Tensor& y, double scale) {
   if (y.numel() == 0) return;
   check_divisor(op, b, b_scalar, y.dtype());
   dispatch_all(y.dtype(), [&]<class T>(T) {
-    const Element left = a ? Element{} : to_element(a_scalar, y.dtype()), right = b ? Element{} : to_element(b_scalar, y.dtype());
+    const Element left = a ? Element{} : to_element(a_scalar, y.dtype()),
+                  right = b ? Element{} : to_element(b_scalar, y.dtype());
     run(op_name(op), kernels<ElementwiseKernels<T>>(y.device()).binary, y.numel(), 0, op,
-        Binary<T>{a ? a->data<T>() : reinterpret_cast<const T*>(&left), b ? b->data<T>() : reinterpret_cast<const T*>(&right),
-                  y.data<T>(), strided<3>(y.shape(), {&y, a, b}), scale});
+        Binary<T>{a ? a->data<T>() : reinterpret_cast<const T*>(&left),
+                  b ? b->data<T>() : reinterpret_cast<const T*>(&right), y.data<T>(), strided<3>(y.shape(), {&y, a, b}),
+                  scale});
   });
 }
 

@@ -4,7 +4,8 @@
 namespace dd2424::ops {
 namespace {
 
-constexpr const char* kCompareNames[] = {"eq", "ne", "lt", "le", "gt", "ge", "logical_and", "logical_or", "logical_xor"};
+constexpr const char* kCompareNames[] = {"eq", "ne",          "lt",         "le",         "gt",
+                                         "ge", "logical_and", "logical_or", "logical_xor"};
 constexpr const char* kTestNames[] = {"isnan", "isinf", "isfinite", "logical_not"};
 
 struct WhereNode final : Node {

@@ -10,11 +10,13 @@ constexpr double kSqrtHalf = 1 / std::numbers::sqrt2;
 constexpr double kInvSqrtPi = std::numbers::inv_sqrtpi;
 constexpr double kLn2 = std::numbers::ln2, kLn10 = std::numbers::ln10;
 constexpr double kSeluAlpha = 1.6732632423543772, kSeluScale = 1.0507009873554805;  // arXiv:1706.02515
-constexpr double kGeluCubic = 0.044715;                                              // arXiv:1606.08415, section 2
+constexpr double kGeluCubic = 0.044715;                                             // arXiv:1606.08415, section 2
 
 Tensor u(UnaryOp op, const Tensor& x) { return unary(op, x); }
 Tensor mask(CompareOp op, const Tensor& x, double bound) { return to(compare(op, x, bound), x.dtype()); }
-Tensor fused(BinaryOp op, const Tensor& dy, const Tensor& saved, double scale = 1) { return binary(op, dy, saved, scale); }
+Tensor fused(BinaryOp op, const Tensor& dy, const Tensor& saved, double scale = 1) {
+  return binary(op, dy, saved, scale);
+}
 
 // d/dx of x * Phi(x) is Phi(x) + x * phi(x).
 Tensor gelu_slope(const Tensor& x) {
@@ -89,7 +91,8 @@ Tensor slope(UnaryOp op, const Tensor& x, const Tensor& y, double p, double q) {
     case UnaryOp::gelu: return gelu_slope(x);
     case UnaryOp::gelu_tanh: return gelu_tanh_slope(x);
     case UnaryOp::silu: return silu_slope(x);
-    case UnaryOp::softplus: return where(compare(CompareOp::gt, mul(x, p), q), Operand(1.0), u(UnaryOp::sigmoid, mul(x, p)));
+    case UnaryOp::softplus:
+      return where(compare(CompareOp::gt, mul(x, p), q), Operand(1.0), u(UnaryOp::sigmoid, mul(x, p)));
     case UnaryOp::hardtanh: return between(x, p, q);
     case UnaryOp::hardsigmoid: return mul(between(x, -3, 3), 1.0 / 6);
     case UnaryOp::hardswish:
@@ -109,21 +112,30 @@ Tensor slope(UnaryOp op, const Tensor& x, const Tensor& y, double p, double q) {
 
 bool saves_output(UnaryOp op) {
   switch (op) {
-    case UnaryOp::reciprocal: case UnaryOp::sqrt: case UnaryOp::rsqrt: case UnaryOp::exp: case UnaryOp::exp2:
-    case UnaryOp::expm1: case UnaryOp::tan: case UnaryOp::tanh: case UnaryOp::erfinv: case UnaryOp::sigmoid:
-    case UnaryOp::relu:
-      return true;
-    default:
-      return false;
+    case UnaryOp::reciprocal:
+    case UnaryOp::sqrt:
+    case UnaryOp::rsqrt:
+    case UnaryOp::exp:
+    case UnaryOp::exp2:
+    case UnaryOp::expm1:
+    case UnaryOp::tan:
+    case UnaryOp::tanh:
+    case UnaryOp::erfinv:
+    case UnaryOp::sigmoid:
+    case UnaryOp::relu: return true;
+    default: return false;
   }
 }
 bool saves_input(UnaryOp op) {
   switch (op) {
-    case UnaryOp::neg: case UnaryOp::sign: case UnaryOp::frac: case UnaryOp::floor: case UnaryOp::ceil:
-    case UnaryOp::round: case UnaryOp::trunc:
-      return false;
-    default:
-      return !saves_output(op);
+    case UnaryOp::neg:
+    case UnaryOp::sign:
+    case UnaryOp::frac:
+    case UnaryOp::floor:
+    case UnaryOp::ceil:
+    case UnaryOp::round:
+    case UnaryOp::trunc: return false;
+    default: return !saves_output(op);
   }
 }
 
@@ -144,8 +156,11 @@ Tensor unary_gradient(UnaryOp op, const Tensor& dy, const Tensor& x, const Tenso
   switch (op) {
     case UnaryOp::neg: return neg(dy);
     case UnaryOp::frac: return dy;
-    case UnaryOp::sign: case UnaryOp::floor: case UnaryOp::ceil: case UnaryOp::round: case UnaryOp::trunc:
-      return full_like(dy, Scalar(0));
+    case UnaryOp::sign:
+    case UnaryOp::floor:
+    case UnaryOp::ceil:
+    case UnaryOp::round:
+    case UnaryOp::trunc: return full_like(dy, Scalar(0));
     default: return mul(dy, slope(op, x, y, p, q));
   }
 }

@@ -5,21 +5,28 @@ namespace dd2424::ops {
 namespace {
 
 constexpr const char* kUnaryNames[] = {
-    "neg",   "abs",   "sign",  "square", "reciprocal", "sqrt",  "rsqrt",      "exp",       "exp2",    "expm1",
-    "log",   "log2",  "log10", "log1p",  "sin",        "cos",   "tan",        "asin",      "acos",    "atan",
-    "sinh",  "cosh",  "tanh",  "asinh",  "acosh",      "atanh", "erf",        "erfc",      "erfinv",  "lgamma",
-    "digamma", "sigmoid", "logsigmoid", "floor", "ceil", "round", "trunc", "frac", "relu", "leaky_relu",
-    "elu",   "selu",  "gelu",  "gelu",   "silu",       "softplus", "hardtanh", "hardsigmoid", "hardswish", "mish",
-    "softsign", "clamp", "bitwise_not"};
+    "neg",      "abs",      "sign",        "square",     "reciprocal", "sqrt",       "rsqrt", "exp",        "exp2",
+    "expm1",    "log",      "log2",        "log10",      "log1p",      "sin",        "cos",   "tan",        "asin",
+    "acos",     "atan",     "sinh",        "cosh",       "tanh",       "asinh",      "acosh", "atanh",      "erf",
+    "erfc",     "erfinv",   "lgamma",      "digamma",    "sigmoid",    "logsigmoid", "floor", "ceil",       "round",
+    "trunc",    "frac",     "relu",        "leaky_relu", "elu",        "selu",       "gelu",  "gelu",       "silu",
+    "softplus", "hardtanh", "hardsigmoid", "hardswish",  "mish",       "softsign",   "clamp", "bitwise_not"};
 
 constexpr bool keeps_integers(UnaryOp op) {
   switch (op) {
-    case UnaryOp::neg: case UnaryOp::abs: case UnaryOp::sign: case UnaryOp::square: case UnaryOp::clamp:
-    case UnaryOp::bit_not: case UnaryOp::floor: case UnaryOp::ceil: case UnaryOp::round: case UnaryOp::trunc:
-    case UnaryOp::relu: case UnaryOp::hardtanh:
-      return true;
-    default:
-      return false;
+    case UnaryOp::neg:
+    case UnaryOp::abs:
+    case UnaryOp::sign:
+    case UnaryOp::square:
+    case UnaryOp::clamp:
+    case UnaryOp::bit_not:
+    case UnaryOp::floor:
+    case UnaryOp::ceil:
+    case UnaryOp::round:
+    case UnaryOp::trunc:
+    case UnaryOp::relu:
+    case UnaryOp::hardtanh: return true;
+    default: return false;
   }
 }
 constexpr bool is_rounding(UnaryOp op) {

@@ -130,13 +130,13 @@ Tensor flip(const Tensor& x, const Shape& dims) {
 }
 
 Tensor gather_normalize(const Tensor& x, const Tensor& index, const Tensor& mean, const Tensor& rstd) {
-  check(x.dtype() == DType::uint8 && x.ndim() >= 2, "gather_normalize: images must be uint8 (N, *), got ", x.dtype(), " ",
-        x.shape());
+  check(x.dtype() == DType::uint8 && x.ndim() >= 2, "gather_normalize: images must be uint8 (N, *), got ", x.dtype(),
+        " ", x.shape());
   check(mean.dtype() == DType::float32 && rstd.dtype() == DType::float32 && mean.shape() == rstd.shape(),
         "gather_normalize: mean and rstd must be float32 of one shape, got ", mean.dtype(), " ", mean.shape(), " and ",
         rstd.dtype(), " ", rstd.shape());
-  const Tensor places = non_negative("gather_normalize", index, x.size(0)), images = contiguous(x), m = contiguous(mean),
-               r = contiguous(rstd);
+  const Tensor places = non_negative("gather_normalize", index, x.size(0)), images = contiguous(x),
+               m = contiguous(mean), r = contiguous(rstd);
   Shape shape = x.shape();
   shape[0] = index.numel();
   const Tensor y = empty(shape, DType::float32, x.device());

@@ -11,7 +11,8 @@ Tensor embedding(const Tensor& index, const Tensor& weight);
 Tensor flip(const Tensor& x, const Shape& dims);
 
 Tensor gather(const Tensor& x, Index dim, const Tensor& index);
-Tensor scatter(const Tensor& x, Index dim, const Tensor& index, const Tensor& source);  // the last of equal indices stays
+Tensor scatter(const Tensor& x, Index dim, const Tensor& index,
+               const Tensor& source);  // the last of equal indices stays
 Tensor scatter_add(const Tensor& x, Index dim, const Tensor& index, const Tensor& source);
 
 // Advanced indexing: by dimension an int64 tensor, a boolean mask (over as many dimensions as it has), or undefined for
@@ -24,6 +25,6 @@ Tensor nonzero(const Tensor& x);  // (count, ndim), int64
 Tensor gather_normalize(const Tensor& x, const Tensor& index, const Tensor& mean, const Tensor& rstd);
 
 void check_index_range(const char* op, const Tensor& index, Index size);  // -size <= index < size
-Tensor non_negative(const char* op, const Tensor& index, Index size);     // checked, int64, contiguous, 0 <= index < size
+Tensor non_negative(const char* op, const Tensor& index, Index size);  // checked, int64, contiguous, 0 <= index < size
 
 }  // namespace dd2424::ops

@@ -42,8 +42,8 @@ Tensor cat(const Tensors& tensors, Index dim) {
     if (is_legacy_empty(t)) continue;
     Shape others = t.shape();
     if (others.size() == shape.size()) others[d] = shape[d];
-    check(others == shape, "cat: tensors must have the same shape but in dimension ", d, ", got ", first->shape(), " and ",
-          t.shape());
+    check(others == shape, "cat: tensors must have the same shape but in dimension ", d, ", got ", first->shape(),
+          " and ", t.shape());
     shape[d] += t.size(d);
   }
   const Tensor y = empty(shape, dtype, first->device());

@@ -75,7 +75,9 @@ struct LogSumExpNode final : Node {
 
 }  // namespace
 
-Tensor softmax(const Tensor& x, Index dim) { return run_softmax("softmax", false, x, normalize_dim("softmax", dim, x.ndim())); }
+Tensor softmax(const Tensor& x, Index dim) {
+  return run_softmax("softmax", false, x, normalize_dim("softmax", dim, x.ndim()));
+}
 Tensor log_softmax(const Tensor& x, Index dim) {
   return run_softmax("log_softmax", true, x, normalize_dim("log_softmax", dim, x.ndim()));
 }
@@ -121,9 +123,9 @@ struct CrossEntropyNode final : Node {
     dispatch_float(name(), input.dtype(), [&]<class T>(T) {
       using Acc = Accumulator<T>;
       run(name(), kernels<LossKernels<T>>(input.device()).cross_entropy_backward, 4 * dx.numel(), 0,
-          CrossEntropyBackward<T>{input.data<T>(), target.get().data<Index>(), weight.get().data<Acc>(), lse.get().data<Acc>(),
-                                  total_weight.get().data<Acc>(), dloss.data<T>(), dx.data<T>(), at.outer, at.classes,
-                                  at.inner, ignore_index, smoothing, reduction});
+          CrossEntropyBackward<T>{input.data<T>(), target.get().data<Index>(), weight.get().data<Acc>(),
+                                  lse.get().data<Acc>(), total_weight.get().data<Acc>(), dloss.data<T>(), dx.data<T>(),
+                                  at.outer, at.classes, at.inner, ignore_index, smoothing, reduction});
     });
     return {dx};
   }
@@ -151,14 +153,18 @@ struct CrossEntropyNode final : Node {
 };
 
 void check_targets(const Tensor& x, const Tensor& target, const Tensor& weight, std::int64_t ignore_index) {
-  check(is_integer(target.dtype()), "cross_entropy: target must hold class numbers (an integer dtype) or be probabilities "
-        "of the input's shape ", x.shape(), ", got ", target.dtype(), " ", target.shape());
+  check(is_integer(target.dtype()),
+        "cross_entropy: target must hold class numbers (an integer dtype) or be probabilities "
+        "of the input's shape ",
+        x.shape(), ", got ", target.dtype(), " ", target.shape());
   Shape expected = x.shape();
   expected.erase(1);
-  check<ValueError>(target.shape() == expected, "cross_entropy: target must have shape ", expected, " for input ", x.shape(),
-                    ", got ", target.shape());
-  check(!weight.defined() || (weight.ndim() == 1 && weight.size(0) == x.size(1)), "cross_entropy: weight must have one "
-        "element per class, ", x.size(1));
+  check<ValueError>(target.shape() == expected, "cross_entropy: target must have shape ", expected, " for input ",
+                    x.shape(), ", got ", target.shape());
+  check(!weight.defined() || (weight.ndim() == 1 && weight.size(0) == x.size(1)),
+        "cross_entropy: weight must have one "
+        "element per class, ",
+        x.size(1));
   if (target.numel() == 0) return;
   const std::int64_t* labels = target.data<Index>();
   for (Index i = 0; i < target.numel(); ++i)
@@ -177,11 +183,13 @@ Tensor cross_entropy(const Tensor& input, const Tensor& target, const Tensor& we
                          }});
   check(input.ndim() >= 1, "cross_entropy: input must be (N, C, *) or (C,), got ", input.shape());
   if (input.ndim() == 1) {
-    const Tensor loss = cross_entropy(unsqueeze(input, 0), unsqueeze(target, 0), weight, ignore_index, reduction, smoothing);
+    const Tensor loss =
+        cross_entropy(unsqueeze(input, 0), unsqueeze(target, 0), weight, ignore_index, reduction, smoothing);
     return reduction == Reduction::none ? reshape(loss, {}) : loss;
   }
   check(smoothing >= 0 && smoothing <= 1, "cross_entropy: label_smoothing must be from 0 to 1, got ", smoothing);
-  const Tensor x = contiguous(input), labels = contiguous(is_integer(target.dtype()) ? to(target, DType::int64) : target);
+  const Tensor x = contiguous(input),
+               labels = contiguous(is_integer(target.dtype()) ? to(target, DType::int64) : target);
   const DType acc = accumulator(x.dtype());
   const Tensor w = weight.defined() ? contiguous(detach(to(weight, acc))) : Tensor();
   check_targets(x, labels, w, ignore_index);
@@ -193,7 +201,8 @@ Tensor cross_entropy(const Tensor& input, const Tensor& target, const Tensor& we
     using Acc = Accumulator<T>;
     run("cross_entropy", kernels<LossKernels<T>>(x.device()).cross_entropy, 4 * x.numel(), 0,
         CrossEntropy<T>{x.data<T>(), labels.data<Index>(), w.data<Acc>(), lse.data<Acc>(), losses.data<Acc>(),
-                        total.data<Acc>(), loss.data<T>(), at.outer, at.classes, at.inner, ignore_index, smoothing, reduction});
+                        total.data<Acc>(), loss.data<T>(), at.outer, at.classes, at.inner, ignore_index, smoothing,
+                        reduction});
   });
   if (!single) loss = to(losses, x.dtype());
   if (auto* node = record<CrossEntropyNode>(loss, {&x}, ignore_index, reduction, smoothing)) {

@@ -36,7 +36,8 @@ void run_gemm(const char* op, const Gemm<T>& g, const Tensor& c) {
 
 void check_product(const char* op, const Tensor& a, const Tensor& b) {
   check(a.dtype() == b.dtype(), op, ": operands must have the same dtype, got ", a.dtype(), " and ", b.dtype());
-  check(a.size(a.ndim() - 1) == b.size(b.ndim() - 2), op, ": inner sizes must agree, got ", a.shape(), " and ", b.shape());
+  check(a.size(a.ndim() - 1) == b.size(b.ndim() - 2), op, ": inner sizes must agree, got ", a.shape(), " and ",
+        b.shape());
 }
 
 Tensor product(const Tensor& a, const Tensor& b);
@@ -144,8 +145,8 @@ void check_linear(const Tensor& x, const Tensor& weight, const Tensor& bias) {
 // x has two dimensions.
 Tensor linear_rows(const Tensor& x, const Tensor& weight, const Tensor& bias, Epilogue activation) {
   const Tensor y = empty({x.size(0), weight.size(0)}, x.dtype(), x.device());
-  const Tensor transposed = alias(weight, {weight.size(1), weight.size(0)}, {weight.strides()[1], weight.strides()[0]},
-                                  weight.offset());
+  const Tensor transposed =
+      alias(weight, {weight.size(1), weight.size(0)}, {weight.strides()[1], weight.strides()[0]}, weight.offset());
   const Tensor flat_bias = bias.defined() ? contiguous(detach(to(bias, accumulator(bias.dtype())))) : Tensor();
   dispatch_float("linear", x.dtype(), [&]<class T>(T) {
     Gemm<T> g = describe<T>(x, transposed, y);
@@ -165,7 +166,8 @@ Tensor linear_rows(const Tensor& x, const Tensor& weight, const Tensor& bias, Ep
 
 Tensor linear(const Tensor& x, const Tensor& weight, const Tensor& bias, Epilogue activation) {
   if (mode_is_active()) [[unlikely]]
-    return through_door({"linear", {x, weight, bias}, [=](const Tensors& t) { return linear(t[0], t[1], t[2], activation); }});
+    return through_door(
+        {"linear", {x, weight, bias}, [=](const Tensors& t) { return linear(t[0], t[1], t[2], activation); }});
   check_linear(x, weight, bias);
   if (activation == Epilogue::gelu && records({&x, &weight, &bias}))  // its gradient needs what it is applied to
     return unary(UnaryOp::gelu, linear(x, weight, bias));

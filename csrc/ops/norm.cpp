@@ -32,10 +32,11 @@ struct BatchNormNode final : Node {
     dispatch_float(name(), input.dtype(), [&]<class T>(T) {
       using Acc = Accumulator<T>;
       const auto& table = kernels<NormKernels<T>>(input.device());
-      run(name(), table.batch_norm_backward, 4 * input.numel(), table.batch_norm_workspace(at.outer, at.channels, at.inner),
-          BatchNormBackward<T>{input.data<T>(), y.get().data<T>(), dy.data<T>(), scale.data<Acc>(), mean.get().data<Acc>(),
-                               rstd.get().data<Acc>(), dx.data<T>(), dweight.data<Acc>(), dbias.data<Acc>(), at.outer,
-                               at.channels, at.inner, options.training, options.relu});
+      run(name(), table.batch_norm_backward, 4 * input.numel(),
+          table.batch_norm_workspace(at.outer, at.channels, at.inner),
+          BatchNormBackward<T>{input.data<T>(), y.get().data<T>(), dy.data<T>(), scale.data<Acc>(),
+                               mean.get().data<Acc>(), rstd.get().data<Acc>(), dx.data<T>(), dweight.data<Acc>(),
+                               dbias.data<Acc>(), at.outer, at.channels, at.inner, options.training, options.relu});
     });
     return {dx, dweight, dbias};
   }
@@ -71,9 +72,10 @@ struct BatchNormNode final : Node {
 
 void check_channels(const char* argument, const Tensor& t, const Tensor& x, DType dtype) {
   if (!t.defined()) return;
-  check(t.ndim() == 1 && t.size(0) == x.size(1), "batch_norm: ", argument, " must have one element per channel, ", x.size(1),
-        ", got shape ", t.shape());
-  check(t.dtype() == dtype, "batch_norm: ", argument, " must have dtype ", dtype, " for input ", x.dtype(), ", got ", t.dtype());
+  check(t.ndim() == 1 && t.size(0) == x.size(1), "batch_norm: ", argument, " must have one element per channel, ",
+        x.size(1), ", got shape ", t.shape());
+  check(t.dtype() == dtype, "batch_norm: ", argument, " must have dtype ", dtype, " for input ", x.dtype(), ", got ",
+        t.dtype());
   check(t.is_contiguous(), "batch_norm: ", argument, " must be contiguous");
 }
 
@@ -106,14 +108,16 @@ Tensor batch_norm(const Tensor& input, const Tensor& running_mean, const Tensor&
     const GradMode off(false);
     rstd = unary(UnaryOp::rsqrt, add(running_var, options.eps));
   }
-  const Tensor moving_mean = options.training ? running_mean : Tensor(), moving_var = options.training ? running_var : Tensor();
+  const Tensor moving_mean = options.training ? running_mean : Tensor(),
+               moving_var = options.training ? running_var : Tensor();
   dispatch_float("batch_norm", x.dtype(), [&]<class T>(T) {
     using Acc = Accumulator<T>;
     const auto& table = kernels<NormKernels<T>>(x.device());
-    run("batch_norm", table.batch_norm_forward, 4 * x.numel(), table.batch_norm_workspace(at.outer, at.channels, at.inner),
-        BatchNormForward<T>{x.data<T>(), weight.data<Acc>(), bias.data<Acc>(), y.data<T>(), mean.data<Acc>(), rstd.data<Acc>(),
-                            moving_mean.data<Acc>(), moving_var.data<Acc>(), at.outer, at.channels, at.inner, options.eps,
-                            options.momentum, options.training, options.relu});
+    run("batch_norm", table.batch_norm_forward, 4 * x.numel(),
+        table.batch_norm_workspace(at.outer, at.channels, at.inner),
+        BatchNormForward<T>{x.data<T>(), weight.data<Acc>(), bias.data<Acc>(), y.data<T>(), mean.data<Acc>(),
+                            rstd.data<Acc>(), moving_mean.data<Acc>(), moving_var.data<Acc>(), at.outer, at.channels,
+                            at.inner, options.eps, options.momentum, options.training, options.relu});
   });
   if (moving_mean.defined()) count_write(moving_mean);
   if (moving_var.defined()) count_write(moving_var);

@@ -30,11 +30,13 @@ void step(const Tensors& parameters, const Tensors& gradients, Tensors& buffers,
     const Tensor& p = parameters[i];
     if (p.dtype() != DTypeOf<T>::value || p.numel() == 0) continue;
     check_pair(p, gradients[i]);
-    check(is_dense(p), "sgd_step: parameters must lie in memory without gaps, got shape ", p.shape(), ", strides ", p.strides());
+    check(is_dense(p), "sgd_step: parameters must lie in memory without gaps, got shape ", p.shape(), ", strides ",
+          p.strides());
     held.push_back(laid_out_like(p, gradients[i]));
     const bool first = options.momentum != 0 && !buffers[i].defined();
     if (first) buffers[i] = empty_like(p);
-    entries.push_back({p.data<T>(), held.back().data<T>(), options.momentum != 0 ? buffers[i].data<T>() : nullptr, p.numel(), first});
+    entries.push_back(
+        {p.data<T>(), held.back().data<T>(), options.momentum != 0 ? buffers[i].data<T>() : nullptr, p.numel(), first});
     work += p.numel();
   }
   if (entries.empty()) return;
@@ -46,8 +48,8 @@ void step(const Tensors& parameters, const Tensors& gradients, Tensors& buffers,
 }  // namespace
 
 void sgd_step(const Tensors& parameters, const Tensors& gradients, Tensors& buffers, const SgdOptions& options) {
-  check(parameters.size() == gradients.size(), "sgd_step: there must be one gradient per parameter, ", parameters.size(),
-        ", got ", gradients.size());
+  check(parameters.size() == gradients.size(), "sgd_step: there must be one gradient per parameter, ",
+        parameters.size(), ", got ", gradients.size());
   buffers.resize(parameters.size());
   for (const Tensor& p : parameters)
     check(p.dtype() == DType::float32 || p.dtype() == DType::float64,

@@ -93,7 +93,8 @@ Tensor masked(const Tensor& input, double p, Index inner, const Philox& bits) {
 Tensor dropout(const Tensor& x, double p, bool channels, Generator& generator) {
   check<ValueError>(p >= 0 && p <= 1, "dropout: p must be a probability from 0 to 1, got ", p);
   if (mode_is_active()) [[unlikely]]
-    return through_door({"dropout", {x}, [=, &generator](const Tensors& t) { return dropout(t[0], p, channels, generator); }});
+    return through_door(
+        {"dropout", {x}, [=, &generator](const Tensors& t) { return dropout(t[0], p, channels, generator); }});
   check(!channels || x.ndim() >= 2, "dropout: input must be (N, C, *), got ", x.shape());
   Index inner = 1;
   for (int d = 2; channels && d < x.ndim(); ++d) inner *= x.size(d);

@@ -75,7 +75,8 @@ Tensor run_reduce(const char* name, ReduceOp op, const Tensor& x, const Dims& re
   return y;
 }
 
-Tensor keep_dims(const Tensor& y, const Shape& x_shape, const Dims& reduced) {  // puts the reduced dimensions back, of size 1
+Tensor keep_dims(const Tensor& y, const Shape& x_shape,
+                 const Dims& reduced) {  // puts the reduced dimensions back, of size 1
   Shape shape = x_shape;
   for (int d = 0; d < shape.size(); ++d)
     if (reduced[d]) shape[d] = 1;
@@ -190,8 +191,12 @@ Tensor prod(const Tensor& input, const Shape& dims, bool keepdim) {
   return y;
 }
 
-Tensor amax(const Tensor& x, const Shape& dims, bool keepdim) { return extremum("amax", ReduceOp::max, x, dims, keepdim); }
-Tensor amin(const Tensor& x, const Shape& dims, bool keepdim) { return extremum("amin", ReduceOp::min, x, dims, keepdim); }
+Tensor amax(const Tensor& x, const Shape& dims, bool keepdim) {
+  return extremum("amax", ReduceOp::max, x, dims, keepdim);
+}
+Tensor amin(const Tensor& x, const Shape& dims, bool keepdim) {
+  return extremum("amin", ReduceOp::min, x, dims, keepdim);
+}
 Tensor any(const Tensor& x, const Shape& dims, bool keepdim) { return logic("any", LogicOp::any, x, dims, keepdim); }
 Tensor all(const Tensor& x, const Shape& dims, bool keepdim) { return logic("all", LogicOp::all, x, dims, keepdim); }
 
@@ -229,7 +234,8 @@ Tensor variance(const Tensor& x, const Shape& dims, double correction, bool keep
     }
   });
   const Tensor result = to(y, x.dtype());
-  if (auto* node = record<VarianceNode>(result, {&x}, reduced, static_cast<double>(at.terms) - correction)) node->x.save(x);
+  if (auto* node = record<VarianceNode>(result, {&x}, reduced, static_cast<double>(at.terms) - correction))
+    node->x.save(x);
   return result;
 }
 

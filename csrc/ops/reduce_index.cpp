@@ -25,7 +25,8 @@ ReduceShape along(const Tensor& x, const int* d) {
   return at;
 }
 
-void run_arg(const char* name, ArgOp op, const Tensor& x, const ReduceShape& at, const Tensor& value, const Tensor& index) {
+void run_arg(const char* name, ArgOp op, const Tensor& x, const ReduceShape& at, const Tensor& value,
+             const Tensor& index) {
   if (index.numel() == 0) return;
   dispatch_all(x.dtype(), [&]<class T>(T) {
     const auto& table = kernels<ReduceKernels<T>>(x.device());
@@ -65,7 +66,9 @@ struct CumsumNode final : Node {
   int dim;
   explicit CumsumNode(int dim) : dim(dim) {}
   const char* name() const override { return "cumsum"; }
-  Tensors backward(const Tensors& grads, const Needs&) override { return {flip(cumsum(flip(grads[0], {dim}), dim), {dim})}; }
+  Tensors backward(const Tensors& grads, const Needs&) override {
+    return {flip(cumsum(flip(grads[0], {dim}), dim), {dim})};
+  }
 };
 
 struct CumprodNode final : Node {  // dx_i = sum over j >= i of dy_j y_j / x_i, for inputs without zeros

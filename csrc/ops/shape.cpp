@@ -74,7 +74,8 @@ Tensor view(const Tensor& x, const Shape& shape) {
 Tensor reshape(const Tensor& x, const Shape& shape) {
   const Shape target = infer_shape("reshape", shape, x.numel());
   Shape strides;
-  if (view_strides(x, target, strides)) return as_view<ReshapeNode>(x, alias(x, target, strides, x.offset()), x.shape());
+  if (view_strides(x, target, strides))
+    return as_view<ReshapeNode>(x, alias(x, target, strides, x.offset()), x.shape());
   return view(clone_contiguous(x), target);
 }
 
@@ -296,8 +297,9 @@ Tensor as_strided(const Tensor& x, const Shape& shape, const Shape& strides, Ind
     last += (shape[d] - 1) * strides[d];
   }
   const Index capacity = static_cast<Index>(x->storage->bytes) / item_bytes(x.dtype());
-  check(offset >= 0 && (product(shape) == 0 || last < capacity), "as_strided: size, stride and offset must stay within ",
-        capacity, " elements of storage, got ", shape, ", ", strides, ", ", offset);
+  check(offset >= 0 && (product(shape) == 0 || last < capacity),
+        "as_strided: size, stride and offset must stay within ", capacity, " elements of storage, got ", shape, ", ",
+        strides, ", ", offset);
   return as_view<StridedNode>(x, alias(x, shape, strides, offset),
                               Geometry{x.shape(), x.strides(), shape, strides, offset - x.offset()});
 }
@@ -328,7 +330,8 @@ Tensor diagonal(const Tensor& x, Index offset, Index dim0, Index dim1) {
 Tensor unfold(const Tensor& x, Index dim, Index size, Index step) {
   const int d = normalize_dim("unfold", dim, x.ndim());
   const Index length = x.ndim() ? x.size(d) : 1;
-  check(size >= 0 && size <= length, "unfold: size must be at most ", length, ", that of dimension ", d, ", got ", size);
+  check(size >= 0 && size <= length, "unfold: size must be at most ", length, ", that of dimension ", d, ", got ",
+        size);
   check(step > 0, "unfold: step must be positive, got ", step);
   Shape shape = x.shape(), strides = x.strides();
   if (x.ndim() == 0) return as_strided(x, {size}, {1}, x.offset());

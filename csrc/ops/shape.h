@@ -4,13 +4,13 @@
 namespace dd2424::ops {
 
 // Views: they share x's memory.
-Tensor view(const Tensor& x, const Shape& shape);        // one size may be -1; refuses what would need a copy
+Tensor view(const Tensor& x, const Shape& shape);  // one size may be -1; refuses what would need a copy
 Tensor permute(const Tensor& x, const Shape& dims);
 Tensor transpose(const Tensor& x, Index dim0, Index dim1);
 Tensor squeeze(const Tensor& x);
 Tensor squeeze(const Tensor& x, const Shape& dims);
 Tensor unsqueeze(const Tensor& x, Index dim);
-Tensor expand(const Tensor& x, const Shape& shape);      // -1 keeps a size
+Tensor expand(const Tensor& x, const Shape& shape);  // -1 keeps a size
 Tensor select(const Tensor& x, Index dim, Index index);
 Tensor slice(const Tensor& x, Index dim, Index start, Index stop, Index step);  // within bounds, step >= 1
 Tensor narrow(const Tensor& x, Index dim, Index start, Index length);
@@ -21,7 +21,7 @@ Tensors unbind(const Tensor& x, Index dim);
 Tensors split(const Tensor& x, const std::vector<Index>& sizes, Index dim);
 Ref<Node> view_node(const Tensor& base, const Tensor& view);
 
-Tensor reshape(const Tensor& x, const Shape& shape);     // a view where it can be
+Tensor reshape(const Tensor& x, const Shape& shape);  // a view where it can be
 Tensor flatten(const Tensor& x, Index start_dim, Index end_dim);
 Tensor cat(const Tensors& tensors, Index dim);
 Tensor stack(const Tensors& tensors, Index dim);

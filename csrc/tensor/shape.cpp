@@ -6,8 +6,8 @@ Index checked_numel(const char* op, const Shape& shape) {
   Index n = 1;
   for (Index size : shape) {
     check(size >= 0, op, ": shape must have no negative size, got ", shape);
-    check(!__builtin_mul_overflow(n, size == 0 ? 1 : size, &n) && n < (Index{1} << 55), op, ": shape is too large, got ",
-          shape);
+    check(!__builtin_mul_overflow(n, size == 0 ? 1 : size, &n) && n < (Index{1} << 55), op,
+          ": shape is too large, got ", shape);
   }
   return product(shape);
 }

@@ -3,8 +3,8 @@
 
 namespace dd2424 {
 
-// A block of memory that tensors share, and how often it was written in place: a saved tensor whose storage has moved on
-// is stale. Memory lent by someone else is given back through `give_back(lender)`.
+// A block of memory that tensors share, and how often it was written in place: a saved tensor whose storage has moved
+// on is stale. Memory lent by someone else is given back through `give_back(lender)`.
 struct Storage final : Counted {
   void* data = nullptr;
   std::size_t bytes = 0;

@@ -96,7 +96,10 @@ Tensor alias(const Tensor& x) { return make(x->storage, x->data, x.shape(), x.st
 Tensor independent_alias(const Tensor& x) {
   Storage* lender = x->storage.get();
   lender->retain();
-  const auto give_back = [](void* storage) { Ref<Storage> last(static_cast<Storage*>(storage)); last->release(); };
+  const auto give_back = [](void* storage) {
+    Ref<Storage> last(static_cast<Storage*>(storage));
+    last->release();
+  };
   auto storage = make_ref<Storage>(lender->data, lender->bytes, lender->writable, +give_back, lender);
   return make(std::move(storage), x->data, x.shape(), x.strides(), x.dtype());
 }
@@ -106,8 +109,8 @@ Tensor from_blob(void* data, const Shape& shape, const Shape& strides, DType dty
   Index span = product(shape) == 0 ? 0 : 1;
   for (int d = 0; span > 0 && d < shape.size(); ++d) span += (shape[d] - 1) * strides[d];
   const auto bytes = static_cast<std::size_t>(span * item_bytes(dtype));
-  return make(make_ref<Storage>(data, bytes, writable, give_back, lender), static_cast<std::byte*>(data), shape, strides,
-              dtype);
+  return make(make_ref<Storage>(data, bytes, writable, give_back, lender), static_cast<std::byte*>(data), shape,
+              strides, dtype);
 }
 
 bool overlaps_itself(const Tensor& x) {

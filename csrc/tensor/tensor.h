@@ -19,16 +19,16 @@ struct TensorImpl final : Counted {
   Ref<Storage> storage;
   std::byte* data = nullptr;  // of the first element
   Index numel = 0;
-  Shape shape, strides;       // strides in elements
+  Shape shape, strides;  // strides in elements
   DType dtype = DType::float32;
   bool is_contiguous = true;
-  bool requires_grad = false;        // asked for by the user, on a leaf
-  bool is_no_grad_view = false;      // a view made where nothing records: it may not be written where it would
-  std::uint32_t output_index = 0;    // which output of `node` this is
-  std::uint32_t node_version = 0;    // of a view: the storage's version its node speaks of
-  Ref<Taped> node;                   // what made it, where recorded
-  Ref<Taped> leaf;                   // its gradient and hooks, where it has any
-  Ref<TensorImpl> base;              // what it is a view of, never a view itself
+  bool requires_grad = false;          // asked for by the user, on a leaf
+  bool is_no_grad_view = false;        // a view made where nothing records: it may not be written where it would
+  std::uint32_t output_index = 0;      // which output of `node` this is
+  std::uint32_t node_version = 0;      // of a view: the storage's version its node speaks of
+  Ref<Taped> node;                     // what made it, where recorded
+  Ref<Taped> leaf;                     // its gradient and hooks, where it has any
+  Ref<TensorImpl> base;                // what it is a view of, never a view itself
   std::atomic<void*> object{nullptr};  // its Python object, while Python holds one
 
   TensorImpl() = default;
@@ -77,7 +77,7 @@ Tensor independent_alias(const Tensor& x);
 Tensor from_blob(void* data, const Shape& shape, const Shape& strides, DType dtype, bool writable,
                  void (*give_back)(void*), void* lender);
 
-bool overlaps_itself(const Tensor& x);              // two indices may share an element: an expanded tensor
+bool overlaps_itself(const Tensor& x);               // two indices may share an element: an expanded tensor
 bool may_overlap(const Tensor& a, const Tensor& b);  // their memory ranges meet
 // Strides under which x's memory reads as `shape`, or false where a copy is needed.
 bool view_strides(const Tensor& x, const Shape& shape, Shape& strides);
