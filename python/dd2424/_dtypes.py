@@ -8,6 +8,8 @@ import numpy as np
 from dd2424 import _core
 from dd2424._core import dtype
 
+__all__ = ["finfo", "iinfo"]
+
 _NUMPY: dict[dtype, np.dtype[np.generic]] = {
     _core.float64: np.dtype(np.float64),
     _core.float32: np.dtype(np.float32),

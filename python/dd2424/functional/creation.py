@@ -6,7 +6,8 @@ from collections.abc import Sequence
 from typing import Any
 
 from dd2424 import _core
-from dd2424._core import Tensor, device, dtype
+from dd2424._core import Tensor, dtype
+from dd2424._device import device
 from dd2424._types import Number
 
 # fmt: off

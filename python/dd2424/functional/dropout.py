@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dd2424 import _core
 from dd2424._core import Tensor
+from dd2424.functional.random import bernoulli
 
 # fmt: off
 __all__ = [
@@ -26,7 +27,7 @@ def dropout(input: Tensor, p: float = 0.5, training: bool = True, inplace: bool 
     _check("dropout", p)
     if not training or p == 0:
         return input
-    dropped = _core.dropout(input, p, True)
+    dropped = _core.dropout(input, p)
     return input.copy_(dropped) if inplace else dropped
 
 
@@ -38,9 +39,8 @@ def _drop_channels(name: str, input: Tensor, p: float, training: bool, inplace: 
         )
     if not training or p == 0:
         return input
-    channel_dims = 2 if input.ndim == batched_ndim else 1
-    shape = tuple(input.shape[:channel_dims]) + (1,) * (input.ndim - channel_dims)
-    dropped = input * _core.dropout(_core.ones(shape, dtype=input.dtype), p, True)
+    batch = input if input.ndim == batched_ndim else input.unsqueeze(0)
+    dropped = _core.dropout(batch, p, channels=True).view(input.shape)
     return input.copy_(dropped) if inplace else dropped
 
 
@@ -65,7 +65,7 @@ def _alpha(name: str, input: Tensor, p: float, training: bool, inplace: bool, sh
         return input
     if p == 1:
         return input * 0
-    keep = _core.bernoulli(_core.full(shape, 1 - p, dtype=input.dtype))
+    keep = bernoulli(_core.full(shape, 1 - p, dtype=input.dtype))
     scale = ((1 - p) * (1 + p * _SELU_FLOOR**2)) ** -0.5
     dropped = (input * keep + _SELU_FLOOR * (1 - keep)) * scale - scale * p * _SELU_FLOOR
     return input.copy_(dropped) if inplace else dropped

@@ -78,7 +78,16 @@ def nll_loss(
     Raises: IndexError for a class outside [0, C) that is not `ignore_index`.
     """
     reduction = legacy_reduction(size_average, reduce, reduction)
-    return _core.nll_loss(input, target, weight, ignore_index, reduction)
+    dim = 1 if input.ndim > 1 else 0
+    classes = input.shape[dim]
+    kept = target != ignore_index
+    chosen = _core.where(kept, target, 0)
+    if bool(((chosen < 0) | (chosen >= classes)).any()):
+        raise IndexError(f"nll_loss: target must hold classes from 0 to {classes - 1}, or ignore_index {ignore_index}")
+    rates = kept.to(input.dtype) if weight is None else _core.where(kept, weight[chosen], 0)
+    losses = -_core.gather(input, dim, chosen.unsqueeze(dim)).squeeze(dim)
+    losses = _core.where(kept, losses * rates, 0)  # an ignored one counts for nothing, be it infinite
+    return losses.sum() / rates.sum() if reduction == "mean" else reduce_loss(losses, reduction)
 
 
 def _same_size(name: str, input: Tensor, target: Tensor) -> None:

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import math
+import os
 from collections.abc import Sequence
 from typing import Any
 
 from dd2424 import _core
-from dd2424._core import Generator, Tensor, device, dtype
+from dd2424._core import Generator, Tensor, dtype
+from dd2424._device import device, require_cpu
 from dd2424.functional.creation import _size
+from dd2424.functional.index import searchsorted
+from dd2424.functional.shape import broadcast_shapes
 
 # fmt: off
 __all__ = [
@@ -19,6 +24,23 @@ Device = device | str | None
 default_generator = _core.default_generator
 
 
+def _draw(
+    name: str,
+    distribution: str,
+    size: tuple[Any, ...],
+    generator: Generator | None,
+    dtype: dtype | None,
+    device: Device,
+    requires_grad: bool,
+) -> Tensor:
+    require_cpu(name, device)
+    kind = dtype or _core.get_default_dtype()
+    if not kind.is_floating_point:
+        raise RuntimeError(f"{name}: dtype must be a floating-point type, got {kind}")
+    made = _core.random(_size(size), distribution, 0.0, 1.0, kind, generator)
+    return made.requires_grad_() if requires_grad else made
+
+
 def rand(
     *size: Any,
     generator: Generator | None = None,
@@ -27,7 +49,7 @@ def rand(
     requires_grad: bool = False,
 ) -> Tensor:
     """Uniform on [0, 1)."""
-    return _core.rand(_size(size), generator=generator, dtype=dtype, device=device, requires_grad=requires_grad)
+    return _draw("rand", "uniform", size, generator, dtype, device, requires_grad)
 
 
 def randn(
@@ -38,7 +60,7 @@ def randn(
     requires_grad: bool = False,
 ) -> Tensor:
     """Normal with mean 0 and variance 1."""
-    return _core.randn(_size(size), generator=generator, dtype=dtype, device=device, requires_grad=requires_grad)
+    return _draw("randn", "normal", size, generator, dtype, device, requires_grad)
 
 
 def randint(
@@ -55,34 +77,36 @@ def randint(
         low, high, size = 0, low, high if size is None else size
     if size is None:
         raise TypeError("randint: size must be given, got None")
-    return _core.randint(low, high, size, generator=generator, dtype=dtype or _core.int64, device=device)
+    require_cpu("randint", device)
+    return _core.randint(low, high, size, dtype or _core.int64, generator)
 
 
 def randperm(
     n: int, *, generator: Generator | None = None, dtype: dtype | None = None, device: Device = None
 ) -> Tensor:
     """0 ... n - 1 in random order. Shapes: (n,)."""
-    return _core.randperm(n, generator=generator, dtype=dtype or _core.int64, device=device)
+    require_cpu("randperm", device)
+    return _core.randperm(n, dtype or _core.int64, generator)
 
 
 def rand_like(
     input: Tensor, *, dtype: dtype | None = None, device: Device = None, requires_grad: bool = False
 ) -> Tensor:
     """`rand` with the input's shape and dtype."""
-    return rand(input.shape, dtype=dtype or input.dtype, device=device, requires_grad=requires_grad)
+    return rand(tuple(input.shape), dtype=dtype or input.dtype, device=device, requires_grad=requires_grad)
 
 
 def randn_like(
     input: Tensor, *, dtype: dtype | None = None, device: Device = None, requires_grad: bool = False
 ) -> Tensor:
     """`randn` with the input's shape and dtype."""
-    return randn(input.shape, dtype=dtype or input.dtype, device=device, requires_grad=requires_grad)
+    return randn(tuple(input.shape), dtype=dtype or input.dtype, device=device, requires_grad=requires_grad)
 
 
 def randint_like(input: Tensor, low: int, high: int | None = None, *, dtype: dtype | None = None) -> Tensor:
     """`randint` with the input's shape and dtype."""
     first, last = (0, low) if high is None else (low, high)
-    return _core.randint(first, last, input.shape, dtype=_core.int64).to(dtype or input.dtype)
+    return _core.randint(first, last, tuple(input.shape), _core.int64).to(dtype or input.dtype)
 
 
 def normal(
@@ -95,29 +119,61 @@ def normal(
     device: Device = None,
 ) -> Tensor:
     """Normal with this mean and standard deviation, of the shape they broadcast to, or of `size` if they are numbers."""
-    return _core.normal(mean, std, size, generator=generator, dtype=dtype, device=device)
+    require_cpu("normal", device)
+    given = [x for x in (mean, std) if isinstance(x, Tensor)]
+    if (size is None) != bool(given):
+        raise TypeError("normal: size must be given where mean and std are numbers, and only there")
+    if _core.tensor(std).lt(0).any():
+        raise RuntimeError("normal: std must not be negative")
+    shape = tuple(size) if size is not None else broadcast_shapes(*(tuple(x.shape) for x in given))
+    kind = dtype or (given[0].dtype if given else _core.get_default_dtype())
+    return _core.random(shape, "normal", 0.0, 1.0, kind, generator) * std + mean
 
 
 def bernoulli(input: Tensor, p: float | None = None, *, generator: Generator | None = None) -> Tensor:
     """1 with the probability that each element gives (or p), else 0. Raises: RuntimeError outside [0, 1]."""
-    return _core.bernoulli(input, p, generator=generator)
+    chance = input if p is None else _core.full_like(input, p)
+    if not bool(((chance >= 0) & (chance <= 1)).all()):
+        raise RuntimeError("bernoulli: probabilities must be from 0 to 1")
+    drawn = _core.random(tuple(chance.shape), "uniform", 0.0, 1.0, _core.float32, generator)
+    return (drawn < chance.detach()).to(chance.dtype)
 
 
 def multinomial(
     input: Tensor, num_samples: int, replacement: bool = False, *, generator: Generator | None = None
 ) -> Tensor:
     """Indices drawn by the weights in each row. Shapes: input (N, C) or (C,); output (N, num_samples)."""
-    return _core.multinomial(input, num_samples, replacement, generator=generator)
+    weights = input.detach().to(_core.float64)
+    if input.ndim not in (1, 2) or not input.is_floating_point() or num_samples < 1:
+        raise RuntimeError(
+            f"multinomial: input must hold floats in 1 or 2 dimensions and num_samples be positive, "
+            f"got {tuple(input.shape)} of {input.dtype} and {num_samples}"
+        )
+    if not bool(((weights >= 0) & weights.isfinite()).all()) or bool((weights.sum(-1) <= 0).any()):
+        raise RuntimeError("multinomial: weights must be finite, none below 0, and some of each row above 0")
+    if not replacement and num_samples > int((weights > 0).sum(-1).min()):
+        raise RuntimeError(f"multinomial: num_samples must be at most the weights above 0, got {num_samples}")
+    if not replacement:  # the smallest of exponential waiting times with these rates: Efraimidis and Spirakis, 2006
+        waits = -_core.log1p(-_core.random(tuple(weights.shape), "uniform", 0.0, 1.0, _core.float64, generator))
+        return _core.where(weights > 0, waits / weights, math.inf).argsort(-1)[..., :num_samples].contiguous()
+    sums = weights.cumsum(-1)
+    shape = (*sums.shape[:-1], num_samples)
+    targets = _core.random(shape, "uniform", 0.0, 1.0, _core.float64, generator) * sums[..., -1:]
+    found = searchsorted(sums, targets, right=True)
+    last = (weights > 0).to(_core.int64).cumsum(-1).argmax(-1, keepdim=True)  # rounding may reach the very end
+    return _core.minimum(found, last)
 
 
 def manual_seed(seed: int) -> Generator:
     """Seed the default generator and return it."""
-    return _core.manual_seed(seed)
+    return default_generator.manual_seed(int(seed) % 2**64)
 
 
 def seed() -> int:
     """Seed the default generator from the system and return the seed."""
-    return default_generator.seed()
+    chosen = int.from_bytes(os.urandom(8), "little")
+    default_generator.manual_seed(chosen)
+    return chosen
 
 
 def initial_seed() -> int:

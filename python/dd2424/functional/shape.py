@@ -182,7 +182,7 @@ def column_stack(tensors: Sequence[Tensor]) -> Tensor:
 
 def broadcast_to(input: Tensor, size: Sequence[int]) -> Tensor:
     """A view repeated, without memory, to this shape."""
-    return _core.expand(input, size)
+    return _core.broadcast_to(input, size)
 
 
 def broadcast_shapes(*shapes: int | Sequence[int]) -> Size:
@@ -200,7 +200,7 @@ def broadcast_shapes(*shapes: int | Sequence[int]) -> Size:
 def broadcast_tensors(*tensors: Tensor) -> tuple[Tensor, ...]:
     """Views of all under the shape that they broadcast to."""
     shape = broadcast_shapes(*[x.shape for x in tensors])
-    return tuple(_core.expand(x, shape) for x in tensors)
+    return tuple(_core.broadcast_to(x, shape) for x in tensors)
 
 
 def clone(input: Tensor) -> Tensor:

@@ -27,7 +27,7 @@ def repeat(input: Tensor, *sizes: Any) -> Tensor:
     apart = [part for size in shape for part in (1, size)]  # a place for the repeats before every dimension
     wide = [part for count, size in zip(times, shape, strict=True) for part in (count, size)]
     joined = [count * size for count, size in zip(times, shape, strict=True)]
-    return _core.reshape(_core.expand(_core.reshape(input, apart), wide), joined).clone()
+    return _core.reshape(_core.broadcast_to(_core.reshape(input, apart), wide), joined).clone()
 
 
 def tile(input: Tensor, dims: Sequence[int]) -> Tensor:
@@ -166,7 +166,7 @@ def meshgrid(*tensors: Any, indexing: str = "ij") -> tuple[Tensor, ...]:
     for place, axis in zip(order, axes, strict=True):
         view = [1] * len(axes)
         view[place] = axis.numel()
-        grids.append(_core.expand(_core.reshape(axis, view), shape))
+        grids.append(_core.broadcast_to(_core.reshape(axis, view), shape))
     return tuple(grids)
 
 

@@ -14,7 +14,7 @@ from dd2424.labs.data import LabData
 from dd2424.labs.options import option, parse_options
 from dd2424.train import UsageError, nearest
 from dd2424.train.folder import Record
-from dd2424.train.safetensors import Array
+from dd2424._safetensors import Array
 from dd2424.train.trainer import Scheduler
 
 OWN = "own"

@@ -14,7 +14,7 @@ from dd2424.labs.data import LabData
 from dd2424.labs.options import option
 from dd2424.models import LinearClassifier
 from dd2424.train import UsageError
-from dd2424.train.safetensors import Array
+from dd2424._safetensors import Array
 
 LOSSES: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
     "softmax": losses.softmax,

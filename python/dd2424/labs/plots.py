@@ -12,7 +12,7 @@ import numpy as np
 
 from dd2424.train.files import write_atomic
 from dd2424.train.folder import Record
-from dd2424.train.safetensors import Array
+from dd2424._safetensors import Array
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from dd2424.train.safetensors import Array
+from dd2424._safetensors import Array
 
 
 def confusion_matrix(labels: Array, predictions: Array, classes: int) -> Array:

@@ -13,7 +13,7 @@ from dd2424.labs.session import Session
 from dd2424.train import RunError, RunFolder, os_error_message
 from dd2424.train.files import write_atomic
 from dd2424.train.folder import Record
-from dd2424.train.safetensors import Array, deserialize, serialize
+from dd2424._safetensors import Array, deserialize, serialize
 
 
 def finish(session: Session, folder: RunFolder, model: dd2424.nn.Module, records: list[Record]) -> Record:

@@ -15,7 +15,7 @@ from dd2424.data import ArrayDataset
 from dd2424.labs.data import LabData, Source
 from dd2424.labs.loading import Batches
 from dd2424.train import Callback, Trainer
-from dd2424.train.safetensors import Array
+from dd2424._safetensors import Array
 
 _EVALUATION_BATCH = 1000
 _MOST_TRAINING_IMAGES = 10_000  # evaluated at each record: a fixed part is enough for a curve

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, TypeVar
 
-from dd2424._core import Tensor, device, dtype
+from dd2424._core import Tensor, dtype
+from dd2424._device import device
 from dd2424._grad_mode import no_grad
 from dd2424.nn.module_hooks import Hook, HookHandle, ModuleHooks, add_hook
 from dd2424.nn.module_members import BUFFER, PARAMETER, TRANSIENT

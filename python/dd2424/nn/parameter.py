@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from dd2424._core import Tensor, empty
+from dd2424._core import Tensor, empty, make_subclass
 
 
 class Parameter(Tensor):
@@ -15,7 +15,7 @@ class Parameter(Tensor):
 
     def __new__(cls, data: Tensor | None = None, requires_grad: bool = True) -> Parameter:
         source = empty(0) if data is None else data
-        return Tensor._make_subclass(cls, source.detach(), requires_grad)
+        return make_subclass(cls, source.detach(), requires_grad)
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Parameter:
         if id(self) in memo:
@@ -41,7 +41,7 @@ class Buffer(Tensor):
 
     def __new__(cls, data: Tensor | None = None, *, persistent: bool = True) -> Buffer:
         source = empty(0) if data is None else data
-        buffer = Tensor._make_subclass(cls, source.detach(), False)
+        buffer = make_subclass(cls, source.detach(), False)
         buffer.persistent = persistent
         return buffer
 
@@ -51,7 +51,7 @@ class UninitializedParameter(Parameter):
 
     def __new__(cls, data: Tensor | None = None, requires_grad: bool = True) -> UninitializedParameter:
         source = empty(0) if data is None else data
-        return Tensor._make_subclass(cls, source.detach(), requires_grad)
+        return make_subclass(cls, source.detach(), requires_grad)
 
     def materialize(self, shape: tuple[int, ...]) -> None:
         """Become an ordinary parameter of this shape, its elements not yet set."""

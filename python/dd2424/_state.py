@@ -7,9 +7,8 @@ from typing import Any
 
 import numpy as np
 
-import dd2424
-
-from dd2424.train.safetensors import Array
+from dd2424._core import Tensor, from_numpy
+from dd2424._safetensors import Array
 
 _ARRAY, _ITEMS, _TUPLE = "__array__", "__items__", "__tuple__"
 
@@ -22,21 +21,27 @@ def take_apart(value: Any, name: str, arrays: dict[str, Array]) -> Any:
     """
     if value is None or isinstance(value, bool | int | float | str):
         return value
-    if isinstance(value, dd2424.Tensor | np.ndarray):
-        is_tensor = isinstance(value, dd2424.Tensor)
-        arrays[name] = np.array(value.detach().cpu().numpy() if is_tensor else value)
+    if isinstance(value, Tensor | np.ndarray):
+        is_tensor = isinstance(value, Tensor)
+        while not name or name in arrays:  # keys may hold dots
+            name += "_" if name else "tensor"
+        arrays[name] = np.array(value.detach().array if is_tensor else value)
         return {_ARRAY: name, "tensor": is_tensor}
     if isinstance(value, np.generic):
         return value.item()
     if isinstance(value, list | tuple):
-        parts = [take_apart(item, f"{name}.{i}", arrays) for i, item in enumerate(value)]
+        parts = [take_apart(item, _joined(name, i), arrays) for i, item in enumerate(value)]
         return parts if isinstance(value, list) else {_TUPLE: parts}
     if isinstance(value, Mapping):
         if all(isinstance(key, str) and not key.startswith("__") for key in value):
-            return {key: take_apart(item, f"{name}.{key}", arrays) for key, item in value.items()}
-        items = [[key, take_apart(item, f"{name}.{key}", arrays)] for key, item in value.items()]
+            return {key: take_apart(item, _joined(name, key), arrays) for key, item in value.items()}
+        items = [[key, take_apart(item, _joined(name, key), arrays)] for key, item in value.items()]
         return {_ITEMS: items}
-    raise TypeError(f"checkpoint: {name} must hold numbers, strings, tensors, lists or dicts, got {type(value).__name__}")
+    raise TypeError(f"save: {name or 'obj'} must hold numbers, strings, tensors, lists or dicts, got {type(value).__name__}")
+
+
+def _joined(name: str, key: object) -> str:
+    return f"{name}.{key}" if name else str(key)
 
 
 def put_together(value: Any, arrays: Mapping[str, Array]) -> Any:
@@ -47,7 +52,7 @@ def put_together(value: Any, arrays: Mapping[str, Array]) -> Any:
         return value
     if _ARRAY in value:
         array = np.array(arrays[value[_ARRAY]])
-        return dd2424.from_numpy(array) if value["tensor"] else array
+        return from_numpy(array) if value["tensor"] else array
     if _TUPLE in value:
         return tuple(put_together(item, arrays) for item in value[_TUPLE])
     if _ITEMS in value:

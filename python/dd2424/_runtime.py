@@ -1,0 +1,56 @@
+"""The machine underneath: threads, ISA levels, memory, and what this build is."""
+
+from __future__ import annotations
+
+import os
+import sys
+
+from dd2424 import _core
+from dd2424._core import (
+    empty_cache,
+    get_default_dtype,
+    get_isa,
+    get_num_threads,
+    kernel_count,
+    memory_stats,
+    promote_types,
+    reset_peak_memory,
+    result_type,
+    set_default_dtype,
+    set_isa,
+    set_num_threads,
+    supported_isas,
+)
+
+# fmt: off
+__all__ = [
+    "show_config", "is_tensor", "empty_cache", "get_default_dtype", "get_isa", "get_num_threads", "kernel_count",
+    "memory_stats", "promote_types", "reset_peak_memory", "result_type", "set_default_dtype", "set_isa",
+    "set_num_threads", "supported_isas",
+]
+# fmt: on
+
+
+def is_tensor(obj: object) -> bool:
+    """Whether this is a Tensor."""
+    return isinstance(obj, _core.Tensor)
+
+
+def show_config() -> None:
+    """Print what this installation runs on: versions, compiler, ISA level, threads, memory held."""
+    import numpy as np
+
+    import dd2424
+
+    stats = memory_stats()
+    rows = {
+        "dd2424": f"{dd2424.__version__} ({os.path.dirname(dd2424.__file__)})",
+        "Python, NumPy": f"{sys.version.split()[0]}, {np.__version__}",
+        "compiler": _core.compiler,
+        "ISA level": f"{get_isa()} of {', '.join(supported_isas())} (DD2424_ISA sets it)",
+        "threads": f"{get_num_threads()} of {os.cpu_count()} processors (OMP_NUM_THREADS sets them)",
+        "memory": f"{stats['in_use_bytes']} bytes in use, {stats['reserved_bytes']} reserved",
+        "CUDA": "not in this build",
+    }
+    width = max(map(len, rows))
+    print("\n".join(f"{name:<{width}}  {value}" for name, value in rows.items()))
