@@ -69,29 +69,43 @@ class Walk {
     mark_useful(roots);
   }
 
-  void start(const Edge& root, const Tensor& grad) { arrive(root, grad); }
+  void start(Edge root, Tensor grad) {
+    arrive(root, std::move(grad));
+    roots_.push_back(std::move(root));
+  }
 
   template <class Kept>  // Kept(Taped*, const Tensors& grads): what arrived at a target
   void run(const Kept& keep) {
     const GradMode mode(options_.create_graph);
-    while (!ready_.empty()) {
-      const Ref<Node> node = ready_.top().node;
-      ready_.pop();
-      Tensors grads = arrivals_.take(node.get());
+    while (straight_.node || !ready_.empty()) {
+      auto [node, grads] = next();
       grads.resize(node->outputs);
       if (node->hooks) run_hooks(*node->hooks, grads);
-      if (wanted_.contains(node.get())) keep(node.get(), grads);
+      if (restricted_ && wanted_.contains(node)) keep(node, grads);
       visit(*node, grads);
     }
-    for (const Ref<Taped>& leaf : leaves_) finish_leaf(static_cast<Leaf&>(*leaf), keep);
+    for (Leaf* leaf : leaves_) finish_leaf(*leaf, keep);
   }
 
  private:
   struct Ready {
     std::uint64_t sequence;
-    Ref<Node> node;
+    Node* node;
     bool operator<(const Ready& other) const { return sequence < other.sequence; }
   };
+
+  struct Pending {
+    Node* node = nullptr;
+    Tensors grads;  // by output
+  };
+
+  Pending next() {  // what was recorded last: nothing that is left can lead to it
+    if (straight_.node && (ready_.empty() || straight_.node->sequence > ready_.top().sequence))
+      return {std::exchange(straight_.node, nullptr), std::move(straight_.grads)};
+    Node* node = ready_.top().node;
+    ready_.pop();
+    return {node, arrivals_.take(node)};
+  }
 
   bool is_useful(const Edge& edge) const { return edge && (!restricted_ || useful_.contains(edge.to.get())); }
 
@@ -113,22 +127,28 @@ class Walk {
         if (is_useful(edge)) useful_.insert(node);
   }
 
-  void arrive(const Edge& edge, const Tensor& grad) {
+  void arrive(const Edge& edge, Tensor grad) {
     if (!is_useful(edge) || !grad.defined()) return;
+    if (!edge.to_leaf && (straight_.node ? straight_.node == edge.node() : ready_.empty())) {
+      straight_.node = edge.node();
+      return add(straight_.grads, edge.index, std::move(grad));
+    }
     auto& entry = arrivals_[edge.to.get()];
     if (entry.grads.empty()) {  // the first to arrive
-      entry.grads.resize(edge.index + 1);
       if (edge.to_leaf) {
-        leaves_.push_back(edge.to);
+        leaves_.push_back(edge.leaf());
       } else {
-        ready_.push({edge.node()->sequence, Ref<Node>(edge.node())});
+        ready_.push({edge.node()->sequence, edge.node()});
       }
-    } else if (entry.grads.size() <= edge.index) {
-      entry.grads.resize(edge.index + 1);
     }
-    Tensor& sum = entry.grads[edge.index];
+    add(entry.grads, edge.index, std::move(grad));
+  }
+
+  void add(Tensors& grads, std::uint32_t index, Tensor grad) const {
+    if (grads.size() <= index) grads.resize(index + 1);
+    Tensor& sum = grads[index];
     if (!sum.defined()) {
-      sum = grad;
+      sum = std::move(grad);
     } else if (!options_.create_graph && sum.is_sole_owner() && !sum->base && sum.dtype() == grad.dtype()) {
       arithmetic.add_into(sum, grad);
     } else {
@@ -144,12 +164,12 @@ class Walk {
       any |= needs.back();
     }
     if (!any) return;
-    const Tensors results = node.backward(grads, needs);
+    Tensors results = node.backward(grads, needs);
     check(results.size() == node.edges.size(), node.name(), ": backward must return ", node.edges.size(),
           " gradients, one per input, got ", results.size());
     if (!options_.retain_graph) node.release_saved();
     for (std::size_t i = 0; i < node.edges.size(); ++i)
-      if (needs[i]) arrive(node.edges[i], results[i]);
+      if (needs[i]) arrive(node.edges[i], std::move(results[i]));
   }
 
   static void apply(const Hooks& hooks, Tensor& grad) {
@@ -180,7 +200,7 @@ class Walk {
   void finish_leaf(Leaf& leaf, const Kept& keep) {
     Tensors grads = arrivals_.take(&leaf);
     if (!leaf.hooks.empty()) apply(leaf.hooks, grads[0]);
-    if (wanted_.contains(&leaf)) return keep(&leaf, grads);
+    if (restricted_ && wanted_.contains(&leaf)) return keep(&leaf, grads);
     const Tensor grad = std::move(grads[0]);
     add_to(leaf.grad, grad);
     if (leaf.after_accumulate.empty() || !leaf.owner) return;
@@ -189,9 +209,11 @@ class Walk {
 
   WalkOptions options_;
   bool restricted_ = false;
+  std::vector<Edge> roots_;  // they own the graph while hooks may do anything to the tensors
+  Pending straight_;  // the only node that was pending when it was reached: a chain needs neither queue nor table
   std::priority_queue<Ready> ready_;
   Arrivals arrivals_;
-  std::vector<Ref<Taped>> leaves_;
+  std::vector<Leaf*> leaves_;
   std::unordered_set<Taped*> wanted_, useful_;
 };
 

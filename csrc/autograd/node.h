@@ -105,8 +105,9 @@ N* record(const Tensor& y, std::initializer_list<const Tensor*> inputs, Args&&..
   if (!records(inputs)) return nullptr;
   auto node = make_ref<N>(std::forward<Args>(args)...);
   for (const Tensor* t : inputs) node->edges.push_back(t->defined() ? edge_to(*t) : Edge());
-  set_node(y, node);
-  return node.get();
+  N* made = node.get();
+  set_node(y, std::move(node));
+  return made;
 }
 
 }  // namespace dd2424

@@ -1,6 +1,6 @@
 #pragma once
 #include <algorithm>
-#include <initializer_list>
+#include <concepts>
 #include <memory>
 #include <utility>
 
@@ -11,14 +11,15 @@ template <class T, int N>
 class SmallVector {
  public:
   SmallVector() = default;
-  SmallVector(std::initializer_list<T> items) {
-    for (const T& item : items) push_back(item);
+  // {a, b, c}: what is given up is moved, which an initializer_list could not.
+  template <std::convertible_to<T>... Items>
+  SmallVector(Items&&... items) {
+    (push_back(std::forward<Items>(items)), ...);
   }
-  template <class Iterator>
-  SmallVector(Iterator begin, Iterator end) {
-    for (; begin != end; ++begin) push_back(*begin);
+  SmallVector(SmallVector& other) : SmallVector(std::as_const(other)) {}
+  SmallVector(const SmallVector& other) {
+    for (const T& item : other) push_back(item);
   }
-  SmallVector(const SmallVector& other) : SmallVector(other.begin(), other.end()) {}
   SmallVector(SmallVector&& other) noexcept { take(other); }
   SmallVector& operator=(SmallVector other) noexcept {
     clear();

@@ -83,7 +83,7 @@ inline void run(const char* op, Status (*kernel)(const Context&, Params...), Ind
 template <int N>
 Strided<N> strided(const Shape& shape, const std::array<const Tensor*, N>& operands);
 
-Tensor sum_to(const Tensor& x, const Shape& shape);  // undoes broadcasting: sums over what was expanded
+Tensor sum_to(Tensor x, const Shape& shape);  // undoes broadcasting: sums over what was expanded
 Tensor contiguous(const Tensor& x);
 
 // ---- writing in place

@@ -243,7 +243,7 @@ Tensor standard_deviation(const Tensor& x, const Shape& dims, double correction,
   return unary(UnaryOp::sqrt, variance(x, dims, correction, keepdim));
 }
 
-Tensor sum_to(const Tensor& x, const Shape& shape) {
+Tensor sum_to(Tensor x, const Shape& shape) {
   if (x.shape() == shape) return x;
   const int shift = x.ndim() - shape.size();
   Shape dims;
