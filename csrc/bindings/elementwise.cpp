@@ -151,6 +151,7 @@ Tensor& clamp_(Tensor& x, const std::optional<Value>& low, const std::optional<V
 void bind_unary(py::module_& m) {
   for (const auto [name, op] : kUnary) {
     define(m, name, [op = op](const Tensor& x) { return ops::unary(op, x); }, "input"_a);
+    make_direct(m, name, [](const Tensor& x, int op) { return ops::unary(UnaryOp(op), x); }, static_cast<int>(op));
     define(m, inplace(name).c_str(), [op = op](Tensor x) { return ops::unary_(op, x); }, "input"_a);
   }
   for (const auto [name, op] : kActivations)

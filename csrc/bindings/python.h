@@ -56,6 +56,10 @@ void define_method(const char* name, F&& f, const Extra&... extra) {
   type.attr(name) = function;
 }
 
+// Gives a function of the module, and its method, a way for one positional tensor that costs almost nothing.
+using DirectBody = Tensor (*)(const Tensor& x, int tag);
+void make_direct(py::module_& m, const char* name, DirectBody body, int tag = 0);
+
 // ---- arguments
 
 PyObject* wrap_shape(const Shape& shape);  // a Size

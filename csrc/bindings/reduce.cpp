@@ -22,12 +22,14 @@ void bind_reduction(py::module_& m, const char* name) {
         return reduction(cast_first(x, dtype), dim.dims, keepdim);
       },
       "input"_a, "dim"_a = py::none(), "keepdim"_a = false, py::kw_only(), "dtype"_a = py::none());
+  make_direct(m, name, [](const Tensor& x, int) { return reduction(x, {}, false); });
 }
 template <Reduction reduction>
 void bind_plain(py::module_& m, const char* name) {
   define(
       m, name, [](const Tensor& x, const Dims& dim, bool keepdim) { return reduction(x, dim.dims, keepdim); },
       "input"_a, "dim"_a = py::none(), "keepdim"_a = false);
+  make_direct(m, name, [](const Tensor& x, int) { return reduction(x, {}, false); });
 }
 
 // PyTorch's older argument: unbiased=True is correction=1.

@@ -153,10 +153,6 @@ struct CrossEntropyNode final : Node {
 };
 
 void check_targets(const Tensor& x, const Tensor& target, const Tensor& weight, std::int64_t ignore_index) {
-  check(is_integer(target.dtype()),
-        "cross_entropy: target must hold class numbers (an integer dtype) or be probabilities "
-        "of the input's shape ",
-        x.shape(), ", got ", target.dtype(), " ", target.shape());
   Shape expected = x.shape();
   expected.erase(1);
   check<ValueError>(target.shape() == expected, "cross_entropy: target must have shape ", expected, " for input ",
@@ -173,6 +169,26 @@ void check_targets(const Tensor& x, const Tensor& target, const Tensor& weight, 
                       ", got ", labels[i], " at position ", i);
 }
 
+// Targets that are probabilities: the mean is over the items, whatever the weights.
+Tensor soft_cross_entropy(const Tensor& x, const Tensor& target, const Tensor& weight, Reduction reduction,
+                          double smoothing) {
+  check(x.shape() == target.shape(), "cross_entropy: target must have input's shape ", x.shape(), ", got ",
+        target.shape());
+  const int dim = x.ndim() > 1 ? 1 : 0;
+  const Index classes = x.size(dim);
+  Tensor q = target;
+  if (smoothing != 0) q = add(mul(q, 1 - smoothing), smoothing / static_cast<double>(classes));
+  if (weight.defined()) {
+    Shape column = Shape::filled(x.ndim(), 1);
+    column[dim] = classes;
+    q = mul(q, reshape(weight, column));
+  }
+  const Tensor terms = mul(log_softmax(x, dim), q);
+  if (reduction == Reduction::none) return neg(sum(terms, {dim}, false));
+  if (reduction == Reduction::sum) return neg(sum(terms, {}, false));
+  return mul(sum(terms, {}, false), -static_cast<double>(classes) / static_cast<double>(x.numel()));
+}
+
 }  // namespace
 
 Tensor cross_entropy(const Tensor& input, const Tensor& target, const Tensor& weight, std::int64_t ignore_index,
@@ -182,14 +198,17 @@ Tensor cross_entropy(const Tensor& input, const Tensor& target, const Tensor& we
                            return cross_entropy(t[0], t[1], t[2], ignore_index, reduction, smoothing);
                          }});
   check(input.ndim() >= 1, "cross_entropy: input must be (N, C, *) or (C,), got ", input.shape());
+  check(smoothing >= 0 && smoothing <= 1, "cross_entropy: label_smoothing must be from 0 to 1, got ", smoothing);
+  if (is_floating(target.dtype())) return soft_cross_entropy(input, target, weight, reduction, smoothing);
   if (input.ndim() == 1) {
     const Tensor loss =
         cross_entropy(unsqueeze(input, 0), unsqueeze(target, 0), weight, ignore_index, reduction, smoothing);
     return reduction == Reduction::none ? reshape(loss, {}) : loss;
   }
-  check(smoothing >= 0 && smoothing <= 1, "cross_entropy: label_smoothing must be from 0 to 1, got ", smoothing);
-  const Tensor x = contiguous(input),
-               labels = contiguous(is_integer(target.dtype()) ? to(target, DType::int64) : target);
+  check(target.dtype() != DType::bool_,
+        "cross_entropy: target must hold class numbers (an integer dtype) or be probabilities of the input's shape ",
+        input.shape(), ", got ", target.dtype(), " ", target.shape());
+  const Tensor x = contiguous(input), labels = contiguous(to(target, DType::int64));
   const DType acc = accumulator(x.dtype());
   const Tensor w = weight.defined() ? contiguous(detach(to(weight, acc))) : Tensor();
   check_targets(x, labels, w, ignore_index);

@@ -39,28 +39,7 @@ def cross_entropy(
     """
     if size_average is not None or reduce is not None:
         reduction = legacy_reduction(size_average, reduce)
-    if target.is_floating_point():
-        return _soft_cross_entropy(input, target, weight, reduction, label_smoothing)
     return _core.cross_entropy(input, target, weight, ignore_index, reduction, label_smoothing)
-
-
-def _soft_cross_entropy(
-    input: Tensor, target: Tensor, weight: Tensor | None, reduction: str, label_smoothing: float
-) -> Tensor:
-    if input.shape != target.shape:
-        raise RuntimeError(
-            f"cross_entropy: target must have input's shape {tuple(input.shape)}, got {tuple(target.shape)}"
-        )
-    dim = 1 if input.ndim > 1 else 0
-    classes = input.shape[dim]
-    if label_smoothing:
-        target = target * (1 - label_smoothing) + label_smoothing / classes
-    terms = _core.log_softmax(input, dim) * target
-    if weight is not None:
-        terms = terms * weight.reshape([-1 if d == dim else 1 for d in range(input.ndim)])
-    if reduction == "mean":
-        return -_core.sum(terms) / max(input.numel() // max(classes, 1), 1)
-    return reduce_loss(-_core.sum(terms, dim), reduction)
 
 
 def nll_loss(
