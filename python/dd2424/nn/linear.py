@@ -66,9 +66,7 @@ class Linear(Module):
 class LazyLinear(Linear):
     """A `Linear` that takes `in_features` from its first input, and is one from then on."""
 
-    def __init__(
-        self, out_features: int, bias: bool = True, device: Any = None, dtype: dtype | None = None
-    ) -> None:
+    def __init__(self, out_features: int, bias: bool = True, device: Any = None, dtype: dtype | None = None) -> None:
         super().__init__(0, 0, False, device, dtype)
         self.out_features = out_features
         self.weight = UninitializedParameter(_core.empty((0,), dtype=dtype, device=device))

@@ -44,9 +44,7 @@ class Module(Stateful):
             self._hooks = ModuleHooks()
         return self._hooks
 
-    def register_forward_pre_hook(
-        self, hook: Hook, *, prepend: bool = False, with_kwargs: bool = False
-    ) -> HookHandle:
+    def register_forward_pre_hook(self, hook: Hook, *, prepend: bool = False, with_kwargs: bool = False) -> HookHandle:
         """Call hook(module, args) before each forward; what it returns replaces the arguments.
 
         With `with_kwargs` it is hook(module, args, kwargs) and returns both.

@@ -158,10 +158,7 @@ class Stateful(Members):
         return [
             key
             for key in state_dict
-            if key.startswith(prefix)
-            and key not in own
-            and key != prefix + EXTRA_STATE
-            and not key.startswith(below)
+            if key.startswith(prefix) and key not in own and key != prefix + EXTRA_STATE and not key.startswith(below)
         ]
 
     def register_state_dict_pre_hook(self, hook: Callable[..., None]) -> HookHandle:
