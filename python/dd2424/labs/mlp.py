@@ -62,7 +62,7 @@ class MlpLab(Lab):
                 Figure(48.1, 47.4, 48.8)),
     )  # fmt: skip
     own_settings = {
-        "digits": {"train": 0, "validation": 100, "lambda_": 0.001, "half_cycle": 400, "cycles": 3, "batch": 50},
+        "digits": {"train": 0, "validation": 100, "lambda_": 0.001, "half_cycle": 400, "cycles": 3, "batch": 50, "hidden": (200,)},
         "other": {"train": 0, "validation": 5_000, "lambda_": 0.0002, "half_cycle": 1_100, "cycles": 3},
     }
 
@@ -95,7 +95,7 @@ class MlpLab(Lab):
 
     def next_steps(self, options: Options, data: LabData) -> list[str]:
         base = f"dd2424 train mlp --data {data.name}"
-        return [f"{base} hidden=200", f"{base} search=8", f"dd2424 train deep-mlp --data {data.name}"]
+        return [f"{base} hidden=400", f"{base} search=8", f"dd2424 train deep-mlp --data {data.name}"]
 
 
 def searched(options: Options, lambda_: float, data: LabData) -> Options:
