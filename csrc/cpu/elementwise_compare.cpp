@@ -71,9 +71,7 @@ void select(const Block& b) {
   const std::uint8_t* condition = static_cast<const std::uint8_t*>(b.x[0]);
   const T *first = static_cast<const T*>(b.x[1]), *second = static_cast<const T*>(b.x[2]);
   T* y = static_cast<T*>(b.y);
-  const auto choose = [](Bytes c, Vec<T> one, Vec<T> other) {
-    return widen<T>(c) != T(0) ? one : other;
-  };
+  const auto choose = [](Bytes c, Vec<T> one, Vec<T> other) { return widen<T>(c) != T(0) ? one : other; };
   Index n = b.n;
   for (; n >= lanes; n -= lanes, y += lanes) {
     Bytes c;

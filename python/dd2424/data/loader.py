@@ -18,12 +18,12 @@ Collate = Callable[[list[Any]], Any]
 class DataLoader(Generic[T_co]):
     """Iterates over the batches of a data set; every pass with `shuffle` takes a new order, fixed by `generator`.
 
-    A data set with `get_batch` (such as `ArrayDataset`) makes a whole batch in one call, unless a `collate_fn` is given.
+    A data set with `get_batch` (such as `ArrayDataset`) makes a batch in one call, unless a `collate_fn` is given.
     `batch_size=None` delivers samples one by one. With `num_workers`, so many threads prepare batches ahead, at most
     `prefetch_factor` each; order and content are the same for any number. `pin_memory`, `timeout` and
     `persistent_workers` have nothing to do and are accepted.
 
-    Raises: ValueError for options that exclude each other; TypeError for a data set without a length where one is needed.
+    Raises: ValueError for options that exclude each other; TypeError where a length is needed and missing.
     """
 
     def __init__(
@@ -51,7 +51,9 @@ class DataLoader(Generic[T_co]):
         if num_workers < 0:
             raise ValueError(f"DataLoader: num_workers must not be negative, got {num_workers}")
         if prefetch_factor is not None and (num_workers == 0 or prefetch_factor <= 0):
-            raise ValueError(f"DataLoader: prefetch_factor must be positive and needs num_workers, got {prefetch_factor}")
+            raise ValueError(
+                f"DataLoader: prefetch_factor must be positive and needs num_workers, got {prefetch_factor}"
+            )
         if is_stream and (shuffle or sampler is not None or batch_sampler is not None or num_workers):
             raise ValueError("DataLoader: an IterableDataset must come without shuffle, sampler, batch_sampler and "
                              "num_workers: it has its own order")  # fmt: skip
@@ -59,7 +61,9 @@ class DataLoader(Generic[T_co]):
             raise ValueError("DataLoader: sampler must come without shuffle, got both")
         if batch_sampler is not None:
             if batch_size != 1 or shuffle or sampler is not None or drop_last:
-                raise ValueError("DataLoader: batch_sampler must come without batch_size, shuffle, sampler and drop_last")
+                raise ValueError(
+                    "DataLoader: batch_sampler must come without batch_size, shuffle, sampler and drop_last"
+                )
             batch_size = None
         elif batch_size is None and drop_last:
             raise ValueError("DataLoader: drop_last must come with a batch_size, got None")
