@@ -52,7 +52,7 @@ def default_collate(batch: Sequence[Any]) -> Any:
         if any(len(sample) != len(first) for sample in batch):
             lengths = sorted({len(sample) for sample in batch})
             raise RuntimeError(f"default_collate: batch must hold sequences of equal length, got lengths {lengths}")
-        fields = [default_collate(field) for field in zip(*batch)]
+        fields = [default_collate(field) for field in zip(*batch, strict=True)]
         return _rebuild_sequence(first, fields)
     raise TypeError(
         "default_collate: batch must contain tensors, numpy arrays, numbers, dicts or lists, "
@@ -64,7 +64,9 @@ def _collate_mappings(batch: Sequence[Mapping[Any, Any]]) -> Any:
     first = batch[0]
     for sample in batch:
         if sample.keys() != first.keys():
-            raise RuntimeError(f"default_collate: batch must hold mappings of equal keys, got {[*first]} and {[*sample]}")
+            raise RuntimeError(
+                f"default_collate: batch must hold mappings of equal keys, got {[*first]} and {[*sample]}"
+            )
     return _rebuild_mapping(first, {key: default_collate([sample[key] for sample in batch]) for key in first})
 
 

@@ -15,7 +15,9 @@ FASHION_CLASSES = (
 )  # fmt: skip
 
 
-def _source(name: str, folders: tuple[str, ...], urls: tuple[str, ...], sums: dict[str, tuple[int, str, str]]) -> Source:
+def _source(
+    name: str, folders: tuple[str, ...], urls: tuple[str, ...], sums: dict[str, tuple[int, str, str]]
+) -> Source:
     """Describe four IDX files by size and SHA-256 uncompressed, and the SHA-256 of their published .gz."""
     return Source(
         name,
@@ -108,6 +110,7 @@ def _load(source: Source, split: str, validation: int, download: bool, classes: 
     check_split(source.name, split, validation, train_size=60_000)
     prefix = _PREFIXES[split]
     files = [f"{prefix}-images-idx3-ubyte", f"{prefix}-labels-idx1-ubyte"]
-    images, labels = labelled_images(*source.read(files, download=download), source.name, len(classes))
+    packed_images, packed_labels = source.read(files, download=download)
+    images, labels = labelled_images(packed_images, packed_labels, source.name, len(classes))
     dataset = ArrayDataset(images, labels, classes=classes)
     return dataset if split == "test" else hold_out(dataset, split, validation)
