@@ -28,4 +28,32 @@ from dd2424.data.sampler import (
     WeightedRandomSampler,
 )
 
+__all__ = [
+    "CIFAR10_CLASSES",
+    "FASHION_CLASSES",
+    "ArrayDataset",
+    "BatchSampler",
+    "ChainDataset",
+    "ConcatDataset",
+    "DataError",
+    "DataLoader",
+    "Dataset",
+    "IterableDataset",
+    "RandomSampler",
+    "Sampler",
+    "SequentialSampler",
+    "StackDataset",
+    "Subset",
+    "SubsetRandomSampler",
+    "TensorDataset",
+    "WeightedRandomSampler",
+    "cifar10",
+    "data_dir",
+    "default_collate",
+    "default_convert",
+    "digits",
+    "fashion_mnist",
+    "mnist",
+    "random_split",
+]
 __getattr__ = lazy_getattr("dd2424.data")

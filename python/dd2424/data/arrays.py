@@ -5,15 +5,15 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from .dataset import Dataset, Indices
+from dd2424 import _core
+from dd2424._core import Tensor
 
-if TYPE_CHECKING:
-    from dd2424 import Tensor
+from .dataset import Dataset, Indices, as_rows
 
 
 class _Tensors(NamedTuple):
@@ -85,10 +85,7 @@ class ArrayDataset(Dataset[tuple["Tensor", int]]):
 
     def get_batch(self, indices: Indices) -> list[Tensor]:
         """Return images (B, *sample_shape) float32 and labels (B,) int64. Raises: IndexError outside [0, N)."""
-        from dd2424 import _core
-
-        t = self._tensors
-        rows = _core.from_numpy(np.asarray(indices, np.int64))
+        t, rows = self._tensors, as_rows(indices)
         return [_core.gather_normalize(t.images, rows, t.mean, t.rstd), _core.index_select(t.labels, 0, rows)]
 
     def take(self, indices: Indices | slice) -> ArrayDataset:
@@ -133,8 +130,6 @@ class ArrayDataset(Dataset[tuple["Tensor", int]]):
 
     @cached_property
     def _tensors(self) -> _Tensors:
-        from dd2424 import _core
-
         # (x / scale - mean) / std = (x - scale * mean) * (1 / (scale * std)), rounded once to float32
         mean, rstd = self.scale * self.mean, 1 / (self.scale * self.std)
         arrays = (np.ascontiguousarray(a, np.float32).reshape(self.sample_shape) for a in (mean, rstd))

@@ -86,7 +86,7 @@ class Source:
             found |= self._read_archive(path, [file for file in packed if packed[file] == path])
         single = {file: path for file, path in paths.items() if path and file not in packed}
         with ThreadPoolExecutor(max_workers=min(4, os.cpu_count() or 1)) as pool:  # decompression releases the GIL
-            found |= zip(single, pool.map(self._read_file, single, single.values()))
+            found |= zip(single, pool.map(self._read_file, single, single.values()), strict=True)
         return [found[file] for file in files]
 
     def _read_file(self, file: str, path: Path) -> bytes:

@@ -78,7 +78,7 @@ def parse_pickle_batch(content: bytes, name: str) -> Batch:
     """Return the batch in the bytes of a pickle; `name` is for messages. Raises: DataError as `read_pickle_batch`."""
     try:
         loaded = _InertUnpickler(io.BytesIO(content), encoding="bytes").load()
-    except Exception as error:  # a pickle's opcodes can fail in any way
+    except Exception as error:  # noqa: BLE001  # a pickle's opcodes can fail in any way
         reason = str(error) or type(error).__name__
         raise DataError(
             f"{name}: a CIFAR-10 pickle must hold an array and labels only, got one where {reason}"
@@ -183,10 +183,10 @@ def cifar10(split: str | Sequence[int] = "train", *, validation: int = 0, downlo
     names = ["test_batch"] if part == "test" else [f"data_batch_{number}" for number in batches]
     files = [f"{name}.bin" for name in names]
     if CIFAR10_BINARY.has(files) and not CIFAR10_PICKLE.has(names):
-        parsed = [parse_binary_batch(*item) for item in zip(CIFAR10_BINARY.read(files), files)]
+        parsed = [parse_binary_batch(*item) for item in zip(CIFAR10_BINARY.read(files), files, strict=True)]
     else:
         contents = CIFAR10_PICKLE.read(names, download=download)
-        parsed = [parse_pickle_batch(*item) for item in zip(contents, names)]
-    images, labels = zip(*parsed)
+        parsed = [parse_pickle_batch(*item) for item in zip(contents, names, strict=True)]
+    images, labels = zip(*parsed, strict=True)
     dataset = ArrayDataset(np.concatenate(images), np.concatenate(labels), classes=CIFAR10_CLASSES)
     return dataset if part == "test" else hold_out(dataset, part, validation)

@@ -52,7 +52,7 @@ def default_collate(batch: Sequence[Any]) -> Any:
         if any(len(sample) != len(first) for sample in batch):
             lengths = sorted({len(sample) for sample in batch})
             raise RuntimeError(f"default_collate: batch must hold sequences of equal length, got lengths {lengths}")
-        fields = [default_collate(field) for field in zip(*batch)]
+        fields = [default_collate(field) for field in zip(*batch, strict=True)]
         return _rebuild_sequence(first, fields)
     raise TypeError(
         "default_collate: batch must contain tensors, numpy arrays, numbers, dicts or lists, "

@@ -6,19 +6,34 @@ import bisect
 import itertools
 import math
 from collections.abc import Iterable, Iterator, Sequence
-from typing import TYPE_CHECKING, Any, Generic, TypeVar
+from functools import cached_property
+from typing import Any, Generic, TypeAlias, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
+from dd2424 import _core
+from dd2424._core import Tensor
+
 from .collate import default_collate
 from .seeds import draw_seed, permutation, random_bits
 
-if TYPE_CHECKING:
-    from dd2424 import Tensor
-
 T_co = TypeVar("T_co", covariant=True)
-Indices = Sequence[int] | NDArray[np.int64]
+Indices: TypeAlias = "Tensor | Sequence[int] | NDArray[np.int64]"  # whole numbers (B,)
+
+
+def as_rows(indices: Indices) -> Tensor:
+    """Return indices as an int64 tensor (B,)."""
+    return indices if isinstance(indices, Tensor) else _core.from_numpy(np.asarray(indices, np.int64))
+
+
+def samples_at(dataset: Any, indices: Indices) -> list[Any]:
+    """Return the samples at `indices`, one by one or, where the data set has it, by its `__getitems__`."""
+    places: Sequence[Any] = indices.tolist() if isinstance(indices, (Tensor, np.ndarray)) else indices
+    if hasattr(dataset, "__getitems__"):
+        taken: list[Any] = dataset.__getitems__(places)
+        return taken
+    return [dataset[place] for place in places]
 
 
 class Dataset(Generic[T_co]):
@@ -42,14 +57,11 @@ class Dataset(Generic[T_co]):
 
     def get_batch(self, indices: Indices) -> Any:
         """Return the samples of `indices` as one batch."""
-        return default_collate([self[int(index)] for index in indices])
+        return default_collate(samples_at(self, indices))
 
 
 class IterableDataset(Dataset[T_co]):
-    """Base of data sets read as a stream: define `__iter__`.
-
-    With several workers each iterates over its own copy; `get_worker_info()` tells it which part is its own.
-    """
+    """Base of data sets read as a stream: define `__iter__`. Loaders read it without workers."""
 
     def __iter__(self) -> Iterator[T_co]:
         raise NotImplementedError(f"{type(self).__name__}: __iter__ must be defined")
@@ -77,9 +89,7 @@ class TensorDataset(Dataset[tuple["Tensor", ...]]):
         return int(self.tensors[0].shape[0])
 
     def get_batch(self, indices: Indices) -> list[Tensor]:
-        from dd2424 import _core
-
-        rows = _core.from_numpy(np.asarray(indices, np.int64))
+        rows = as_rows(indices)
         return [_core.index_select(tensor, 0, rows) for tensor in self.tensors]
 
 
@@ -148,7 +158,6 @@ class Subset(Dataset[T_co]):
     def __init__(self, dataset: Any, indices: Sequence[int]) -> None:
         self.dataset = dataset
         self.indices = indices
-        self._rows = np.asarray(indices, np.int64)
 
     def __getitem__(self, index: int) -> T_co:
         sample: T_co = self.dataset[self.indices[index]]
@@ -160,7 +169,11 @@ class Subset(Dataset[T_co]):
     def get_batch(self, indices: Indices) -> Any:
         if not isinstance(self.dataset, Dataset):
             return super().get_batch(indices)
-        return self.dataset.get_batch(self._rows[np.asarray(indices, np.int64)])
+        return self.dataset.get_batch(_core.index_select(self._rows, 0, as_rows(indices)))
+
+    @cached_property
+    def _rows(self) -> Tensor:
+        return as_rows(self.indices)
 
 
 def random_split(dataset: Any, lengths: Sequence[float], generator: Any = None) -> list[Subset[Any]]:
@@ -182,7 +195,7 @@ def random_split(dataset: Any, lengths: Sequence[float], generator: Any = None) 
         raise ValueError(f"random_split: lengths must sum to the data set's {n}, got {list(lengths)}")
     order = permutation(random_bits(draw_seed(generator), 0, n)).tolist()
     ends = itertools.accumulate(counts)
-    return [Subset(dataset, order[end - count : end]) for end, count in zip(ends, counts)]
+    return [Subset(dataset, order[end - count : end]) for end, count in zip(ends, counts, strict=True)]
 
 
 def _checked(name: str, index: int, length: int) -> int:

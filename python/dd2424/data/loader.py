@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from itertools import islice
 from typing import Any, Generic, TypeVar
 
 from .collate import default_collate, default_convert
-from .dataset import Dataset, IterableDataset
+from .dataset import Dataset, IterableDataset, samples_at
 from .sampler import BatchSampler, RandomSampler, SequentialSampler, index_batches
+from .seeds import Seeded
+from .workers import fetch_ahead
 
 T_co = TypeVar("T_co", covariant=True)
 Collate = Callable[[list[Any]], Any]
@@ -18,12 +19,15 @@ Collate = Callable[[list[Any]], Any]
 class DataLoader(Generic[T_co]):
     """Iterates over the batches of a data set; every pass with `shuffle` takes a new order, fixed by `generator`.
 
-    A data set with `get_batch` (such as `ArrayDataset`) makes a batch in one call, unless a `collate_fn` is given.
-    `batch_size=None` delivers samples one by one. With `num_workers`, so many threads prepare batches ahead, at most
-    `prefetch_factor` each; order and content are the same for any number. `pin_memory`, `timeout` and
-    `persistent_workers` have nothing to do and are accepted.
+    A data set with a `get_batch` of its own (such as `ArrayDataset`) makes a whole batch in one call, unless a
+    `collate_fn` is given. `batch_size=None` delivers samples one by one. With `num_workers`, so many threads prepare
+    batches ahead, `prefetch_factor` (2) each; order and content are the same for any number. `state_dict` tells the
+    place in the middle of a pass; a loader that loads it goes on there, batch for batch. What concerns processes and
+    pinned memory is accepted and has no effect.
 
-    Raises: ValueError for options that exclude each other; TypeError where a length is needed and missing.
+    Units: timeout in seconds, 0 for none.
+    Raises: ValueError for options that exclude each other or are out of range, TypeError for a data set without a
+        length where one is needed, RuntimeError when a worker takes longer than `timeout`.
     """
 
     def __init__(
@@ -47,41 +51,57 @@ class DataLoader(Generic[T_co]):
         pin_memory_device: str = "",
         in_order: bool = True,
     ) -> None:
-        is_stream = isinstance(dataset, IterableDataset)
-        if num_workers < 0:
-            raise ValueError(f"DataLoader: num_workers must not be negative, got {num_workers}")
-        if prefetch_factor is not None and (num_workers == 0 or prefetch_factor <= 0):
-            raise ValueError(
-                f"DataLoader: prefetch_factor must be positive and needs num_workers, got {prefetch_factor}"
-            )
-        if is_stream and (shuffle or sampler is not None or batch_sampler is not None or num_workers):
-            raise ValueError("DataLoader: an IterableDataset must come without shuffle, sampler, batch_sampler and "
-                             "num_workers: it has its own order")  # fmt: skip
-        if sampler is not None and shuffle:
-            raise ValueError("DataLoader: sampler must come without shuffle, got both")
-        if batch_sampler is not None:
-            if batch_size != 1 or shuffle or sampler is not None or drop_last:
-                raise ValueError(
-                    "DataLoader: batch_sampler must come without batch_size, shuffle, sampler and drop_last"
-                )
-            batch_size = None
-        elif batch_size is None and drop_last:
-            raise ValueError("DataLoader: drop_last must come with a batch_size, got None")
         self.dataset, self.batch_size, self.drop_last = dataset, batch_size, drop_last
         self.num_workers, self.prefetch_factor, self.worker_init_fn = num_workers, prefetch_factor, worker_init_fn
         self.generator, self.timeout, self.pin_memory = generator, timeout, pin_memory
+        self._check_workers()
+        self._check_order(shuffle, sampler, batch_sampler)
+        is_stream = isinstance(dataset, IterableDataset)
+        if batch_sampler is not None:
+            self.batch_size = None
         if sampler is None and not is_stream:
             sampler = RandomSampler(dataset, generator=generator) if shuffle else SequentialSampler(dataset)
         self.sampler = sampler
         if batch_sampler is None and batch_size is not None and sampler is not None:
             batch_sampler = BatchSampler(sampler, batch_size, drop_last)
-        elif is_stream and batch_size is not None and (isinstance(batch_size, bool) or batch_size <= 0):
-            raise ValueError(f"DataLoader: batch_size must be a positive int, got {batch_size!r}")
         self.batch_sampler = batch_sampler
-        takes_batches = collate_fn is None and isinstance(dataset, Dataset) and not is_stream
-        self._get_batch = dataset.get_batch if takes_batches and batch_sampler is not None else None
         is_batched = batch_sampler is not None or batch_size is not None
         self.collate_fn: Collate = collate_fn or (default_collate if is_batched else default_convert)
+        makes_batches = (
+            isinstance(dataset, Dataset) and getattr(type(dataset), "get_batch", None) is not Dataset.get_batch
+        )
+        takes_batches = makes_batches and batch_sampler is not None and collate_fn is None
+        self._fetch: Callable[[Any], Any] = dataset.get_batch if takes_batches else self._collated
+        self._resume_at = 0  # batches that the next pass leaves out
+        self._running: dict[str, int] | None = None  # where the latest pass is
+
+    def _check_workers(self) -> None:
+        if self.num_workers < 0:
+            raise ValueError(f"DataLoader: num_workers must not be negative, got {self.num_workers}")
+        if self.timeout < 0:
+            raise ValueError(f"DataLoader: timeout must not be negative, got {self.timeout}")
+        ahead = self.prefetch_factor
+        if ahead is not None and (self.num_workers == 0 or ahead <= 0):
+            raise ValueError(f"DataLoader: prefetch_factor must be positive and needs num_workers, got {ahead}")
+
+    def _check_order(self, shuffle: object, sampler: object, batch_sampler: object) -> None:
+        size = self.batch_size
+        if size is not None and (isinstance(size, bool) or not isinstance(size, int) or size <= 0):
+            raise ValueError(f"DataLoader: batch_size must be a positive int or None, got {size!r}")
+        has_order = bool(shuffle) or sampler is not None or batch_sampler is not None
+        if isinstance(self.dataset, IterableDataset) and (has_order or self.num_workers):
+            raise ValueError(
+                "DataLoader: an IterableDataset must come without shuffle, sampler, batch_sampler and num_workers, "
+                "for it has its own order, got one of them"
+            )
+        if sampler is not None and shuffle:
+            raise ValueError("DataLoader: sampler must come without shuffle, got both")
+        if batch_sampler is not None and (size != 1 or shuffle or sampler is not None or self.drop_last):
+            raise ValueError(
+                "DataLoader: batch_sampler must come without batch_size, shuffle, sampler and drop_last, got both"
+            )
+        if size is None and self.drop_last:
+            raise ValueError("DataLoader: drop_last must come with a batch_size, got None")
 
     def __len__(self) -> int:
         """The number of batches of one pass; of a stream, an estimate from its length."""
@@ -95,27 +115,66 @@ class DataLoader(Generic[T_co]):
         return n // self.batch_size if self.drop_last else -(-n // self.batch_size)
 
     def __iter__(self) -> Iterator[Any]:
-        if self.sampler is None and self.batch_sampler is None:
-            return self._stream()
-        if self.num_workers:
-            return self._ahead()
-        return map(self._fetch, self._places())
+        return self._stream() if isinstance(self.dataset, IterableDataset) else self._pass()
 
-    def _places(self) -> Iterator[Any]:
-        """What `_fetch` takes, batch after batch: lists of indices, or an index."""
-        if self.batch_sampler is not None:
-            return iter(index_batches(self.batch_sampler))
-        assert self.sampler is not None
-        return iter(self.sampler)
+    def state_dict(self) -> dict[str, int]:
+        """Return how many batches of the current pass are done, and the pass's `seed` and `epoch` where it has them.
 
-    def _fetch(self, place: Any) -> Any:
-        if self._get_batch is not None:
-            return self._get_batch(place)
+        Raises: TypeError for an IterableDataset, whose place only it knows.
+        """
+        if isinstance(self.dataset, IterableDataset):
+            raise TypeError("DataLoader.state_dict: dataset must be read by index, got an IterableDataset")
+        return dict(self._running or self._place(self._resume_at))
+
+    def load_state_dict(self, state_dict: Mapping[str, int]) -> None:
+        """Let the next pass deliver the rest of the one that `state_dict` was taken in.
+
+        Raises: ValueError for a state of another kind of loader.
+        """
+        order = self._order()
+        keys = {"position"} if order is None else {"position", "seed", "epoch"}
+        if state_dict.keys() != keys:
+            raise ValueError(f"DataLoader.load_state_dict: state must have {sorted(keys)}, got {sorted(state_dict)}")
+        if order is not None:
+            order.seed, order.epoch = state_dict["seed"], state_dict["epoch"]
+        self._resume_at, self._running = state_dict["position"], None
+
+    def _order(self) -> Seeded | None:
+        """The sampler whose seed and epoch decide the order."""
+        sampler = getattr(self.batch_sampler, "sampler", self.batch_sampler or self.sampler)
+        return sampler if isinstance(sampler, Seeded) else None
+
+    def _place(self, position: int) -> dict[str, int]:
+        order = self._order()
+        return (
+            {"position": position}
+            if order is None
+            else {"position": position, "seed": order.seed, "epoch": order.epoch}
+        )
+
+    def _pass(self) -> Iterator[Any]:
+        running = self._running = self._place(self._resume_at)
+        self._resume_at = 0
+        source = self.sampler if self.batch_sampler is None else index_batches(self.batch_sampler)
+        assert source is not None
+        places = islice(source, running["position"], None)  # before a batch is made: what is left out costs nothing
+        for batch in self._fetch_all(places):
+            running["position"] += 1
+            yield batch
+        if self._running is running:
+            self._running = None
+
+    def _fetch_all(self, places: Iterator[Any]) -> Iterator[Any]:
+        if not self.num_workers:
+            return map(self._fetch, places)
+        return fetch_ahead(
+            self._fetch, places, self.num_workers, self.prefetch_factor or 2, self.timeout, self.worker_init_fn
+        )
+
+    def _collated(self, place: Any) -> Any:
         if self.batch_sampler is None:
             return self.collate_fn(self.dataset[place])
-        if hasattr(self.dataset, "__getitems__"):
-            return self.collate_fn(self.dataset.__getitems__(list(place)))
-        return self.collate_fn([self.dataset[int(index)] for index in place])
+        return self.collate_fn(samples_at(self.dataset, place))
 
     def _stream(self) -> Iterator[Any]:
         if self.batch_size is None:
@@ -129,23 +188,3 @@ class DataLoader(Generic[T_co]):
                 batch = []
         if batch and not self.drop_last:
             yield self.collate_fn(batch)
-
-    def _ahead(self) -> Iterator[Any]:
-        numbers = iter(range(self.num_workers))
-
-        def start() -> None:
-            if self.worker_init_fn is not None:
-                self.worker_init_fn(next(numbers))
-
-        waiting: deque[Future[Any]] = deque()
-        depth = self.num_workers * (self.prefetch_factor or 2)
-        with ThreadPoolExecutor(self.num_workers, "dd2424-loader", start) as pool:
-            try:
-                for place in self._places():
-                    waiting.append(pool.submit(self._fetch, place))
-                    if len(waiting) > depth:
-                        yield waiting.popleft().result()
-                while waiting:
-                    yield waiting.popleft().result()
-            finally:
-                pool.shutdown(wait=False, cancel_futures=True)

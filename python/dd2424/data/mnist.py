@@ -110,6 +110,7 @@ def _load(source: Source, split: str, validation: int, download: bool, classes: 
     check_split(source.name, split, validation, train_size=60_000)
     prefix = _PREFIXES[split]
     files = [f"{prefix}-images-idx3-ubyte", f"{prefix}-labels-idx1-ubyte"]
-    images, labels = labelled_images(*source.read(files, download=download), source.name, len(classes))
+    packed_images, packed_labels = source.read(files, download=download)
+    images, labels = labelled_images(packed_images, packed_labels, source.name, len(classes))
     dataset = ArrayDataset(images, labels, classes=classes)
     return dataset if split == "test" else hold_out(dataset, split, validation)

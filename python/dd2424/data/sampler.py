@@ -9,6 +9,9 @@ from typing import Any, Generic, TypeVar
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from dd2424 import _core
+from dd2424._core import Tensor
+
 from .seeds import Seeded, permutation, random_bits, uniform
 
 T_co = TypeVar("T_co", covariant=True)
@@ -151,7 +154,8 @@ class WeightedRandomSampler(SeededSampler):
             # Rounding may carry a product up to the whole sum; the last index with weight takes it.
             last = int(np.flatnonzero(self.weights)[-1])
             points = uniform(self.bits(self.num_samples)) * upper[-1]
-            return np.minimum(np.searchsorted(upper, points, side="right"), last).astype(np.int64)
+            drawn: Indices = np.minimum(np.searchsorted(upper, points, side="right"), last).astype(np.int64)
+            return drawn
         with np.errstate(divide="ignore"):
             keys = -np.log1p(-uniform(self.bits(len(self.weights)))) / self.weights
         keys[self.weights == 0] = np.inf
@@ -184,16 +188,17 @@ class BatchSampler(Sampler[list[int]]):
             yield batch
 
 
-def index_batches(batches: Iterable[Sequence[int]]) -> Iterator[Sequence[int] | Indices]:
-    """Yield what `batches` yields, as slices of one array where a BatchSampler stands on an ArraySampler."""
-    sampler = getattr(batches, "sampler", None)
-    is_plain = type(batches) is BatchSampler and isinstance(sampler, ArraySampler)
-    if not is_plain or type(sampler).__iter__ is not ArraySampler.__iter__:
+def index_batches(batches: Iterable[Sequence[int]]) -> Iterator[Sequence[int] | Tensor]:
+    """Yield what `batches` yields, as slices of one tensor where a BatchSampler stands on an ArraySampler."""
+    sampler = batches.sampler if isinstance(batches, BatchSampler) else None
+    if (
+        type(batches) is not BatchSampler
+        or not isinstance(sampler, ArraySampler)
+        or type(sampler).__iter__ is not ArraySampler.__iter__  # a subclass with an order of its own
+    ):
         yield from batches
         return
-    assert isinstance(batches, BatchSampler)
-    assert isinstance(sampler, ArraySampler)
-    size, order = batches.batch_size, sampler.indices()
+    size, order = batches.batch_size, _core.from_numpy(sampler.indices())
     end = len(order) - len(order) % size if batches.drop_last else len(order)
     for start in range(0, end, size):
         yield order[start : start + size]
