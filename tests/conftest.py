@@ -5,10 +5,9 @@ from __future__ import annotations
 import zlib
 from collections.abc import Iterator
 
+import dd2424
 import numpy as np
 import pytest
-
-import dd2424
 
 
 @pytest.fixture(params=dd2424.supported_isas())

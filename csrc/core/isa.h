@@ -8,11 +8,7 @@ namespace dd2424 {
 
 // CPU kernels are compiled once per level; a level includes all before it.
 enum class Isa { generic, avx2, avx512, avx512_bf16 };
-#if defined(__x86_64__)
-constexpr int kIsaLevels = 4;
-#else
-constexpr int kIsaLevels = 1;
-#endif
+constexpr int kIsaLevels = DD2424_ISA_LEVELS;  // how many of them are compiled
 
 namespace detail {
 extern std::atomic<Isa> isa_level;

@@ -33,9 +33,13 @@ namespace detail {
 template <class Table>
 inline const std::array<const Table*, kIsaLevels> cpu_tables{
     cpu::table_of<Table, cpu::generic::Level>(),
-#if defined(__x86_64__)
+#if DD2424_ISA_LEVELS > 1
     cpu::table_of<Table, cpu::avx2::Level>(),
+#endif
+#if DD2424_ISA_LEVELS > 2
     cpu::table_of<Table, cpu::avx512::Level>(),
+#endif
+#if DD2424_ISA_LEVELS > 3
     cpu::table_of<Table, cpu::avx512_bf16::Level>(),
 #endif
 };

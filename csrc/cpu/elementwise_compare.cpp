@@ -5,11 +5,6 @@
 namespace dd2424::cpu::DD2424_ISA {
 namespace {
 
-template <class T>
-struct LaneBytes {  // as many bytes as a vector of T has lanes
-  typedef std::uint8_t Type __attribute__((vector_size(kLanes<T>)));
-};
-
 // y[i] = f(x[i], ...) != 0, where f answers lanes of all ones or zeros.
 template <class T, class F, class... X>
 inline void run_test(const Block& b, const F& f, const X*... x) {
@@ -76,9 +71,7 @@ void select(const Block& b) {
   const std::uint8_t* condition = static_cast<const std::uint8_t*>(b.x[0]);
   const T *first = static_cast<const T*>(b.x[1]), *second = static_cast<const T*>(b.x[2]);
   T* y = static_cast<T*>(b.y);
-  const auto choose = [](Bytes c, Vec<T> one, Vec<T> other) {
-    return __builtin_convertvector(c, Vec<T>) != T(0) ? one : other;
-  };
+  const auto choose = [](Bytes c, Vec<T> one, Vec<T> other) { return widen<T>(c) != T(0) ? one : other; };
   Index n = b.n;
   for (; n >= lanes; n -= lanes, y += lanes) {
     Bytes c;

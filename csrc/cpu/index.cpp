@@ -268,13 +268,11 @@ Status scatter(const Context& context, ScatterOp op, const IndexedAdd<T>& a) {
 
 // ---- batches from bytes
 
-typedef std::uint8_t Bytes __attribute__((vector_size(kLanes<float>)));
-
 inline Vec<float> load_bytes(const std::uint8_t* p, Index count) {
-  Bytes bytes{};
+  LaneBytes<float>::Type bytes{};
   if (count >= kLanes<float>) __builtin_memcpy(&bytes, p, sizeof bytes);
   else memcpy(&bytes, p, static_cast<std::size_t>(count));
-  return __builtin_convertvector(bytes, Vec<float>);
+  return widen<float>(bytes);
 }
 
 // y[i] = (x[i] - mean(i)) * rstd(i) for i < n

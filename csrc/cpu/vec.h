@@ -104,6 +104,35 @@ inline void store(T* p, Vec<T> v, Index count) {
   memcpy(p, &v, static_cast<std::size_t>(count) * sizeof(T));
 }
 
+// As many bytes as a vector of T has lanes, and those bytes as lanes. Each step doubles the width: GCC 12 does a longer
+// one lane by lane.
+template <class T>
+struct LaneBytes {
+  typedef std::uint8_t Type __attribute__((vector_size(kLanes<T>)));
+};
+template <int Bytes>
+struct SignedOf {
+  using Type = std::int64_t;
+};
+template <>
+struct SignedOf<2> {
+  using Type = std::int16_t;
+};
+template <>
+struct SignedOf<4> {
+  using Type = std::int32_t;
+};
+template <class T, class V>
+inline Vec<T> widen(V v) {
+  constexpr int bytes = sizeof v[0];
+  if constexpr (bytes == sizeof(T)) {
+    return __builtin_convertvector(v, Vec<T>);
+  } else {
+    typedef typename SignedOf<2 * bytes>::Type Next __attribute__((vector_size(2 * sizeof(V))));
+    return widen<T>(__builtin_convertvector(v, Next));
+  }
+}
+
 // bfloat16 is the upper half of a float; to it we round to nearest even, and a NaN stays one.
 inline float to_float(bfloat16 x) { return __builtin_bit_cast(float, static_cast<std::uint32_t>(x.bits) << 16); }
 inline bfloat16 to_bfloat16(float x) {

@@ -13,8 +13,14 @@ from dd2424._core import Generator, Size, Tensor, dtype
 from dd2424._device import device
 from dd2424._dtypes import *
 from dd2424._formats import channels_last, channels_last_3d, contiguous_format, memory_format, preserve_format
-from dd2424._grad_mode import enable_grad, inference_mode, is_grad_enabled, is_inference_mode_enabled, no_grad
-from dd2424._grad_mode import set_grad_enabled
+from dd2424._grad_mode import (
+    enable_grad,
+    inference_mode,
+    is_grad_enabled,
+    is_inference_mode_enabled,
+    no_grad,
+    set_grad_enabled,
+)
 from dd2424._lazy import lazy_getattr
 from dd2424._print import set_printoptions
 from dd2424._runtime import *

@@ -40,6 +40,6 @@ int, long, short = int32, int64, int16
 __all__ = [
     "absolute", "arccos", "arcsin", "arctan", "arctan2", "clip", "concat", "concatenate", "divide", "fix", "greater",
     "greater_equal", "less", "less_equal", "multiply", "negative", "not_equal", "subtract", "swapaxes", "swapdims",
-    "true_divide", "bfloat16", "bool", "double", "float", "float16", "float32", "float64", "half", "int", "int8", "int16",
-    "int32", "int64", "long", "short", "uint8",
+    "true_divide", "bfloat16", "bool", "double", "float", "float16", "float32", "float64", "half", "int", "int8",
+    "int16", "int32", "int64", "long", "short", "uint8",
 ]  # fmt: skip

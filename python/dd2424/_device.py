@@ -7,13 +7,13 @@ from typing import Any
 _TYPES = ("cpu", "cuda")
 
 
-class device:  # noqa: N801  (PyTorch's name)
+class device:
     """A place for tensors: device("cpu"), device("cuda"), device("cuda:1"), device("cuda", 1).
 
     Raises: RuntimeError for another name. That a GPU is missing is said when one is asked to do something.
     """
 
-    __slots__ = ("type", "index")
+    __slots__ = ("index", "type")
     type: str
     index: int | None
 

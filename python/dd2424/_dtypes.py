@@ -38,7 +38,7 @@ def from_numpy_dtype(theirs: np.dtype[np.generic]) -> dtype:
     return found
 
 
-class finfo:  # noqa: N801  (PyTorch's name)
+class finfo:
     """Limits of a floating-point dtype, the default one if none is given.
 
     bits; eps, the gap after 1; max, min; tiny (smallest_normal); resolution, 10^-digits.
@@ -59,7 +59,7 @@ class finfo:  # noqa: N801  (PyTorch's name)
                 f"smallest_normal={self.tiny}, tiny={self.tiny}, dtype={_short(self.dtype)})")  # fmt: skip
 
 
-class iinfo:  # noqa: N801
+class iinfo:
     """Limits of an integer dtype: bits, max, min."""
 
     def __init__(self, type: dtype) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 
-class memory_format:  # noqa: N801  (PyTorch's name)
+class memory_format:
     """The order of an image batch's dimensions in memory."""
 
     def __init__(self, name: str) -> None:

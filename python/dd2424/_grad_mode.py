@@ -67,7 +67,7 @@ class GradMode:
         return in_mode
 
 
-class no_grad(GradMode):  # noqa: N801  (PyTorch's name)
+class no_grad(GradMode):
     """Nothing is recorded; results need no gradient."""
 
     _enabled = False
@@ -83,13 +83,13 @@ class no_grad(GradMode):  # noqa: N801  (PyTorch's name)
         super().__init__()
 
 
-class enable_grad(no_grad):  # noqa: N801
+class enable_grad(no_grad):
     """Operations are recorded, also inside `no_grad`."""
 
     _enabled = True
 
 
-class inference_mode(GradMode):  # noqa: N801
+class inference_mode(GradMode):
     """As `no_grad`; mode=False does nothing. Tensors made inside may be used for training later."""
 
     def __new__(cls, mode: bool | F = True) -> Any:
@@ -114,7 +114,7 @@ class inference_mode(GradMode):  # noqa: N801
         return inference_mode(self._mode)  # type: ignore[no-any-return]
 
 
-class set_grad_enabled(GradMode):  # noqa: N801
+class set_grad_enabled(GradMode):
     """Sets the mode at once; as a context manager, puts the old one back at the end."""
 
     def __init__(self, mode: bool) -> None:

@@ -37,7 +37,9 @@ def take_apart(value: Any, name: str, arrays: dict[str, Array]) -> Any:
             return {key: take_apart(item, _joined(name, key), arrays) for key, item in value.items()}
         items = [[key, take_apart(item, _joined(name, key), arrays)] for key, item in value.items()]
         return {_ITEMS: items}
-    raise TypeError(f"save: {name or 'obj'} must hold numbers, strings, tensors, lists or dicts, got {type(value).__name__}")
+    raise TypeError(
+        f"save: {name or 'obj'} must hold numbers, strings, tensors, lists or dicts, got {type(value).__name__}"
+    )
 
 
 def _joined(name: str, key: object) -> str:

@@ -33,7 +33,8 @@ _METHODS = {
 # Methods whose in-place form is: compute, then write over the tensor.
 _IN_PLACE = ("sinc", "logit", "nan_to_num", "deg2rad", "rad2deg", "lerp", "addcmul", "addcdiv", "tril", "triu",
              "masked_fill", "masked_scatter", "index_copy", "index_fill", "float_power", "renorm", "cumsum", "cumprod",
-             "addmm", "addmv", "baddbmm", "eq", "ne", "lt", "le", "gt", "ge", "logical_and", "logical_or", "logical_not")
+             "addmm", "addmv", "baddbmm", "eq", "ne", "lt", "le", "gt", "ge", "logical_and", "logical_or",
+             "logical_not")
 # fmt: on
 
 

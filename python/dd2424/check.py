@@ -134,12 +134,13 @@ _ACTIVATIONS: dict[str, Callable[[Array], Array]] = {
 
 def _unary(rng: np.random.Generator) -> Iterator[Check]:
     for name, (reference, low, high, limit) in _UNARY.items():
+        function = getattr(dd2424, name)
         x = rng.uniform(low, high, 4099).astype(np.float32)
-        yield Check(name, lambda f=getattr(dd2424, name), x=x: f(_tensor(x)), reference(x.astype(np.float64)), limit)
+        yield Check(name, lambda f=function, x=x: f(_tensor(x)), reference(x.astype(np.float64)), limit)
     x = rng.uniform(-9, 9, 4099).astype(np.float32)
     for name, reference in _ACTIVATIONS.items():
-        run = lambda f=getattr(F, name): f(_tensor(x))  # noqa: E731 - a table of functions
-        yield Check(name, run, reference(x.astype(np.float64)), 8, scale=1e-3)
+        function = getattr(F, name)
+        yield Check(name, lambda f=function: f(_tensor(x)), reference(x.astype(np.float64)), 8, scale=1e-3)
 
 
 def _unary_gradients(rng: np.random.Generator) -> Iterator[Check]:
@@ -206,7 +207,7 @@ def _products(rng: np.random.Generator) -> Iterator[Check]:
             expected, scale = (np.asarray(p, np.float64) for p in (wide_x @ wide_y, np.abs(wide_x) @ np.abs(wide_y)))
             name = f"matmul {np.dtype(dtype).name} {m}x{k} {k}x{n}"
             yield Check(name, lambda x=x, y=y: _tensor(x) @ _tensor(y), expected, limit, scale=scale)
-            run = lambda x=x, y=y: _tensor(x.T).T @ _tensor(y.T).T  # noqa: E731
+            run = lambda x=x, y=y: _tensor(x.T).T @ _tensor(y.T).T
             yield Check(f"{name}, both transposed", run, expected, limit, scale=scale)
     x, w, b = (rng.standard_normal(s).astype(np.float32) for s in ((33, 65), (17, 65), 17))
     linear = x.astype(np.float64) @ w.T.astype(np.float64) + b
@@ -223,7 +224,7 @@ def _losses(rng: np.random.Generator) -> Iterator[Check]:
     yield Check("softmax", lambda: F.softmax(_tensor(x), 1), p, 4, scale=1e-3)
     yield Check("log_softmax", lambda: F.log_softmax(_tensor(x), 1), log_p, 4)
     yield Check("cross_entropy", lambda: F.cross_entropy(_tensor(x), _tensor(labels)), -log_p[right == 1].mean(), 4)
-    run = lambda: _gradient(lambda t: F.cross_entropy(t, _tensor(labels)), x)  # noqa: E731
+    run = lambda: _gradient(lambda t: F.cross_entropy(t, _tensor(labels)), x)
     yield Check("cross_entropy backward", run, (p - right) / 131, 4, scale=1 / 131)
 
 
@@ -240,7 +241,9 @@ def _normalisation(rng: np.random.Generator) -> Iterator[Check]:
     yield Check("batch_norm", lambda: run(_tensor(x)), centred * weight + bias, 8, scale=1.0)
     dy = upstream.astype(np.float64) * weight
     dx = rstd * (dy - dy.mean(0) - centred * (dy * centred).mean(0))
-    yield Check("batch_norm backward", lambda: _gradient(lambda t: (run(t) * _tensor(upstream)).sum(), x), dx, 16, scale=1.0)
+    yield Check(
+        "batch_norm backward", lambda: _gradient(lambda t: (run(t) * _tensor(upstream)).sum(), x), dx, 16, scale=1.0
+    )
 
 
 def _copies(rng: np.random.Generator) -> Iterator[Check]:
@@ -249,7 +252,9 @@ def _copies(rng: np.random.Generator) -> Iterator[Check]:
     yield Check("cast to bfloat16", lambda: _tensor(x).to(dd2424.bfloat16), rounded, 0)
     yield Check("transposing copy", lambda: _tensor(x).T.contiguous(), x.T.astype(np.float64), 0)
     rows = rng.integers(0, 61, 200)
-    yield Check("index_select", lambda: dd2424.index_select(_tensor(x), 0, _tensor(rows)), x[rows].astype(np.float64), 0)
+    yield Check(
+        "index_select", lambda: dd2424.index_select(_tensor(x), 0, _tensor(rows)), x[rows].astype(np.float64), 0
+    )
     yield Check("cat", lambda: dd2424.cat([_tensor(x), _tensor(x)], 1), np.concatenate([x, x], 1).astype(np.float64), 0)
 
 

@@ -81,8 +81,12 @@ def _parser() -> argparse.ArgumentParser:
         epilog="key=value sets an option of the lab; `dd2424 list` names them",
     )
     train.add_argument("lab", metavar="LAB", help="see `dd2424 list`")
-    train.add_argument("--data", metavar="NAME", help="data set; default: the lab's own where it is present, else digits")
-    train.add_argument("--seed", type=_whole, metavar="N", help="of first weights and of the order of images; default 0")
+    train.add_argument(
+        "--data", metavar="NAME", help="data set; default: the lab's own where it is present, else digits"
+    )
+    train.add_argument(
+        "--seed", type=_whole, metavar="N", help="of first weights and of the order of images; default 0"
+    )
     train.add_argument("--out", type=Path, metavar="DIR", help="run folder, new or empty; default: a new one in runs/")
     train.add_argument("--resume", action="store_true", help="go on with the run in --out, or with the latest alike")
     train.add_argument("--threads", type=_positive, metavar="N", help="default: all cores; results do not depend on it")
@@ -133,7 +137,9 @@ def _eval(given: argparse.Namespace, words: list[str]) -> int:
 
 def _bench(given: argparse.Namespace, words: list[str]) -> int:
     """Benchmarks are not installed with the package: they need the repository's peers and sources."""
-    folder = next((p / "benchmarks" for p in (Path.cwd(), *Path.cwd().parents) if (p / "benchmarks/harness.py").exists()), None)
+    folder = next(
+        (p / "benchmarks" for p in (Path.cwd(), *Path.cwd().parents) if (p / "benchmarks/harness.py").exists()), None
+    )
     if folder is None:
         raise RunError("bench: the benchmarks are in the folder benchmarks/ of the repository; run this command there")
     return subprocess.run([sys.executable, folder, *given.arguments], check=False).returncode

@@ -45,7 +45,7 @@ def _root(total: Tensor) -> Tensor:
 
 
 def matrix_norm(
-    A: Tensor,  # noqa: N803  (PyTorch's name)
+    A: Tensor,
     ord: float | str = "fro",
     dim: Sequence[int] = (-2, -1),
     keepdim: bool = False,
@@ -71,7 +71,7 @@ def matrix_norm(
 
 
 def norm(
-    A: Tensor,  # noqa: N803
+    A: Tensor,
     ord: float | str | None = None,
     dim: Dims = None,
     keepdim: bool = False,

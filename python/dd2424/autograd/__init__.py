@@ -66,7 +66,7 @@ def grad(
     return _core.grad(outputs, inputs, grad_outputs, retain_graph, create_graph, allow_unused, materialize_grads)
 
 
-def Variable(data: Tensor, requires_grad: bool = False, volatile: Any = None) -> Tensor:  # noqa: N802
+def Variable(data: Tensor, requires_grad: bool = False, volatile: Any = None) -> Tensor:
     """PyTorch's old name for a tensor with a gradient."""
     return data.detach().requires_grad_(requires_grad)
 

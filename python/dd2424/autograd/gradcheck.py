@@ -75,8 +75,8 @@ def _compare(label: str, analytical: Any, numerical: Any, atol: float, rtol: flo
     if not wrong.any():
         return
     place = tuple(int(i) for i in np.argwhere(wrong)[0])
-    raise GradcheckError(f"gradcheck: {label}, element {place}: backward gives {analytical[place]:.9g}, differences give "
-                         f"{numerical[place]:.9g} ({int(wrong.sum())} of {wrong.size} elements differ)")  # fmt: skip
+    raise GradcheckError(f"gradcheck: {label}, element {place}: backward gives {analytical[place]:.9g}, differences "
+                         f"give {numerical[place]:.9g} ({int(wrong.sum())} of {wrong.size} differ)")  # fmt: skip
 
 
 def gradcheck(

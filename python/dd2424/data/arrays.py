@@ -54,7 +54,7 @@ class ArrayDataset(Dataset[tuple["Tensor", int]]):
             raise TypeError(f"ArrayDataset: labels must be integers, got {labels.dtype}")
         if images.ndim < 2 or labels.shape != images.shape[:1]:
             raise ValueError(
-                f"ArrayDataset: images and labels must have shapes (N, *) and (N,), got {images.shape} and {labels.shape}"
+                f"ArrayDataset: images and labels must be (N, *) and (N,), got {images.shape} and {labels.shape}"
             )
         self.images = np.ascontiguousarray(images)
         self.labels = labels.astype(np.int64, copy=False)
@@ -120,9 +120,7 @@ class ArrayDataset(Dataset[tuple["Tensor", int]]):
         return mean / self.scale, np.where(std > 0, std / self.scale, 1.0)
 
     def _with(self, images: Any, labels: Any, mean: ArrayLike, std: ArrayLike, flatten: bool) -> ArrayDataset:
-        return ArrayDataset(
-            images, labels, mean=mean, std=std, scale=self.scale, flatten=flatten, classes=self.classes
-        )
+        return ArrayDataset(images, labels, mean=mean, std=std, scale=self.scale, flatten=flatten, classes=self.classes)
 
     def _statistic(self, name: str, value: ArrayLike) -> NDArray[np.float64]:
         """Return a statistic broadcast to one image, (*D)."""

@@ -80,7 +80,9 @@ def parse_pickle_batch(content: bytes, name: str) -> Batch:
         loaded = _InertUnpickler(io.BytesIO(content), encoding="bytes").load()
     except Exception as error:  # a pickle's opcodes can fail in any way
         reason = str(error) or type(error).__name__
-        raise DataError(f"{name}: a CIFAR-10 pickle must hold an array and labels only, got one where {reason}") from None
+        raise DataError(
+            f"{name}: a CIFAR-10 pickle must hold an array and labels only, got one where {reason}"
+        ) from None
     if not isinstance(loaded, dict):
         raise DataError(f"{name}: a CIFAR-10 pickle must hold a dict, got {type(loaded).__name__}")
     fields = {key.decode("latin-1") if isinstance(key, bytes) else key: value for key, value in loaded.items()}

@@ -64,7 +64,9 @@ def _collate_mappings(batch: Sequence[Mapping[Any, Any]]) -> Any:
     first = batch[0]
     for sample in batch:
         if sample.keys() != first.keys():
-            raise RuntimeError(f"default_collate: batch must hold mappings of equal keys, got {[*first]} and {[*sample]}")
+            raise RuntimeError(
+                f"default_collate: batch must hold mappings of equal keys, got {[*first]} and {[*sample]}"
+            )
     return _rebuild_mapping(first, {key: default_collate([sample[key] for sample in batch]) for key in first})
 
 

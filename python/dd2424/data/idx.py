@@ -45,7 +45,9 @@ def parse_idx(content: bytes, name: str) -> NDArray[Any]:
     dtype = np.dtype(_DTYPES[code])
     expected = start + math.prod(shape) * dtype.itemsize
     if len(content) != expected:
-        raise DataError(f"{name}: an IDX file of {dtype.name} {shape} must have {expected:,} bytes, got {len(content):,}")
+        raise DataError(
+            f"{name}: an IDX file of {dtype.name} {shape} must have {expected:,} bytes, got {len(content):,}"
+        )
     array = np.frombuffer(content, dtype, offset=start).reshape(shape)
     return array.astype(dtype.newbyteorder("="), copy=False)
 

@@ -15,7 +15,9 @@ FASHION_CLASSES = (
 )  # fmt: skip
 
 
-def _source(name: str, folders: tuple[str, ...], urls: tuple[str, ...], sums: dict[str, tuple[int, str, str]]) -> Source:
+def _source(
+    name: str, folders: tuple[str, ...], urls: tuple[str, ...], sums: dict[str, tuple[int, str, str]]
+) -> Source:
     """Describe four IDX files by size and SHA-256 uncompressed, and the SHA-256 of their published .gz."""
     return Source(
         name,

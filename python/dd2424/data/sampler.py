@@ -191,7 +191,8 @@ def index_batches(batches: Iterable[Sequence[int]]) -> Iterator[Sequence[int] | 
     if not is_plain or type(sampler).__iter__ is not ArraySampler.__iter__:
         yield from batches
         return
-    assert isinstance(batches, BatchSampler) and isinstance(sampler, ArraySampler)
+    assert isinstance(batches, BatchSampler)
+    assert isinstance(sampler, ArraySampler)
     size, order = batches.batch_size, sampler.indices()
     end = len(order) - len(order) % size if batches.drop_last else len(order)
     for start in range(0, end, size):

@@ -219,9 +219,7 @@ def log_softmax(input: Tensor, dim: int | None = None, _stacklevel: int = 3, dty
     return _core.log_softmax(x, _class_dim(dim, x.ndim))
 
 
-def gumbel_softmax(
-    logits: Tensor, tau: Number = 1.0, hard: bool = False, eps: float = 1e-10, dim: int = -1
-) -> Tensor:
+def gumbel_softmax(logits: Tensor, tau: Number = 1.0, hard: bool = False, eps: float = 1e-10, dim: int = -1) -> Tensor:
     """A random one-hot choice by logits, relaxed: softmax((logits + Gumbel noise) / tau).
 
     `hard` gives the one-hot choice itself, with the relaxed one's gradient.

@@ -20,9 +20,7 @@ __all__ = [
 Device = device | str | None
 
 
-def tensor(
-    data: Any, *, dtype: dtype | None = None, device: Device = None, requires_grad: bool = False
-) -> Tensor:
+def tensor(data: Any, *, dtype: dtype | None = None, device: Device = None, requires_grad: bool = False) -> Tensor:
     """A copy of a number, nested lists, an array or a tensor. Python floats take the default dtype, ints int64."""
     return _core.tensor(data, dtype=dtype, device=device, requires_grad=requires_grad)
 
@@ -205,7 +203,7 @@ def triu_indices(row: int, col: int, offset: int = 0) -> Tensor:
     return _triangle(row, col, offset, lower=False)
 
 
-def vander(x: Tensor, N: int | None = None, increasing: bool = False) -> Tensor:  # noqa: N803  (PyTorch's name)
+def vander(x: Tensor, N: int | None = None, increasing: bool = False) -> Tensor:
     """Powers of x, by column: the highest first unless `increasing`. Shapes: x (n,); output (n, N)."""
     count = x.shape[0] if N is None else N
     exponents = _core.arange(0, count) if increasing else _core.arange(count - 1, -1, -1)

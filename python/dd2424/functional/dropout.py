@@ -34,9 +34,7 @@ def dropout(input: Tensor, p: float = 0.5, training: bool = True, inplace: bool 
 def _drop_channels(name: str, input: Tensor, p: float, training: bool, inplace: bool, batched_ndim: int) -> Tensor:
     _check(name, p)
     if input.ndim not in (batched_ndim - 1, batched_ndim):
-        raise RuntimeError(
-            f"{name}: input must have {batched_ndim - 1} or {batched_ndim} dimensions, got {input.ndim}"
-        )
+        raise RuntimeError(f"{name}: input must have {batched_ndim - 1} or {batched_ndim} dimensions, got {input.ndim}")
     if not training or p == 0:
         return input
     batch = input if input.ndim == batched_ndim else input.unsqueeze(0)

@@ -1,4 +1,4 @@
-"""Functions of one tensor, element by element. Integers become the default floating dtype where the result is not whole."""
+"""Functions of one tensor, element by element. Integers become the default floating dtype if results are not whole."""
 
 from __future__ import annotations
 
@@ -9,7 +9,70 @@ from dd2424._core import Tensor
 from dd2424._dtypes import finfo
 from dd2424._types import Number
 
-__all__ = ['abs', 'absolute', 'acos', 'acosh', 'arccos', 'arccosh', 'arcsin', 'arcsinh', 'arctan', 'arctanh', 'asin', 'asinh', 'atan', 'atanh', 'bitwise_not', 'ceil', 'clamp', 'clip', 'cos', 'cosh', 'deg2rad', 'digamma', 'erf', 'erfc', 'erfinv', 'exp', 'exp2', 'expm1', 'fix', 'floor', 'frac', 'isfinite', 'isinf', 'isnan', 'isneginf', 'isposinf', 'isreal', 'lgamma', 'log', 'log10', 'log1p', 'log2', 'logical_not', 'logit', 'nan_to_num', 'neg', 'negative', 'positive', 'rad2deg', 'reciprocal', 'round', 'rsqrt', 'sgn', 'sign', 'signbit', 'sin', 'sinc', 'sinh', 'sqrt', 'square', 'tan', 'trunc']
+__all__ = [
+    "abs",
+    "absolute",
+    "acos",
+    "acosh",
+    "arccos",
+    "arccosh",
+    "arcsin",
+    "arcsinh",
+    "arctan",
+    "arctanh",
+    "asin",
+    "asinh",
+    "atan",
+    "atanh",
+    "bitwise_not",
+    "ceil",
+    "clamp",
+    "clip",
+    "cos",
+    "cosh",
+    "deg2rad",
+    "digamma",
+    "erf",
+    "erfc",
+    "erfinv",
+    "exp",
+    "exp2",
+    "expm1",
+    "fix",
+    "floor",
+    "frac",
+    "isfinite",
+    "isinf",
+    "isnan",
+    "isneginf",
+    "isposinf",
+    "isreal",
+    "lgamma",
+    "log",
+    "log10",
+    "log1p",
+    "log2",
+    "logical_not",
+    "logit",
+    "nan_to_num",
+    "neg",
+    "negative",
+    "positive",
+    "rad2deg",
+    "reciprocal",
+    "round",
+    "rsqrt",
+    "sgn",
+    "sign",
+    "signbit",
+    "sin",
+    "sinc",
+    "sinh",
+    "sqrt",
+    "square",
+    "tan",
+    "trunc",
+]
 
 
 def abs(input: Tensor) -> Tensor:
@@ -262,9 +325,7 @@ def logit(input: Tensor, eps: float | None = None) -> Tensor:
     return _core.log(x / (1 - x))
 
 
-def nan_to_num(
-    input: Tensor, nan: float = 0.0, posinf: float | None = None, neginf: float | None = None
-) -> Tensor:
+def nan_to_num(input: Tensor, nan: float = 0.0, posinf: float | None = None, neginf: float | None = None) -> Tensor:
     """NaN and the infinities replaced: by `nan`, and by default by the dtype's largest and smallest values."""
     if not input.is_floating_point():
         return input.clone()

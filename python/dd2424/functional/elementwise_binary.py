@@ -11,8 +11,8 @@ from dd2424._types import Number
 # fmt: off
 __all__ = [
     "add", "sub", "mul", "div", "subtract", "multiply", "divide", "true_divide", "floor_divide", "remainder", "fmod",
-    "rsub", "pow", "float_power", "maximum", "minimum", "fmax", "fmin", "atan2", "arctan2", "hypot", "copysign", "xlogy",
-    "bitwise_and", "bitwise_or", "bitwise_xor", "bitwise_left_shift", "bitwise_right_shift",
+    "rsub", "pow", "float_power", "maximum", "minimum", "fmax", "fmin", "atan2", "arctan2", "hypot", "copysign",
+    "xlogy", "bitwise_and", "bitwise_or", "bitwise_xor", "bitwise_left_shift", "bitwise_right_shift",
     "eq", "ne", "lt", "le", "gt", "ge", "not_equal", "less", "less_equal", "greater", "greater_equal",
     "logical_and", "logical_or", "logical_xor", "where", "lerp", "addcmul", "addcdiv", "heaviside", "logaddexp",
     "logaddexp2", "ldexp", "isclose", "allclose", "equal",
@@ -185,10 +185,8 @@ def logical_xor(input: Tensor, other: Tensor) -> Tensor:
     return _core.logical_xor(input, other)
 
 
-def where(
-    condition: Tensor, input: Operand | None = None, other: Operand | None = None
-) -> Tensor | tuple[Tensor, ...]:
-    """condition ? input : other; with the condition alone, the indices of its non-zero elements, one tensor a dimension."""
+def where(condition: Tensor, input: Operand | None = None, other: Operand | None = None) -> Tensor | tuple[Tensor, ...]:
+    """condition ? input : other; with the condition alone, the indices of its non-zero elements, by dimension."""
     if input is None and other is None:
         return tuple(_core.nonzero(condition).unbind(1))
     if input is None or other is None:
@@ -233,9 +231,7 @@ def ldexp(input: Tensor, other: Tensor) -> Tensor:
     return input * _core.pow(2.0, other)
 
 
-def isclose(
-    input: Tensor, other: Tensor, rtol: float = 1e-5, atol: float = 1e-8, equal_nan: bool = False
-) -> Tensor:
+def isclose(input: Tensor, other: Tensor, rtol: float = 1e-5, atol: float = 1e-8, equal_nan: bool = False) -> Tensor:
     """|input - other| <= atol + rtol * |other|, or equal; two NaN are close where `equal_nan`."""
     close = _core.eq(input, other)
     if input.is_floating_point():

@@ -18,8 +18,8 @@ def embedding(
     scale_grad_by_freq: bool = False,
     sparse: bool = False,
 ) -> Tensor:
-    """The rows of `weight` at these numbers. Row `padding_idx` gets no gradient; with `max_norm`, the rows used are first
-    scaled down to that norm, in place. Gradients are always dense.
+    """The rows of `weight` at these numbers. Row `padding_idx` gets no gradient; with `max_norm`, the rows used are
+    first scaled down to that norm, in place. Gradients are always dense.
 
     Shapes: input (*); weight (V, D); output (*, D).
     Raises: IndexError for a number outside [0, V); NotImplementedError for scale_grad_by_freq.

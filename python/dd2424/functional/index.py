@@ -61,9 +61,7 @@ def gather(input: Tensor, dim: int, index: Tensor) -> Tensor:
     return _core.gather(input, dim, index)
 
 
-def scatter(
-    input: Tensor, dim: int, index: Tensor, src: Tensor | Number, *, reduce: str | None = None
-) -> Tensor:
+def scatter(input: Tensor, dim: int, index: Tensor, src: Tensor | Number, *, reduce: str | None = None) -> Tensor:
     """input with out[index[i][j]][j] = src[i][j] for dim 0, and so on; the last of equal indices stays."""
     if reduce is None:
         return _core.scatter(input, dim, index, src)
@@ -214,7 +212,7 @@ def quantile(
     *,
     interpolation: str = "linear",
 ) -> Tensor:
-    """The elements at fractions q of the sorted order along `dim`. Shapes: those of q, then those of the reduced input."""
+    """The elements at fractions q of the sorted order along `dim`. Shapes: those of q, then of the reduced input."""
     x, along = (_core.reshape(input, (-1,)), 0) if dim is None else (input, _wrap(dim, input.ndim, "quantile"))
     fractions = q if isinstance(q, Tensor) else _core.tensor(q, dtype=input.dtype)
     ordered = sort(x, along).values
@@ -242,7 +240,9 @@ def _running_extreme(input: Tensor, dim: int, better: Any) -> ValuesAndIndices:
     places = np.zeros(array.shape, np.int64)
     for i in range(1, array.shape[0]):
         best = np.take_along_axis(array, places[i - 1 : i], 0)[0]
-        is_new = (better(array[i], best) | (array[i] != array[i])) if array.dtype.kind == "f" else better(array[i], best)
+        is_new = (
+            (better(array[i], best) | (array[i] != array[i])) if array.dtype.kind == "f" else better(array[i], best)
+        )
         places[i] = np.where(is_new, i, places[i - 1])
     return _taken(input, np.moveaxis(places, 0, dim), dim)
 
@@ -282,7 +282,7 @@ def unique(
     return_counts: bool = False,
     dim: int | None = None,
 ) -> Any:
-    """The different elements (or slices of `dim`), sorted; and, if asked, where each one went and how many there were."""
+    """The different elements (or slices of `dim`), sorted; if asked, where each one went and how many there were."""
     values, inverse, counts = np.unique(
         input.detach().numpy(), return_inverse=True, return_counts=True, axis=dim, equal_nan=False
     )

@@ -32,7 +32,7 @@ def cross_entropy(
         loss_n = -w[y_n] log softmax(x_n)[y_n]         (class numbers; "mean" divides by the sum of w[y_n])
         loss_n = -sum_c w_c y_nc log softmax(x_n)[c]   (probabilities; "mean" divides by N)
 
-    Label smoothing s replaces the target by (1 - s) * target + s / C. Targets equal to `ignore_index` count for nothing.
+    Label smoothing s replaces the target by (1 - s) * target + s / C. Targets equal to `ignore_index` do not count.
 
     Shapes: input (N, C, *) or (C,); target (N, *) or () of class numbers, or the input's of probabilities; weight (C,).
     Raises: IndexError for a class outside [0, C); RuntimeError or ValueError for shapes that do not fit.

@@ -32,7 +32,7 @@ def _rows(name: str, input: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
     if tuple(target.shape) != tuple(input.shape[:-1]):
         raise RuntimeError(f"{name}: target must be {tuple(input.shape[:-1])}, got {tuple(target.shape)}")
     scores, classes = input.reshape((-1, input.shape[-1])), target.reshape((-1, 1))
-    if classes.numel() and not (0 <= int(classes.min().item()) and int(classes.max().item()) < scores.shape[1]):
+    if classes.numel() and not (int(classes.min().item()) >= 0 and int(classes.max().item()) < scores.shape[1]):
         raise IndexError(f"{name}: target must be in [0, {scores.shape[1]}), got {int(classes.min().item())} to "
                          f"{int(classes.max().item())}")  # fmt: skip
     return scores, classes
@@ -69,9 +69,7 @@ def multi_margin_loss(
     return reduce_loss(losses if input.ndim == 2 else losses.reshape(()), reduction)
 
 
-def weston_watkins_loss(
-    input: Tensor, target: Tensor, margin: float = 1.0, reduction: Reduction = "mean"
-) -> Tensor:
+def weston_watkins_loss(input: Tensor, target: Tensor, margin: float = 1.0, reduction: Reduction = "mean") -> Tensor:
     """The sum over wrong classes j of max(0, margin + x_j - x_y): the multi-class SVM of lecture 2.
 
     `multi_margin_loss` is the same divided by the number of classes.
@@ -83,13 +81,12 @@ def weston_watkins_loss(
     return reduce_loss(losses if input.ndim == 2 else losses.reshape(()), reduction)
 
 
-def crammer_singer_loss(
-    input: Tensor, target: Tensor, margin: float = 1.0, reduction: Reduction = "mean"
-) -> Tensor:
+def crammer_singer_loss(input: Tensor, target: Tensor, margin: float = 1.0, reduction: Reduction = "mean") -> Tensor:
     """max(0, margin + max over wrong classes j of x_j - x_y): only the worst rival counts.
 
     Shapes: input (N, C) or (C,); target (N,) or ().
-    Source: Crammer and Singer, "On the algorithmic implementation of multiclass kernel-based vector machines", JMLR 2001.
+    Source: Crammer and Singer, "On the algorithmic implementation of multiclass kernel-based vector
+        machines", JMLR 2001.
     """
     scores, classes = _rows("crammer_singer_loss", input, target)
     violations = _violations(scores, classes, margin)

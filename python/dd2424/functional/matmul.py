@@ -18,7 +18,8 @@ __all__ = [
 
 
 def matmul(input: Tensor, other: Tensor) -> Tensor:
-    """Matrix product of the last two dimensions, batches broadcast; a vector is a row on the left, a column on the right.
+    """Matrix product of the last two dimensions, batches broadcast; a vector is a row on the left, a column on the
+    right.
 
     Shapes: (*, n, k) and (*, k, m); output (*, n, m).
     """
@@ -104,7 +105,9 @@ def tensordot(a: Tensor, b: Tensor, dims: int | Sequence[Sequence[int]] = 2) -> 
     else:
         left, right = [d % a.ndim for d in dims[0]], [d % b.ndim for d in dims[1]]
     if [a.shape[d] for d in left] != [b.shape[d] for d in right]:
-        raise RuntimeError(f"tensordot: dims must have equal sizes, got {tuple(a.shape)} and {tuple(b.shape)} over {dims}")
+        raise RuntimeError(
+            f"tensordot: dims must have equal sizes, got {tuple(a.shape)} and {tuple(b.shape)} over {dims}"
+        )
     rows, columns = [d for d in range(a.ndim) if d not in left], [d for d in range(b.ndim) if d not in right]
     summed = 1
     for d in left:

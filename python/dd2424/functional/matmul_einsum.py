@@ -38,7 +38,9 @@ def _parse(equation: str, tensors: list[Tensor]) -> tuple[list[str], str]:
     for term, x in zip(terms, tensors, strict=True):
         spare = x.ndim - len(term.replace("...", ""))
         if spare < 0 or (spare and "..." not in term):
-            raise RuntimeError(f'einsum: operand must have a dimension for each label of "{term}", got {tuple(x.shape)}')
+            raise RuntimeError(
+                f'einsum: operand must have a dimension for each label of "{term}", got {tuple(x.shape)}'
+            )
         widest = max(widest, spare)
         inputs.append(term.replace("...", _SPARE[:spare][::-1]))
     dots = _SPARE[:widest][::-1]

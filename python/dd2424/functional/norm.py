@@ -138,9 +138,7 @@ def normalize(input: Tensor, p: float = 2.0, dim: int | Sequence[int] = 1, eps: 
     return input / _core.clamp(vector_norm(input, p, dim, True), eps)
 
 
-def local_response_norm(
-    input: Tensor, size: int, alpha: float = 1e-4, beta: float = 0.75, k: float = 1.0
-) -> Tensor:
+def local_response_norm(input: Tensor, size: int, alpha: float = 1e-4, beta: float = 0.75, k: float = 1.0) -> Tensor:
     """x / (k + alpha * mean of x^2 over `size` neighbouring channels)^beta, zeros standing beyond the edges.
 
     Shapes: (N, C, *). Source: Krizhevsky, Sutskever and Hinton, "ImageNet classification", NIPS 2012, section 3.3.

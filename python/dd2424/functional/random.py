@@ -1,4 +1,4 @@
-"""Random tensors and the generators they are drawn from. Draws are counter-based: the same for any number of threads."""
+"""Random tensors and the generators they are drawn from. Draws are counter-based: alike for any number of threads."""
 
 from __future__ import annotations
 
@@ -118,7 +118,7 @@ def normal(
     dtype: dtype | None = None,
     device: Device = None,
 ) -> Tensor:
-    """Normal with this mean and standard deviation, of the shape they broadcast to, or of `size` if they are numbers."""
+    """Normal with this mean and standard deviation, of the shape they broadcast to, or of `size` for numbers."""
     require_cpu("normal", device)
     given = [x for x in (mean, std) if isinstance(x, Tensor)]
     if (size is None) != bool(given):

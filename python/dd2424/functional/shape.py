@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Sequence
 from typing import Any
@@ -131,7 +132,7 @@ def tensor_split(input: Tensor, indices_or_sections: int | Sequence[int], dim: i
     else:
         cuts = [max(0, cut + size) if cut < 0 else min(cut, size) for cut in indices_or_sections]
     edges = [0, *cuts, size]
-    return tuple(_core.narrow(input, dim, a, max(b - a, 0)) for a, b in zip(edges, edges[1:]))
+    return tuple(_core.narrow(input, dim, a, max(b - a, 0)) for a, b in itertools.pairwise(edges))
 
 
 def hsplit(input: Tensor, indices_or_sections: int | Sequence[int]) -> tuple[Tensor, ...]:

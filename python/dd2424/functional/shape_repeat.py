@@ -71,7 +71,7 @@ def flipud(input: Tensor) -> Tensor:
 
 
 def roll(input: Tensor, shifts: int | Sequence[int], dims: int | Sequence[int] | None = None) -> Tensor:
-    """Indices moved up by `shifts` along `dims`, those that leave coming in below; without `dims`, of the flat input."""
+    """Indices moved up by `shifts` along `dims`, those that leave coming in below; without `dims`, when flat."""
     if dims is None:
         return _core.reshape(roll(_core.reshape(input, (-1,)), shifts, 0), input.shape)
     by, along = ([x] if isinstance(x, int) else list(x) for x in (shifts, dims))
@@ -199,7 +199,7 @@ def block_diag(*tensors: Tensor) -> Tensor:
 
 
 def unfold(input: Tensor, dimension: int, size: int, step: int) -> Tensor:
-    """The view of all slices of `size` indices of a dimension, `step` apart, as a new last one. Method: Tensor.unfold."""
+    """The view of all slices of `size` indices of a dimension, `step` apart, as a new last one: Tensor.unfold."""
     dim = _wrap(dimension, input.ndim, "unfold")
     length, strides = input.shape[dim], input.stride()
     if size > length or step <= 0:
@@ -208,4 +208,3 @@ def unfold(input: Tensor, dimension: int, size: int, step: int) -> Tensor:
     shape = [*input.shape[:dim], count, *input.shape[dim + 1 :], size]
     stride = [*strides[:dim], strides[dim] * step, *strides[dim + 1 :], strides[dim]]
     return _core.as_strided(input, shape, stride, input.storage_offset())
-

@@ -10,11 +10,11 @@ from typing import Any, ClassVar
 import numpy as np
 
 import dd2424
+from dd2424._safetensors import Array
 from dd2424.labs.data import LabData
 from dd2424.labs.options import option, parse_options
 from dd2424.train import UsageError, nearest
 from dd2424.train.folder import Record
-from dd2424._safetensors import Array
 from dd2424.train.trainer import Scheduler
 
 OWN = "own"
@@ -95,7 +95,7 @@ class Lab(ABC):
         return data
 
     def sweep(self, options: Any, data: LabData, train: Callable[[str, Any], Record]) -> Any:
-        """Train variations through `train(name, options)`, if the options ask for it; returns the options to go on with."""
+        """Train variations through `train(name, options)`, if the options ask for it; returns those to go on with."""
         return options
 
     def templates(self, model: dd2424.nn.Module) -> Array:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 from dd2424 import nn
 from dd2424.labs import losses
@@ -44,7 +44,7 @@ class DeepMlpLab(Lab):
         Setting("9-bn", "9 layers, batch norm", {"hidden": NINE}, Figure(51.5, 50.3, 52.7)),
         Setting("9", "9 layers", {"hidden": NINE, "batch_norm": False}, Figure(45.0, 40.0, 49.5)),
     )
-    own_settings = {
+    own_settings: ClassVar = {
         "digits": {"train": 0, "validation": 100, "lambda_": 0.001, "half_cycle": 400, "batch": 50},
         "other": {"train": 0, "validation": 5_000, "lambda_": 0.0005, "half_cycle": 1_650},
     }

@@ -4,17 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import ClassVar
 
 import numpy as np
 
 from dd2424 import Tensor, nn
+from dd2424._safetensors import Array
 from dd2424.labs import losses
 from dd2424.labs.base import CommonOptions, Figure, Lab, Objective, Schedule, Setting
 from dd2424.labs.data import LabData
 from dd2424.labs.options import option
 from dd2424.models import LinearClassifier
 from dd2424.train import UsageError
-from dd2424._safetensors import Array
 
 LOSSES: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
     "softmax": losses.softmax,
@@ -49,7 +50,7 @@ class LinearLab(Lab):
         Setting("svm", "multi-class SVM, lr .001", {"loss": "svm"}, Figure(35.7, 35.0, 36.4)),
         Setting("sigmoid", "K sigmoids, lr .01", {"loss": "sigmoid", "lr": 0.01}, Figure(38.0, 37.3, 38.7)),
     )
-    own_settings = {
+    own_settings: ClassVar = {
         "digits": {"train": 0, "validation": 100, "lr": 0.1, "lambda_": 0.001, "batch": 50},
         "other": {"train": 0, "validation": 5_000, "lr": 0.01, "lambda_": 0.0001, "epochs": 10},
     }
@@ -79,7 +80,11 @@ class LinearLab(Lab):
 
     def next_steps(self, options: Options, data: LabData) -> list[str]:
         commands = [f"dd2424 train linear --data {data.name} loss={loss}" for loss in LOSSES if loss != options.loss]
-        return [*commands[:2], f"dd2424 train linear --data {data.name} lambda=0.1", f"dd2424 train mlp --data {data.name}"]
+        return [
+            *commands[:2],
+            f"dd2424 train linear --data {data.name} lambda=0.1",
+            f"dd2424 train mlp --data {data.name}",
+        ]
 
 
 def _sign(scores: Array) -> Array:

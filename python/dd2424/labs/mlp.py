@@ -6,7 +6,7 @@ import dataclasses
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -33,7 +33,9 @@ class CyclicOptions(CommonOptions):
     def schedule(self) -> Schedule:
         """`cycles` cycles, with ten records in each."""
         steps = 2 * self.half_cycle * self.cycles
-        return Schedule(steps, math.ceil(2 * self.half_cycle / RECORDS_PER_CYCLE), self.lr_max, self.lr_min, self.half_cycle)
+        return Schedule(
+            steps, math.ceil(2 * self.half_cycle / RECORDS_PER_CYCLE), self.lr_max, self.lr_min, self.half_cycle
+        )
 
 
 @dataclass(frozen=True)
@@ -61,8 +63,16 @@ class MlpLab(Lab):
         Setting("2", "3 cycles, n_s 800, lambda .01, 10,000 images", {**_ONE_BATCH, "half_cycle": 800},
                 Figure(48.1, 47.4, 48.8)),
     )  # fmt: skip
-    own_settings = {
-        "digits": {"train": 0, "validation": 100, "lambda_": 0.001, "half_cycle": 400, "cycles": 3, "batch": 50},
+    own_settings: ClassVar = {
+        "digits": {
+            "train": 0,
+            "validation": 100,
+            "lambda_": 0.001,
+            "half_cycle": 400,
+            "cycles": 3,
+            "batch": 50,
+            "hidden": (200,),
+        },
         "other": {"train": 0, "validation": 5_000, "lambda_": 0.0002, "half_cycle": 1_100, "cycles": 3},
     }
 
@@ -95,7 +105,7 @@ class MlpLab(Lab):
 
     def next_steps(self, options: Options, data: LabData) -> list[str]:
         base = f"dd2424 train mlp --data {data.name}"
-        return [f"{base} hidden=200", f"{base} search=8", f"dd2424 train deep-mlp --data {data.name}"]
+        return [f"{base} hidden=400", f"{base} search=8", f"dd2424 train deep-mlp --data {data.name}"]
 
 
 def searched(options: Options, lambda_: float, data: LabData) -> Options:
@@ -103,5 +113,10 @@ def searched(options: Options, lambda_: float, data: LabData) -> Options:
     images = len(data.train) + len(data.validation)
     train = images * 9 // 10
     return dataclasses.replace(
-        options, lambda_=lambda_, train=train, validation=images - train, half_cycle=2 * (train // options.batch), cycles=2
+        options,
+        lambda_=lambda_,
+        train=train,
+        validation=images - train,
+        half_cycle=2 * (train // options.batch),
+        cycles=2,
     )

@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from dd2424._safetensors import Array
 from dd2424.train.files import write_atomic
 from dd2424.train.folder import Record
-from dd2424._safetensors import Array
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -31,8 +31,10 @@ def can_plot() -> bool:
 
 
 def save_curves(path: Path, records: Sequence[Record], title: str) -> None:
-    """Cost, loss, accuracy and learning rate against steps, for training and validation."""
-    figure, axes = _figure(1, 3, 12.0, 3.4)
+    """Cost, loss, accuracy and, where it varies, the learning rate against steps, for training and validation."""
+    rates = [record["lr"] for record in records]
+    varies = len(set(rates)) > 1
+    figure, axes = _figure(1, 2 + varies, 8.0 + 4.0 * varies, 3.4)
     steps = [record["step"] for record in records]
     for column, name in enumerate(("cost", "accuracy")):
         for part, colour in (("train", "tab:blue"), ("validation", "tab:orange")):
@@ -41,8 +43,9 @@ def save_curves(path: Path, records: Sequence[Record], title: str) -> None:
                 loss = [r[f"{part}_loss"] for r in records]
                 axes[column].plot(steps, loss, color=colour, linestyle=":", label=f"{_LABELS[part]}, loss alone")
         axes[column].set_ylabel(name)
-    axes[2].plot(steps, [r["lr"] for r in records], color="tab:green")
-    axes[2].set_ylabel("learning rate")
+    if varies:
+        axes[2].plot(steps, rates, color="tab:green")
+        axes[2].set_ylabel("learning rate")
     axes[0].legend(fontsize=8)
     axes[0].set_ylim(bottom=0)
     for axis in axes:

@@ -7,13 +7,13 @@ import dataclasses
 import numpy as np
 
 import dd2424
+from dd2424._safetensors import Array, deserialize, serialize
 from dd2424.labs import plots
 from dd2424.labs.report import confusion_matrix
 from dd2424.labs.session import Session
 from dd2424.train import RunError, RunFolder, os_error_message
 from dd2424.train.files import write_atomic
 from dd2424.train.folder import Record
-from dd2424._safetensors import Array, deserialize, serialize
 
 
 def finish(session: Session, folder: RunFolder, model: dd2424.nn.Module, records: list[Record]) -> Record:
@@ -58,9 +58,7 @@ def load_weights(folder: RunFolder, model: dd2424.nn.Module) -> None:
         raise RunError(f"weights {folder.weights} are damaged or of another model: {error}") from error
 
 
-def _plot(
-    session: Session, folder: RunFolder, model: dd2424.nn.Module, records: list[Record], scores: Array
-) -> None:
+def _plot(session: Session, folder: RunFolder, model: dd2424.nn.Module, records: list[Record], scores: Array) -> None:
     data, path, labels = session.data, folder.path, session.data.test.labels
     title = f"{session.lab.name} on {data.name}"
     plots.save_curves(path / "curves.png", records, title)

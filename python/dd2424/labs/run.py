@@ -20,8 +20,17 @@ from dd2424.labs.session import Session, penalised
 from dd2424.labs.sources import choose_source, load_source
 from dd2424.labs.sweep import Sweep
 from dd2424.train import (
-    Interrupted, RunError, RunFolder, Trainer, UsageError, WriteCheckpoints, WriteMetrics, latest_run_path, load_latest,
-    new_run_path, progress,
+    Interrupted,
+    RunError,
+    RunFolder,
+    Trainer,
+    UsageError,
+    WriteCheckpoints,
+    WriteMetrics,
+    latest_run_path,
+    load_latest,
+    new_run_path,
+    progress,
 )  # fmt: skip
 from dd2424.train.environment import environment
 from dd2424.train.folder import Record
@@ -171,7 +180,10 @@ def _print_start(session: Session, model: Any, trainer: Trainer, folder: RunFold
     weights = sum(p.numel() for p in penalised(model)[0])
     options = ", ".join(f"{name}={_text(getattr(session.options, f.name))}" for name, f in _shown(session.options))
     print(f"options: {options}")
-    print(f"model: {parameters:,} parameters; cost = mean loss + {session.options.lambda_:g} * sum of {weights:,} squared weights")
+    print(
+        f"model: {parameters:,} parameters; cost = mean loss + {session.options.lambda_:g} * "
+        f"sum of {weights:,} squared weights"
+    )
     print(f"run folder: {folder.path}; seed {session.seed}, {dd2424.get_num_threads()} threads, {dd2424.get_isa()}\n")
 
 
@@ -182,7 +194,13 @@ def _shown(options: Any) -> list[tuple[str, Any]]:
 def _text(value: Any) -> str:
     if isinstance(value, bool):
         return "yes" if value else "no"
-    return ",".join(map(str, value)) if isinstance(value, tuple) else f"{value:g}" if isinstance(value, float) else str(value)
+    return (
+        ",".join(map(str, value))
+        if isinstance(value, tuple)
+        else f"{value:g}"
+        if isinstance(value, float)
+        else str(value)
+    )
 
 
 def _print_result(session: Session, result: Record, folder: RunFolder | None = None) -> None:

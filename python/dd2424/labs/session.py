@@ -10,12 +10,12 @@ from typing import Any
 import numpy as np
 
 import dd2424
-from dd2424.labs.base import Lab, Objective
+from dd2424._safetensors import Array
 from dd2424.data import ArrayDataset
+from dd2424.labs.base import Lab, Objective
 from dd2424.labs.data import LabData, Source
 from dd2424.labs.loading import Batches
 from dd2424.train import Callback, Trainer
-from dd2424._safetensors import Array
 
 _EVALUATION_BATCH = 1000
 _MOST_TRAINING_IMAGES = 10_000  # evaluated at each record: a fixed part is enough for a curve
@@ -46,7 +46,7 @@ class Session:
         return self.lab.model(self.options, self.data).to(self.device)
 
     def trainer(self, model: dd2424.nn.Module, callbacks: Sequence[Callback] = ()) -> Trainer:
-        """A trainer at step 0, with the course's penalty: gradient 2 lambda W on weight matrices, nothing on the rest."""
+        """A trainer at step 0, with the course's penalty: gradient 2 lambda W on weights, nothing on the rest."""
         options = self.options
         schedule = self.lab.schedule(options, self.data)
         weights, others = penalised(model)

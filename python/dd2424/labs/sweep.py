@@ -53,4 +53,7 @@ class Sweep:
             return {"validation_accuracy": 0.0, "test_accuracy": 0.0, "failed": str(error)}
         _, scores = session.scores(model, session.data.test)
         validation_accuracy = trainer.records[-1]["validation_accuracy"]
-        return {"validation_accuracy": validation_accuracy, "test_accuracy": session.accuracy(scores, session.data.test)}
+        return {
+            "validation_accuracy": validation_accuracy,
+            "test_accuracy": session.accuracy(scores, session.data.test),
+        }

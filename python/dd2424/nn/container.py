@@ -269,7 +269,7 @@ class ParameterDict(Module):
 
     def get(self, key: str, default: Any = None) -> Any:
         """The parameter of this name, or `default`."""
-        return self[key] if key in self else default
+        return self[key] if key in self else default  # noqa: SIM401  # that `get` is this one
 
     def pop(self, key: str) -> Any:
         """Take a parameter out."""

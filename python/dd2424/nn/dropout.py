@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dd2424 import _core
 from dd2424._core import Tensor
 from dd2424.functional import dropout as F
 from dd2424.nn.module import Module
@@ -26,9 +25,7 @@ class Dropout(_Dropout):
     """
 
     def forward(self, input: Tensor) -> Tensor:
-        if not self.training:
-            return input
-        return F.dropout(input, self.p, True, True) if self.inplace else _core.dropout(input, self.p, True)
+        return F.dropout(input, self.p, self.training, self.inplace)
 
 
 class Dropout1d(_Dropout):

@@ -20,7 +20,7 @@ class SequentialLR(LRScheduler):
         if len(schedulers) < 1:
             raise ValueError("SequentialLR expects at least one scheduler")
         if len(milestones) != len(schedulers) - 1:
-            raise ValueError("Sequential Schedulers expects number of schedulers provided to be one more than the number "
+            raise ValueError("Sequential Schedulers expects number of schedulers to be one more than the number "
                              f"of milestone points, but got {len(schedulers)} and {len(milestones)}")  # fmt: skip
         if any(scheduler.optimizer is not optimizer for scheduler in schedulers):
             raise ValueError("Sequential Schedulers expects all schedulers to belong to the same optimizer")

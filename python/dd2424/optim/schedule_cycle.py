@@ -28,8 +28,8 @@ class CosineAnnealingWarmRestarts(LRScheduler):
     def __init__(
         self,
         optimizer: Optimizer,
-        T_0: int,  # noqa: N803
-        T_mult: int = 1,  # noqa: N803
+        T_0: int,
+        T_mult: int = 1,
         eta_min: float = 0.0,
         last_epoch: int = -1,
     ) -> None:
@@ -68,8 +68,8 @@ class CyclicLR(LRScheduler):
         lr = base_lr + (max_lr - base_lr) * height * scale
 
     mode: "triangular", scale 1; "triangular2", half in every further cycle; "exp_range", gamma^time; or a `scale_fn`
-    of the cycle's number or of the time (`scale_mode` "cycle", "iterations"). With `cycle_momentum` (for optimizers that
-    have one) the momentum goes the other way, from max_momentum down to base_momentum.
+    of the cycle's number or of the time (`scale_mode` "cycle", "iterations"). With `cycle_momentum` (for optimizers
+    that have one) the momentum goes the other way, from max_momentum down to base_momentum.
     Source: Smith, "Cyclical Learning Rates for Training Neural Networks", arXiv:1506.01186.
     """
 
@@ -188,7 +188,9 @@ class OneCycleLR(LRScheduler):
             raise ValueError(f"anneal_strategy must be one of 'cos' or 'linear', instead got {anneal_strategy}")
         self.total_steps, self.anneal_strategy = total_steps, anneal_strategy
         up = float(pct_start * total_steps) - 1
-        self._ends = [up, 2 * pct_start * total_steps - 2, total_steps - 1.0] if three_phase else [up, total_steps - 1.0]
+        self._ends = (
+            [up, 2 * pct_start * total_steps - 2, total_steps - 1.0] if three_phase else [up, total_steps - 1.0]
+        )
         self.max_lrs = _for_each(optimizer, "max_lr", max_lr)
         if last_epoch == -1:
             for group, top in zip(optimizer.param_groups, self.max_lrs, strict=True):

@@ -10,10 +10,10 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from dd2424.train.errors import RunError, os_error_message
-from dd2424.train.files import write_atomic
 from dd2424._safetensors import Array, deserialize, serialize
 from dd2424._state import put_together, take_apart
+from dd2424.train.errors import RunError, os_error_message
+from dd2424.train.files import write_atomic
 
 FORMAT = "dd2424-checkpoint"
 FORMAT_VERSION = 1

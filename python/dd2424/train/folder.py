@@ -41,7 +41,7 @@ class RunFolder:
     def __enter__(self) -> RunFolder:
         try:
             self.path.mkdir(parents=True, exist_ok=True)
-            self._lock = open(self.path / _LOCK, "a+")  # noqa: SIM115 - held until __exit__
+            self._lock = open(self.path / _LOCK, "a+")
         except OSError as error:
             raise RunError(os_error_message(error, "cannot use run folder")) from error
         try:
@@ -50,7 +50,9 @@ class RunFolder:
             self._lock.seek(0)
             owner = self._lock.read().strip() or "another process"
             self._lock.close()
-            raise RunError(f"run folder {self.path} is in use by {owner}; wait for it or choose another --out") from error
+            raise RunError(
+                f"run folder {self.path} is in use by {owner}; wait for it or choose another --out"
+            ) from error
         self._lock.truncate(0)
         self._lock.write(f"process {os.getpid()}")
         self._lock.flush()

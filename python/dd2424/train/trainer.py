@@ -12,7 +12,6 @@ from itertools import islice
 from typing import Any, Protocol
 
 import dd2424
-
 from dd2424.train.errors import Interrupted, RunError
 from dd2424.train.folder import Record
 

@@ -1,0 +1,50 @@
+# What a newcomer types. A fresh machine needs Python >= 3.10 with venv, a C++20 compiler, make and git; the rest comes
+# from the Python package index into .venv.
+PYTHON ?= python3
+BIN := .venv/bin
+PIP := $(BIN)/python -m pip --disable-pip-version-check
+BUILD_REQUIRES := "scikit-build-core>=0.11" "pybind11>=3.0" "cmake>=3.26" "ninja>=1.11"
+SOURCES := CMakeLists.txt pyproject.toml $(shell find csrc cmake -type f)
+export CMAKE_BUILD_PARALLEL_LEVEL ?= $(shell nproc 2>/dev/null || echo 2)
+
+.PHONY: help demo build test lint format bench clean
+help: ## this list
+	@grep -E '^[a-z]+:.*##' Makefile | sed -E 's/:.*## /\t/' | expand -t 10
+
+demo: .venv/labs ## build, then train a classifier of handwritten digits
+	$(BIN)/dd2424 train mlp --data digits
+
+build: .venv/labs ## build and install into .venv; after a change, only what changed
+
+test: .venv/test ## run the tests
+	$(BIN)/python -m pytest -m "not torch" $(TESTS)
+
+lint: .venv/dev ## check style, types and spelling
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	find csrc tests -name '*.h' -o -name '*.cpp' -o -name '*.cu' | xargs $(BIN)/clang-format --dry-run -Werror
+	$(BIN)/codespell
+
+format: .venv/dev ## rewrite the sources in the style that lint checks
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+	find csrc tests -name '*.h' -o -name '*.cpp' -o -name '*.cu' | xargs $(BIN)/clang-format -i
+
+bench: .venv/bench ## measure everything and write docs/benchmarks.md
+	$(BIN)/python benchmarks
+
+clean: ## delete what was built and the environment
+	rm -rf .venv build dist
+
+# The environment grows by what each command needs; a stamp tells what it has.
+.venv/build-requires: Makefile
+	$(PYTHON) -m venv .venv
+	$(PIP) install --quiet $(BUILD_REQUIRES)
+	@touch $@
+.venv/labs: .venv/build-requires $(SOURCES)
+	$(PIP) install --quiet --no-build-isolation --editable ".[labs]"
+	@touch $@
+.venv/test .venv/dev .venv/bench: .venv/%: .venv/labs
+	$(PIP) install --quiet --no-build-isolation --editable ".[$*]"
+	@touch $@
