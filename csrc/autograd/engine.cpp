@@ -6,6 +6,7 @@
 #include <unordered_set>
 
 #include "autograd/arithmetic.h"
+#include "core/blocking.h"
 
 namespace dd2424 {
 namespace {
@@ -156,7 +157,7 @@ class Walk {
     }
   }
 
-  void visit(Node& node, const Tensors& grads) {
+  void visit(Node& node, Tensors& grads) {
     Needs needs;
     bool any = false;
     for (const Edge& edge : node.edges) {
@@ -164,9 +165,13 @@ class Walk {
       any |= needs.back();
     }
     if (!any) return;
+    if (node.hooks)
+      for (const auto& [key, hook] : std::vector(node.hooks->prepare)) hook->call(grads, nullptr);
     Tensors results = node.backward(grads, needs);
     check(results.size() == node.edges.size(), node.name(), ": backward must return ", node.edges.size(),
           " gradients, one per input, got ", results.size());
+    if (node.hooks)
+      for (const auto& [key, hook] : std::vector(node.hooks->finish)) hook->call(results, &grads);
     if (!options_.retain_graph) node.release_saved();
     for (std::size_t i = 0; i < node.edges.size(); ++i)
       if (needs[i]) arrive(node.edges[i], std::move(results[i]));
@@ -174,7 +179,12 @@ class Walk {
 
   static void apply(const Hooks& hooks, Tensor& grad) {
     for (const auto& [key, hook] : Hooks(hooks)) {
-      if (const Tensor replaced = hook->call(grad); replaced.defined()) grad = replaced;
+      const Tensor replaced = hook->call(grad);
+      if (!replaced.defined()) continue;
+      check(replaced.shape() == grad.shape() && replaced.dtype() == grad.dtype(),
+            "hook: result must have the gradient's shape and dtype ", grad.shape(), " ", grad.dtype(), ", got ",
+            replaced.shape(), " ", replaced.dtype());
+      grad = replaced;
     }
   }
   void run_hooks(NodeHooks& hooks, Tensors& grads) {
@@ -185,6 +195,7 @@ class Walk {
   }
 
   void add_to(Tensor& total, const Tensor& grad) const {
+    const KeepLocked locked;  // threads that train one model add to the same gradient
     if (!total.defined()) {
       // A gradient that nothing else holds becomes .grad itself; any other is copied, so that no two share memory.
       const bool own = grad.is_sole_owner() && !overlaps_itself(grad);
@@ -233,6 +244,8 @@ Tensor root_gradient(const Tensor& root, const Tensor& given) {
 }
 
 void start(Walk& walk, const Tensors& roots, const Tensors& grads) {
+  check(grads.empty() || grads.size() == roots.size(), "backward: as many gradients must be given as there are roots, ",
+        roots.size(), ", got ", grads.size());
   for (std::size_t i = 0; i < roots.size(); ++i)
     walk.start(edge_to(roots[i]), root_gradient(roots[i], i < grads.size() ? grads[i] : Tensor()));
 }
@@ -267,6 +280,7 @@ void run_backward(const Tensors& roots, const Tensors& grads, const Tensors& inp
     const Tensors results = run_grad(roots, grads, inputs, options);
     for (std::size_t i = 0; i < inputs.size(); ++i) {
       if (!results[i].defined()) continue;
+      const KeepLocked locked;
       Tensor& total = leaf_of(inputs[i]).grad;
       total = total.defined() ? arithmetic.add(total, results[i]) : arithmetic.clone(results[i]);
     }

@@ -18,6 +18,16 @@ void Leaf::visit_host_objects(void (*visit)(void* object, void* data), void* dat
       if (hook->count() == 1) visit(hook->host_object(), data);
 }
 
+void Node::visit_host_objects(void (*visit)(void* object, void* data), void* data) {
+  if (!hooks) return;
+  for (const auto& [output, list] : hooks->before)
+    for (const auto& [key, hook] : list)
+      if (hook->count() == 1) visit(hook->host_object(), data);
+  for (const auto* list : {&hooks->prepare, &hooks->finish})
+    for (const auto& [key, hook] : *list)
+      if (hook->count() == 1) visit(hook->host_object(), data);
+}
+
 void Node::release_saved() {
   for (Saved* saved = first_saved_; saved; saved = saved->next_) {
     if (!saved->tensor_.defined()) continue;
@@ -55,11 +65,13 @@ Tensor Saved::get() const {
   return output;
 }
 
-// A view whose storage was written since its node was made speaks through its base's new node.
+// A view whose storage was written since its node was made speaks through its base's new node; one made where nothing
+// records stays the constant that it was.
 static void refresh_view(const Tensor& view) {
+  if (view->is_no_grad_view) return;
   const std::uint32_t version = view->storage->version.load(std::memory_order_relaxed);
   const Tensor base(view->base);
-  if (view->node_version == version || !needs_grad(base)) return;
+  if (view->node_version == version || view->storage != base->storage || !needs_grad(base)) return;
   view->node = arithmetic.view_node(base, view);
   view->output_index = 0;
   view->node_version = version;

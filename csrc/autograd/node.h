@@ -59,9 +59,16 @@ class Saved {
   bool is_output_ = false, released_ = false;
 };
 
+struct NodeHook : Counted {  // a function of all gradients of a node; false for "leave them as they are"
+  virtual ~NodeHook() = default;
+  // `grads`: those of the outputs, before the node has run; those of the inputs afterwards, with those of the outputs.
+  virtual bool call(Tensors& grads, const Tensors* outputs_grads) = 0;
+  virtual void* host_object() const = 0;
+};
 struct NodeHooks {
-  std::vector<std::pair<std::uint32_t, Hooks>> before;        // by output: on the gradient that arrives
-  std::vector<std::pair<std::uint32_t, Ref<Leaf>>> retained;  // by output: whose .grad is to be kept
+  std::vector<std::pair<std::uint32_t, Hooks>> before;           // by output: on the gradient that arrives
+  std::vector<std::pair<std::uint32_t, Ref<Leaf>>> retained;     // by output: whose .grad is to be kept
+  std::vector<std::pair<Index, Ref<NodeHook>>> prepare, finish;  // around the node's backward
 };
 
 struct Node : Taped {
@@ -72,9 +79,11 @@ struct Node : Taped {
 
   Node();
   virtual const char* name() const = 0;
+  virtual bool is_custom() const { return false; }  // named by the user, not by us
   // The gradients of the inputs from those of the outputs (undefined: zero). Only what is needed is computed; the rest
   // is undefined. Written with operations, so that it can be recorded in turn.
   virtual Tensors backward(const Tensors& grads, const Needs& needs) = 0;
+  void visit_host_objects(void (*visit)(void* object, void* data), void* data) override;
   void release_saved();
 
  private:

@@ -87,16 +87,64 @@ Tensors listed(py::handle tensors) {  // a tensor, a sequence of tensors, or Non
   return py::cast<Tensors>(py::tuple(py::reinterpret_borrow<py::object>(tensors)));
 }
 
+Tensors listed_inputs(const char* op, py::handle tensors) {
+  const Tensors inputs = listed(tensors);
+  check(tensors.is_none() || !inputs.empty(), op, ": inputs must not be empty, got no tensor");
+  return inputs;
+}
+
 // ---- grad_fn, as a user looks at it
+
+// A Python function around a node's backward; `is_after` for f(grad_inputs, grad_outputs), else f(grad_outputs).
+struct PythonNodeHook final : NodeHook {
+  PyRef function;
+  explicit PythonNodeHook(py::handle f) : function(f) {}
+  void* host_object() const override { return function.get(); }
+  bool call(Tensors& grads, const Tensors* outputs_grads) override {
+    const py::gil_scoped_acquire gil;
+    const py::handle f(function.get());
+    const py::object result = outputs_grads ? f(grads, *outputs_grads) : f(grads);
+    if (result.is_none()) return false;
+    const Tensors replaced = is_tensor(result.ptr()) ? Tensors{unwrap(result.ptr())} : py::cast<Tensors>(result);
+    check(replaced.size() == grads.size(), "hook: result must have ", grads.size(), " gradients, as it was given, got ",
+          replaced.size());
+    for (std::size_t i = 0; i < grads.size(); ++i) {
+      const bool same =
+          grads[i].defined() == replaced[i].defined() &&
+          (!grads[i].defined() || (grads[i].shape() == replaced[i].shape() && grads[i].dtype() == replaced[i].dtype()));
+      check(same, "hook: result ", i, " must have the shape and dtype of what it was given, or None for None");
+    }
+    grads = replaced;
+    return true;
+  }
+};
 
 struct NodeView {
   Ref<Node> node;
 };
+struct NodeHookHandle {
+  Ref<Node> node;
+  Index key;
+  void remove() {
+    for (auto* list : {&node->hooks->prepare, &node->hooks->finish})
+      std::erase_if(*list, [&](const auto& entry) { return entry.first == key; });
+  }
+};
+
+NodeHookHandle add_node_hook(const NodeView& self, const py::function& function, bool is_after) {
+  if (!self.node->hooks) self.node->hooks = std::make_unique<NodeHooks>();
+  const Index key = next_hook_key();
+  auto& list = is_after ? self.node->hooks->finish : self.node->hooks->prepare;
+  list.emplace_back(key, make_ref<PythonNodeHook>(function));
+  return {self.node, key};
+}
+
 struct LeafView {
   Ref<Taped> leaf;
 };
 
-std::string display_name(const Node& node) {  // index_select -> IndexSelectBackward
+std::string display_name(const Node& node) {  // index_select -> IndexSelectBackward0, as PyTorch writes it
+  if (node.is_custom()) return std::string(node.name()) + "Backward";
   std::string name;
   bool upper = true;
   for (const char* c = node.name(); *c; ++c) {
@@ -107,7 +155,7 @@ std::string display_name(const Node& node) {  // index_select -> IndexSelectBack
       upper = false;
     }
   }
-  return name + "Backward";
+  return name == "CopySlices" ? name : name + "Backward0";
 }
 
 py::object edge_view(const Edge& edge) {
@@ -122,11 +170,19 @@ py::object grad_fn(const Tensor& t) {
 }
 
 void bind_nodes(py::module_& m) {
+  py::class_<NodeHookHandle>(m, "NodeHookHandle", "What a node's register_hook() returns.")
+      .def("remove", &NodeHookHandle::remove);
   py::class_<NodeView>(m, "Node", "A recorded operation.")
       .def("name", [](const NodeView& self) { return display_name(*self.node); })
       .def("__repr__", [](const NodeView& self) { return "<" + display_name(*self.node) + ">"; })
       .def("__eq__", [](const NodeView& self, const NodeView& other) { return self.node == other.node; })
       .def("__hash__", [](const NodeView& self) { return reinterpret_cast<std::uintptr_t>(self.node.get()); })
+      .def(
+          "register_hook", [](const NodeView& self, const py::function& f) { return add_node_hook(self, f, true); },
+          "fn"_a, "Calls fn(grad_inputs, grad_outputs) after the node has run; a tuple it returns replaces the first.")
+      .def(
+          "register_prehook", [](const NodeView& self, const py::function& f) { return add_node_hook(self, f, false); },
+          "fn"_a, "Calls fn(grad_outputs) before the node runs; a tuple it returns replaces them.")
       .def_property_readonly("next_functions", [](const NodeView& self) {
         py::list edges;
         for (const Edge& edge : self.node->edges) edges.append(py::make_tuple(edge_view(edge), edge.index));
@@ -159,14 +215,15 @@ void bind_autograd(py::module_& m) {
       "backward",
       [](const Tensor& t, const Tensor& gradient, const std::optional<bool>& retain_graph, bool create_graph,
          const py::object& inputs) {
-        run_backward({t}, {gradient}, listed(inputs), {retain_graph.value_or(create_graph), create_graph});
+        run_backward({t}, {gradient}, listed_inputs("backward", inputs),
+                     {retain_graph.value_or(create_graph), create_graph});
       },
       "gradient"_a = py::none(), "retain_graph"_a = py::none(), "create_graph"_a = false, "inputs"_a = py::none());
   m.def(
       "backward",
       [](const py::object& tensors, const py::object& grads, const std::optional<bool>& retain_graph, bool create_graph,
          const py::object& inputs) {
-        run_backward(listed(tensors), listed(grads), listed(inputs),
+        run_backward(listed(tensors), listed(grads), listed_inputs("backward", inputs),
                      {retain_graph.value_or(create_graph), create_graph});
       },
       "tensors"_a, "grad_tensors"_a = py::none(), "retain_graph"_a = py::none(), "create_graph"_a = false,
@@ -176,7 +233,7 @@ void bind_autograd(py::module_& m) {
       [](const py::object& outputs, const py::object& inputs, const py::object& grads,
          const std::optional<bool>& retain_graph, bool create_graph, const std::optional<bool>& allow_unused,
          bool materialize_grads) {
-        const Tensors targets = listed(inputs);
+        const Tensors targets = listed_inputs("grad", inputs);
         Tensors results =
             run_grad(listed(outputs), listed(grads), targets, {retain_graph.value_or(create_graph), create_graph});
         for (std::size_t i = 0; i < results.size(); ++i) {

@@ -10,25 +10,35 @@ using namespace py::literals;
 
 struct FunctionNode;
 
+// From a context to its node, while there is one: a program may keep the context for longer.
+struct NodeLink : Counted {
+  FunctionNode* node = nullptr;
+};
+
 // The `ctx` of forward and backward. While forward runs it collects; afterwards the node has what it collected.
 struct FunctionContext {
   Tensors to_save, dirty, constant;  // save_for_backward, mark_dirty, mark_non_differentiable
   std::vector<bool> needs_input_grad;
   bool materialize_grads = true;
-  FunctionNode* node = nullptr;  // lives at least as long as backward runs
+  Ref<NodeLink> link;
 };
 
 struct FunctionNode final : Node {
   PyRef function, context;
+  Ref<NodeLink> link = make_ref<NodeLink>();
   std::string label;
   std::vector<std::unique_ptr<Saved>> saved;
-  std::vector<Shape> output_shapes;
-  std::vector<DType> output_dtypes;
+  std::vector<Shape> output_shapes, input_shapes;
+  std::vector<DType> output_dtypes, input_dtypes;
   std::vector<std::size_t> tensor_arguments;  // which arguments of forward the edges belong to
   std::size_t arguments = 0;
 
+  FunctionNode() { link->node = this; }
+  ~FunctionNode() override { link->node = nullptr; }
   const char* name() const override { return label.c_str(); }
+  bool is_custom() const override { return true; }
   void visit_host_objects(void (*visit)(void* object, void* data), void* data) override {
+    Node::visit_host_objects(visit, data);
     visit(function.get(), data);
     visit(context.get(), data);
   }
@@ -43,15 +53,36 @@ struct FunctionNode final : Node {
     py::object result = py::handle(function.get()).attr("backward")(py::handle(context.get()), *given);
     if (!py::isinstance<py::tuple>(result)) result = py::make_tuple(result);
     const auto results = py::reinterpret_borrow<py::tuple>(result);
-    check(results.size() >= arguments, label, ": backward must return ", arguments,
+    std::size_t count = results.size();  // more may be returned where they are None
+    while (count > arguments && results[count - 1].is_none()) --count;
+    check(count == arguments, label, ": backward must return ", arguments,
           " gradients, one per argument of forward, got ", results.size());
     Tensors edges_grads;
-    for (std::size_t i = 0; i < tensor_arguments.size(); ++i) {
-      const py::handle grad = results[tensor_arguments[i]];
-      check<TypeError>(grad.is_none() || is_tensor(grad.ptr()), label, ": backward must return tensors or None");
-      edges_grads.push_back(needs[i] && !grad.is_none() ? unwrap(grad.ptr()) : Tensor());
-    }
+    for (std::size_t i = 0; i < tensor_arguments.size(); ++i)
+      edges_grads.push_back(needs[i] ? gradient(i, results[tensor_arguments[i]]) : Tensor());
     return edges_grads;
+  }
+
+  // What backward returned for a tensor, in that tensor's shape and dtype.
+  Tensor gradient(std::size_t input, const py::handle returned) const {
+    if (returned.is_none()) return {};
+    check<TypeError>(is_tensor(returned.ptr()), label, ": backward must return tensors or None, got ",
+                     std::string(py::str(py::type::handle_of(returned).attr("__name__"))));
+    Tensor grad = unwrap(returned.ptr());
+    const Shape& shape = input_shapes[input];
+    if (grad.shape() != shape) {
+      check(expands_to(shape, grad.shape()), label, ": gradient ", tensor_arguments[input], " must have the shape ",
+            shape, " of the argument, or one it expands to, got ", grad.shape());
+      grad = ops::sum_to(grad, shape);
+    }
+    return ops::to(grad, input_dtypes[input]);
+  }
+
+  static bool expands_to(const Shape& from, const Shape& to) {
+    const int shift = to.size() - from.size();
+    for (int d = 0; d < from.size(); ++d)
+      if (shift < 0 || (from[d] != 1 && from[d] != to[d + shift])) return false;
+    return shift >= 0;
   }
 };
 
@@ -63,6 +94,27 @@ Tensors tensors_in(const py::args& args) {
 
 bool contains(const Tensors& tensors, const Tensor& t) {
   return std::any_of(tensors.begin(), tensors.end(), [&](const Tensor& other) { return other.same(t); });
+}
+
+// Forward has written into these: the rules of every operation in place hold, and the tape must hear of it.
+void check_dirty(const FunctionNode& node, const FunctionContext& ctx, const py::list& outputs) {
+  for (const Tensor& t : ctx.dirty) {
+    bool is_returned = false;
+    for (const py::handle item : outputs) is_returned |= is_tensor(item.ptr()) && unwrap(item.ptr()).same(t);
+    check(is_returned, node.name(), ": forward must return every tensor marked dirty, got one that it does not");
+    ops::check_inplace(node.name(), t);
+  }
+}
+
+// A view that forward has written: the base speaks for it from here on.
+void rebase_dirty(const Ref<FunctionNode>& node, const Tensors& dirty, const std::vector<Edge>& bases) {
+  for (std::size_t i = 0; i < dirty.size(); ++i) {
+    const Tensor& view = dirty[i];
+    if (!view->base || view->storage != view->base->storage) continue;
+    ops::rebase(view, bases[i], {.to = node, .to_leaf = false, .index = view->output_index});
+    view->node = nullptr;
+    view->node_version = view->storage->version - 1;  // stale: made anew from the base when it is asked for
+  }
 }
 
 // Makes the outputs the node's; a tensor that forward returns as it came in, and has not written, becomes a view of it.
@@ -115,18 +167,26 @@ py::object apply(const py::object& function, const py::args& args) {
   node->edges = std::move(edges);
   node->tensor_arguments = places;
   node->arguments = args.size();
+  for (const Tensor& input : inputs) {
+    node->input_shapes.push_back(input.shape());
+    node->input_dtypes.push_back(input.dtype());
+  }
   const bool is_tuple = py::isinstance<py::tuple>(result);
   py::list outputs = is_tuple ? py::list(result) : py::list(py::make_tuple(result));
+  check_dirty(*node, ctx, outputs);
+  std::vector<Edge> bases;  // what the bases of written views were
+  for (const Tensor& t : ctx.dirty) bases.push_back(t->base ? edge_to(Tensor(t->base)) : Edge());
   attach(node, ctx, outputs, inputs);
   for (const Tensor& t : ctx.to_save) {
     node->saved.push_back(std::make_unique<Saved>(node.get()));
     const bool is_output = t.defined() && t->node.get() == node.get();
     is_output ? node->saved.back()->save_output(t) : node->saved.back()->save(t);
   }
+  rebase_dirty(node, ctx.dirty, bases);
   ctx.to_save.clear();
   ctx.dirty.clear();
   ctx.constant.clear();
-  ctx.node = node.get();
+  ctx.link = node->link;
   return is_tuple ? py::object(py::tuple(outputs)) : py::object(outputs[0]);
 }
 
@@ -149,9 +209,10 @@ void bind_function(py::module_& m) {
                                return needs;
                              })
       .def_property_readonly("saved_tensors", [](const FunctionContext& self) {
-        if (!self.node) return self.to_save;
+        if (!self.link) return self.to_save;
+        check(self.link->node, "saved_tensors: the graph must still be whole, got the context of one that is gone");
         Tensors tensors;
-        for (const auto& saved : self.node->saved) tensors.push_back(saved->get());
+        for (const auto& saved : self.link->node->saved) tensors.push_back(saved->get());
         return tensors;
       });
   m.def("apply_function", &apply, "function"_a);

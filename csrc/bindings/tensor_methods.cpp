@@ -20,7 +20,9 @@ PyObject* get_nbytes(PyObject* self, void*) {
 }
 PyObject* get_version(PyObject* self, void*) { return PyLong_FromUnsignedLong(unwrap(self)->storage->version.load()); }
 PyObject* get_output_index(PyObject* self, void*) { return PyLong_FromUnsignedLong(unwrap(self)->output_index); }
-PyObject* get_is_leaf(PyObject* self, void*) { return PyBool_FromLong(grad_node(unwrap(self)) == nullptr); }
+PyObject* get_is_leaf(PyObject* self, void*) {
+  return guarded([&] { return PyBool_FromLong(grad_node(unwrap(self)) == nullptr); });
+}
 PyObject* get_array(PyObject* self, void*) {
   return guarded([&] { return to_numpy(unwrap(self)).release().ptr(); });
 }
@@ -83,6 +85,7 @@ int set_data(PyObject* self, PyObject* value, void*) {
     check(t.dtype() == other.dtype() || !t->requires_grad || is_floating(other.dtype()),
           "data: a tensor that requires a gradient must stay floating, got ", other.dtype());
     const Tensor fresh = independent_alias(other);
+    fresh->storage->version = t->storage->version + 1;  // what was saved of t before is stale
     t->storage = fresh->storage;
     t->data = fresh->data;
     t->shape = fresh->shape;
@@ -193,6 +196,8 @@ PyObject* method_t(PyObject* self, PyObject*) {
   });
 }
 PyObject* method_requires_grad_(PyObject* self, PyObject* const* args, Py_ssize_t count) {
+  // Asking for what a recorded tensor has anyway changes nothing.
+  if ((count == 0 || args[0] == Py_True) && unwrap(self)->node) return Py_NewRef(self);
   if (set_requires_grad(self, count ? args[0] : Py_True, nullptr) < 0) return nullptr;
   return Py_NewRef(self);
 }

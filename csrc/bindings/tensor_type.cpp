@@ -16,12 +16,14 @@ PyTypeObject* tensor_type = nullptr;
 namespace {
 std::mutex dropped_mutex;
 std::vector<PyObject*> dropped;
+bool release_is_pending = false;
 
 int release_dropped(void*) {
   std::vector<PyObject*> objects;
   {
     const std::lock_guard lock(dropped_mutex);
     objects.swap(dropped);
+    release_is_pending = false;
   }
   for (PyObject* object : objects) Py_DECREF(object);
   return 0;
@@ -31,13 +33,10 @@ int release_dropped(void*) {
 void PyRef::drop(void* object) {
   if (!object || !Py_IsInitialized()) return;
   if (PyGILState_Check()) return Py_DECREF(static_cast<PyObject*>(object));
-  bool first;
-  {
-    const std::lock_guard lock(dropped_mutex);
-    first = dropped.empty();
-    dropped.push_back(static_cast<PyObject*>(object));
-  }
-  if (first) Py_AddPendingCall(release_dropped, nullptr);
+  const std::lock_guard lock(dropped_mutex);
+  dropped.push_back(static_cast<PyObject*>(object));
+  // Python's queue of calls may be full; the next drop asks again.
+  if (!release_is_pending) release_is_pending = Py_AddPendingCall(release_dropped, nullptr) == 0;
 }
 
 // ---- between tensors and their objects

@@ -9,9 +9,19 @@ struct HostLock {
 };
 inline HostLock host_lock;
 
+// While one lives, work of this thread keeps the host's lock: other threads see what it changes before or after.
+class KeepLocked {
+ public:
+  KeepLocked() { ++depth; }
+  ~KeepLocked() { --depth; }
+  KeepLocked(const KeepLocked&) = delete;
+  KeepLocked& operator=(const KeepLocked&) = delete;
+  static inline thread_local int depth = 0;
+};
+
 class Unlocked {
  public:
-  explicit Unlocked(bool wanted) : state_(wanted ? host_lock.unlock() : nullptr) {}
+  explicit Unlocked(bool wanted) : state_(wanted && KeepLocked::depth == 0 ? host_lock.unlock() : nullptr) {}
   ~Unlocked() {
     if (state_) host_lock.lock(state_);
   }

@@ -137,7 +137,8 @@ struct ViewWriteNode final : Node {
 }  // namespace
 
 void assign(const Tensor& self, const Tensor& y) {
-  const Tensor base(self->base);
+  const bool shares_base = self->base && self->base->storage == self->storage;  // not since `.data` of it was set
+  const Tensor base = shares_base ? Tensor(self->base) : Tensor();
   const bool recorded = grad_enabled() && (needs_grad(y) || needs_grad(self) || (base.defined() && needs_grad(base)));
   Edge value_edge = recorded ? edge_to(y) : Edge();
   Edge base_edge = recorded && base.defined() ? edge_to(base) : Edge();
@@ -150,14 +151,19 @@ void assign(const Tensor& self, const Tensor& y) {
     node->edges.push_back(std::move(value_edge));
     return set_node(self, node);
   }
+  rebase(self, std::move(base_edge), std::move(value_edge));
+}
+
+void rebase(const Tensor& view, Edge base_edge, Edge value_edge) {
+  const Tensor base(view->base);
   auto node = make_ref<ViewWriteNode>();
   node->edges = {std::move(base_edge), std::move(value_edge)};
   node->base_shape = base.shape();
   node->base_strides = base.strides();
   node->base_offset = base.offset();
-  node->shape = self.shape();
-  node->strides = self.strides();
-  node->offset = self.offset();
+  node->shape = view.shape();
+  node->strides = view.strides();
+  node->offset = view.offset();
   set_node(base, node);
 }
 
@@ -168,7 +174,7 @@ Tensor before_write(const Tensor& self, bool is_saved) {
     const GradMode off(false);
     before = is_saved ? clone(self) : alias(self);
   }
-  if (edge) set_node(before, Ref<Node>(edge.node()), edge.index);
+  if (edge && !edge.to_leaf) set_node(before, Ref<Node>(edge.node()), edge.index);
   return before;
 }
 

@@ -92,6 +92,8 @@ void check_inplace(const char* op, const Tensor& self);  // refuses leaves, read
 inline void count_write(const Tensor& self) { self->storage->version.fetch_add(1, std::memory_order_relaxed); }
 // Gives self the values of y, converted and broadcast, and y's place on the tape.
 void assign(const Tensor& self, const Tensor& y);
+// Makes the tape know that a view was written: its base is now what it was, with the value that `value` leads to in it.
+void rebase(const Tensor& view, Edge base, Edge value);
 // What self was, for the operation whose result takes its place: without it the node would own its own output.
 Tensor before_write(const Tensor& self, bool is_saved);
 

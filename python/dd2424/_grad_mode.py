@@ -48,17 +48,21 @@ class GradMode:
         @functools.wraps(function)
         def in_mode(*args: Any, **kwargs: Any) -> Generator[Any, Any, Any]:
             generator = function(*args, **kwargs)
-            try:
-                with self._again():
-                    item = next(generator)
-                while True:
-                    sent = yield item  # outside the mode: the caller's own holds there
+            resume: Callable[[], Any] = functools.partial(next, generator)
+            while True:
+                try:
                     with self._again():
-                        item = generator.send(sent)
-            except StopIteration as end:
-                return end.value
-            finally:
-                generator.close()
+                        item = resume()
+                except StopIteration as end:
+                    return end.value
+                try:
+                    resume = functools.partial(generator.send, (yield item))  # outside: the caller's own mode holds
+                except GeneratorExit:
+                    with self._again():
+                        generator.close()
+                    raise
+                except BaseException as error:  # noqa: BLE001  (thrown in by the caller, for the generator)
+                    resume = functools.partial(generator.throw, error)
 
         return in_mode
 
