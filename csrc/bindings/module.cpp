@@ -9,7 +9,7 @@ void bind_elementwise(py::module_& m);
 void bind_function(py::module_& m);
 void bind_index(py::module_& m);
 void bind_loss(py::module_& m);
-void bind_matmul(py::module_& m);
+void bind_gemm(py::module_& m);
 void bind_norm(py::module_& m);
 void bind_numpy(py::module_& m);
 void bind_optim(py::module_& m);
@@ -40,7 +40,7 @@ PYBIND11_MODULE(_core, m) {
   bind_reduce(m);
   bind_shape(m);
   bind_copy(m);
-  bind_matmul(m);
+  bind_gemm(m);
   bind_index(m);
   bind_random(m);
   bind_loss(m);

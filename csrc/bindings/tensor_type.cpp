@@ -5,7 +5,7 @@
 #include <mutex>
 
 #include "ops/copy.h"
-#include "ops/matmul.h"
+#include "ops/gemm.h"
 
 namespace dd2424 {
 

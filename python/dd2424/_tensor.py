@@ -26,7 +26,7 @@ _METHODS = {
     "index": ("index_copy", "index_fill", "take", "take_along_dim", "masked_select", "masked_scatter", "argwhere",
               "sort", "argsort", "topk", "kthvalue", "median", "nanmedian", "mode", "quantile", "cummax", "cummin",
               "unique", "unique_consecutive", "bincount", "histc"),
-    "matmul": ("outer", "ger", "vdot", "inner", "addbmm", "addr", "kron", "cross", "trace"),
+    "gemm": ("outer", "ger", "vdot", "inner", "addbmm", "addr", "kron", "cross", "trace"),
     "random": ("bernoulli", "multinomial"),
     "activation": ("prelu", "hardshrink"),
 }

@@ -11,7 +11,7 @@
 #include "ops/copy.h"
 #include "ops/elementwise.h"
 #include "ops/loss.h"
-#include "ops/matmul.h"
+#include "ops/gemm.h"
 #include "ops/optim.h"
 #include "ops/random.h"
 

@@ -12,8 +12,8 @@ from dd2424.functional.loss import *
 from dd2424.functional.loss_distance import *
 from dd2424.functional.loss_margin import *
 from dd2424.functional.loss_reduction import *
-from dd2424.functional.matmul import *
-from dd2424.functional.matmul_einsum import *
+from dd2424.functional.gemm import *
+from dd2424.functional.gemm_einsum import *
 from dd2424.functional.norm import *
 from dd2424.functional.random import *
 from dd2424.functional.reduce import *

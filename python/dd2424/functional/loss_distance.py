@@ -8,7 +8,7 @@ from dd2424 import _core
 from dd2424._core import Tensor
 from dd2424._types import Reduction
 from dd2424.functional.loss_reduction import legacy_reduction, reduce_loss
-from dd2424.functional.matmul import cosine_similarity, pairwise_distance
+from dd2424.functional.gemm import cosine_similarity, pairwise_distance
 
 # fmt: off
 __all__ = [

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dd2424._core import Tensor
-from dd2424.functional.matmul import cosine_similarity, pairwise_distance
+from dd2424.functional.gemm import cosine_similarity, pairwise_distance
 from dd2424.nn.module import Module
 
 

@@ -1,4 +1,4 @@
-#include "ops/matmul.h"
+#include "ops/gemm.h"
 
 #include "ops/copy.h"
 #include "ops/elementwise.h"

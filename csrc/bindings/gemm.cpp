@@ -1,4 +1,4 @@
-#include "ops/matmul.h"
+#include "ops/gemm.h"
 
 #include "bindings/python.h"
 #include "ops/copy.h"
@@ -32,7 +32,7 @@ Tensor add_product(const Tensor& input, const Tensor& a, const Tensor& b, double
 
 }  // namespace
 
-void bind_matmul(py::module_& m) {
+void bind_gemm(py::module_& m) {
   define(m, "matmul", &ops::matmul, "input"_a, "other"_a);
   const auto checked = [&](const char* name, const char* first, const char* second, int a_dims, int b_dims) {
     define(
