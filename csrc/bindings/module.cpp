@@ -9,6 +9,7 @@ void bind_elementwise(py::module_& m);
 void bind_function(py::module_& m);
 void bind_index(py::module_& m);
 void bind_loss(py::module_& m);
+void bind_machine(py::module_& m);
 void bind_gemm(py::module_& m);
 void bind_norm(py::module_& m);
 void bind_numpy(py::module_& m);
@@ -44,6 +45,7 @@ PYBIND11_MODULE(_core, m) {
   bind_index(m);
   bind_random(m);
   bind_loss(m);
+  bind_machine(m);
   bind_norm(m);
   bind_optim(m);
   bind_autograd(m);

@@ -21,6 +21,7 @@ constexpr Index kTeams = 16;         // parts of a batch, or of k, that may run 
 constexpr Index kSplitDepth = 2048;  // of k: a part of a split product
 constexpr Index kSplitOutputs = 1 << 13;  // elements of c up to which k is split, and dot products hold their sums
 constexpr Index kPageBytes = 4096;        // rows this far apart share cache sets
+constexpr Index kRowGapBytes = 5 * 64;    // no page's divisor: packed rows take turns through the sets
 
 constexpr Index ceil_div(Index a, Index b) { return (a + b - 1) / b; }
 constexpr Index smaller(Index a, Index b) { return b < a ? b : a; }
@@ -51,6 +52,7 @@ struct Plan {
   Index splits, part;  // parts of k, summed apart, and their depth
   Index block;         // of k within a part
   Index columns;       // of b in one block
+  Index tiles_together;  // of rows, packed and multiplied before the next
   Index a_bytes, b_bytes, sums_bytes;
   Index bytes() const { return a_bytes + b_bytes + sums_bytes; }
 };
@@ -90,10 +92,23 @@ bool prefers_swapped(const Product<T>& p) {
          Costs<T>::tiles(p.m, p.n, p.k, p.b.across != 1, p.to.c_column == 1);
 }
 
+// Rows that begin a whole number of pages apart lie in the same few sets of the first-level cache.
+template <class T>
+bool same_sets(const Source<T>& x) {
+  return x.across * Index(sizeof(T)) % kPageBytes == 0;
+}
+// Packed rows are kept from that.
+template <class T>
+Index dot_row_bytes(Index k) {
+  const Index bytes = aligned(k * Index(sizeof(T)));
+  return bytes % kPageBytes == 0 ? bytes + kRowGapBytes : bytes;
+}
+
 template <class T>
 void plan_dot(const Product<T>& p, Plan& plan) {
-  plan.packs_a = p.a.along != 1, plan.packs_b = p.b.along != 1;
-  const Index row_bytes = aligned(plan.part * Index(sizeof(T)));
+  const bool collides = same_sets(p.a) && same_sets(p.b);
+  plan.packs_a = p.a.along != 1, plan.packs_b = p.b.along != 1 || collides;
+  const Index row_bytes = dot_row_bytes<T>(plan.part);
   plan.a_bytes = plan.packs_a ? p.m * row_bytes : 0;
   plan.b_bytes = plan.packs_b ? p.n * row_bytes : 0;
   plan.sums_bytes = ceil_div(p.m, kDotTile) * ceil_div(p.n, kDotTile) * kDotSums<T> * kVectorBytes;
@@ -117,8 +132,9 @@ void plan_tiles(const Product<T>& p, Plan& plan) {
   plan.packs_a = !reads_in_place || panels > 8 || (a_collides && panels > 1);
   plan.packs_b = !reads_in_place || p.b.across != 1 || (tiles > 2 && p.b.along * Index(sizeof(T)) >= kPageBytes / 4);
   plan.streams_b = plan.packs_b && tiles <= kBlockTiles;
-  if (plan.packs_a) plan.a_bytes = aligned(tiles * packed_size<T>(kTileRows, plan.block) * Index(sizeof(E)));
-  const Index b_panels = plan.streams_b ? smaller(panels, kTeams) : plan.packs_b ? panels : p.n % width != 0;
+  plan.tiles_together = plan.packs_a ? smaller(tiles, ceil_div(kTeams, panels) * kBlockTiles) : tiles;
+  if (plan.packs_a) plan.a_bytes = aligned(plan.tiles_together * packed_size<T>(kTileRows, plan.block) * Index(sizeof(E)));
+  const Index b_panels = plan.streams_b ? smaller(panels, kTeams) * kPackedTogether : plan.packs_b ? panels : p.n % width != 0;
   plan.b_bytes = aligned(b_panels * packed_size<T>(width, plan.block) * Index(sizeof(E)));
   const bool sums_in_c = std::is_same_v<T, Accumulator<T>> && p.to.c_column == 1;
   if (plan.block < plan.part && plan.splits == 1 && !sums_in_c)
@@ -164,14 +180,22 @@ struct Block {
   Source<T> b_from(Index panel) const {
     return {p.b.data + (j + panel * width) * p.b.across + k * p.b.along, p.b.across, p.b.along};
   }
-  void pack_a(Index tile) const {
+  void pack_a(Index tile, Index packed_from) const {  // packed_a begins with that tile
     const Index i = tile_begin(tile);
-    pack<T>(packed_a + tile * a_size, kTileRows, a_from(i), tile_begin(tile + 1) - i, depth);
+    pack<T>({.out = packed_a + (tile - packed_from) * a_size,
+             .width = kTileRows,
+             .panel = a_size,
+             .in = a_from(i),
+             .count = tile_begin(tile + 1) - i,
+             .k = depth});
   }
-  void pack_b(Index panel, E* to) const { pack<T>(to, width, b_from(panel), panel_columns(panel), depth); }
+  void pack_b(Index panel, Index panels_end, E* to) const {
+    const Index count = smaller(columns, panels_end * width) - panel * width;
+    pack<T>({.out = to, .width = width, .panel = b_size, .in = b_from(panel), .count = count, .k = depth});
+  }
 
   // A panel of b times some tiles of a. A panel that is not packed is read where it lies.
-  void multiply(Index tile, Index tiles_end, Index panel, const E* packed) const {
+  void multiply(Index tile, Index tiles_end, Index packed_from, Index panel, const E* packed) const {
     const Index count = panel_columns(panel);
     TileInput<T> in{.b = packed,
                     .a_row = p.a.across,
@@ -187,7 +211,7 @@ struct Block {
     in.ahead = packed ? packed + b_size : in.b;
     for (; tile < tiles_end; ++tile, in.ahead += ahead_step) {
       const Index i = tile_begin(tile), tile_rows = tile_begin(tile + 1) - i;
-      if (plan.packs_a) in.a = packed_a + tile * a_size;
+      if (plan.packs_a) in.a = packed_a + (tile - packed_from) * a_size;
       else if constexpr (std::is_same_v<T, E>) in.a = a_from(i).data;
       const Part part{i, j + panel * width, tile_rows, count, first, last};
       if (stores) {
@@ -203,18 +227,49 @@ struct Block {
   static constexpr Index tile_rows_of_widest() { return tile_rows(kWidestTile); }
 };
 
+// Packing an element costs about as much as multiplying a dozen.
+inline Index packing_grain(Index width, Index depth) { return 1 + kGrainMacs / (12 * width * depth); }
+
 // Panels of b are packed when they are needed: each is used by the one block of rows there is.
 template <class T>
 void multiply_streaming(const Block<T>& block) {
+  if (block.plan.packs_a) {
+    parallel_for(block.tiles, packing_grain(kTileRows, block.depth), [&](Index begin, Index end) {
+      for (Index i = begin; i < end; ++i) block.pack_a(i, 0);
+    });
+  }
   const Index teams = smaller(block.panels, kTeams);
   const Index macs = block.p.m * block.depth * block.columns / teams;
   parallel_for(teams, 1 + kGrainMacs / macs, [&](Index begin, Index end) {
     for (Index team = begin; team < end; ++team) {
-      auto* packed = block.packed_b + team * block.b_size;
-      for (Index panel = team * block.panels / teams; panel < (team + 1) * block.panels / teams; ++panel) {
-        block.pack_b(panel, packed);
-        block.multiply(0, block.tiles, panel, packed);
+      auto* packed = block.packed_b + team * kPackedTogether * block.b_size;
+      const Index last = (team + 1) * block.panels / teams;
+      for (Index panel = team * block.panels / teams; panel < last; panel += kPackedTogether) {
+        const Index panels_end = smaller(panel + kPackedTogether, last);
+        block.pack_b(panel, panels_end, packed);
+        for (Index i = panel; i < panels_end; ++i)
+          block.multiply(0, block.tiles, 0, i, packed + (i - panel) * block.b_size);
       }
+    }
+  });
+}
+
+// Work on one row block at a time where a is packed: what was just packed is still in the cache.
+template <class T>
+void multiply_rows(const Block<T>& block, Index tile, Index tiles_end, Index first_panel) {
+  const Plan& plan = block.plan;
+  if (plan.packs_a) {
+    parallel_for(tiles_end - tile, packing_grain(kTileRows, block.depth), [&](Index begin, Index end) {
+      for (Index i = tile + begin; i < tile + end; ++i) block.pack_a(i, tile);
+    });
+  }
+  const Index row_blocks = ceil_div(tiles_end - tile, kBlockTiles), rows = tiles_end - tile;
+  const Index macs = rows * block.rows / row_blocks * block.depth * block.width;
+  parallel_for(row_blocks * block.panels, 1 + kGrainMacs / macs, [&](Index begin, Index end) {
+    for (Index item = begin; item < end; ++item) {
+      const Index r = item / block.panels, panel = item % block.panels;
+      const auto* packed = panel >= first_panel ? block.packed_b + (panel - first_panel) * block.b_size : nullptr;
+      block.multiply(tile + r * rows / row_blocks, tile + (r + 1) * rows / row_blocks, tile, panel, packed);
     }
   });
 }
@@ -222,26 +277,17 @@ void multiply_streaming(const Block<T>& block) {
 template <class T>
 void multiply_block(const Block<T>& block) {
   const Plan& plan = block.plan;
-  const Index first_panel = plan.packs_b ? 0 : block.panels - (block.columns % block.width != 0);
-  const Index a_items = plan.packs_a ? block.tiles : 0, b_items = plan.streams_b ? 0 : block.panels - first_panel;
-  // Packing an element costs about as much as multiplying a dozen.
-  parallel_for(a_items + b_items, 1 + kGrainMacs / (12 * kTileRows * block.depth), [&](Index begin, Index end) {
-    for (Index item = begin; item < end; ++item) {
-      const Index panel = item - a_items;
-      if (panel < 0) block.pack_a(item);
-      else block.pack_b(first_panel + panel, block.packed_b + panel * block.b_size);
-    }
-  });
   if (plan.streams_b) return multiply_streaming(block);
-  const Index row_blocks = ceil_div(block.tiles, kBlockTiles);
-  const Index macs = block.p.m / row_blocks * block.depth * block.width;
-  parallel_for(row_blocks * block.panels, 1 + kGrainMacs / (macs + 1), [&](Index begin, Index end) {
-    for (Index item = begin; item < end; ++item) {
-      const Index r = item / block.panels, panel = item % block.panels;
-      const auto* packed = panel >= first_panel ? block.packed_b + (panel - first_panel) * block.b_size : nullptr;
-      block.multiply(r * block.tiles / row_blocks, (r + 1) * block.tiles / row_blocks, panel, packed);
-    }
-  });
+  const Index first_panel = plan.packs_b ? 0 : block.panels - (block.columns % block.width != 0);
+  parallel_for(ceil_div(block.panels - first_panel, kPackedTogether),
+               packing_grain(block.width * kPackedTogether, block.depth), [&](Index begin, Index end) {
+                 for (Index panel = first_panel + begin * kPackedTogether;
+                      panel < smaller(block.panels, first_panel + end * kPackedTogether); panel += kPackedTogether)
+                   block.pack_b(panel, smaller(panel + kPackedTogether, block.panels),
+                                block.packed_b + (panel - first_panel) * block.b_size);
+               });
+  for (Index tile = 0; tile < block.tiles; tile += plan.tiles_together)
+    multiply_rows(block, tile, smaller(tile + plan.tiles_together, block.tiles), first_panel);
 }
 
 template <class T>
@@ -269,12 +315,12 @@ void multiply_tiles(const Plan& plan, Product<T> p, const Workspace& workspace) 
 template <class T>
 void lay_along_k(T* out, Index row, const Source<T>& x, Index count, Index k) {
   constexpr Index rows_at_once = 16;
-  parallel_for(ceil_div(count, rows_at_once), 1 + kGrainMacs / (12 * rows_at_once * k), [&](Index begin, Index end) {
+  parallel_for(ceil_div(count, rows_at_once), packing_grain(rows_at_once, k), [&](Index begin, Index end) {
     for (Index i = begin * rows_at_once; i < smaller(count, end * rows_at_once); i += rows_at_once) {
       const Index rows = smaller(count - i, rows_at_once);
       const T* from = x.data + i * x.across;
       if constexpr (std::is_same_v<T, Accumulator<T>>) {
-        pack<T>(out + i * row, row, {from, x.along, x.across}, k, rows);
+        pack<T>({.out = out + i * row, .width = row, .panel = 0, .in = {from, x.along, x.across}, .count = k, .k = rows});
       } else {
         for (Index r = 0; r < rows; ++r)
           for (Index p = 0; p < k; ++p) out[(i + r) * row + p] = from[r * x.across + p * x.along];
@@ -293,7 +339,7 @@ void multiply_dots(const Plan& plan, const Product<T>& p, const Workspace& works
              .a_row = p.a.across,
              .b_row = p.b.across,
              .sums = reinterpret_cast<Vec<Accumulator<T>>*>(workspace.sums)};
-  const Index row = aligned(plan.part * Index(sizeof(T))) / Index(sizeof(T));
+  const Index row = dot_row_bytes<T>(plan.part) / Index(sizeof(T));
   if (plan.packs_a) {
     T* a = reinterpret_cast<T*>(workspace.a);
     lay_along_k(a, row, p.a, p.m, p.k);

@@ -82,46 +82,92 @@ inline Vec<Packed<T>> packed_along(const T* p, Index steps) {
   }
 }
 
-constexpr Index kRowsAhead = 16;  // rows are far apart, and no processor foresees the next
+constexpr Index kRowsAhead = 16;      // rows are far apart, and no processor foresees the next
+constexpr Index kPackedTogether = 4;  // panels
 
-// out[p * width + i] = element (i, p) for i < count, 0 for the rest of the width; p counts packed elements, `k` steps.
-// Up to a vector is written beyond what is asked for: see packed_size.
+// Element (i, p) for i < count goes to out[i / width * panel + p * width + i % width], and zeros fill the last width; p
+// counts packed elements, `k` steps. Up to a vector is written beyond what is asked for: see packed_size. A width that
+// is not whole vectors holds one panel only.
 template <class T>
-void pack(Packed<T>* out, Index width, const Source<T>& in, Index count, Index k) {
-  constexpr Index lanes = kLanes<Packed<T>>, depth = Multiply<T>::kDepth;
-  const Index packed_k = (k + depth - 1) / depth;
-  // Blocks of lanes run from the last to the first: each overwrites what the one after it wrote beyond the width.
-  for (Index from = (width - 1) / lanes * lanes; from >= 0; from -= lanes) {
-    const T* rows = in.data + from * in.across;
-    const Index here = count - from < 0 ? 0 : count - from < lanes ? count - from : lanes;
-    if (in.across == 1) {
-      for (Index p = 0; p < packed_k; ++p) {
-        __builtin_prefetch(rows + (p + kRowsAhead) * depth * in.along);
-        store(out + p * width + from, packed_across(rows + p * depth * in.along, in.along, here, k - p * depth));
-      }
-    } else if (in.along == 1) {
-      for (Index p = 0; p < packed_k; p += lanes) {
-        Vec<Packed<T>> block[lanes];
-#pragma GCC unroll 16
-        for (Index i = 0; i < lanes; ++i)
-          block[i] = i < here ? packed_along(rows + i * in.across + p * depth, k - p * depth) : Vec<Packed<T>>{};
-        transpose<Packed<T>>(block);
-        Packed<T>* to = out + p * width + from;
-        if (p + lanes <= packed_k) {
-#pragma GCC unroll 16
-          for (Index q = 0; q < lanes; ++q) store(to + q * width, block[q]);
-        } else {
-          for (Index q = 0; q < packed_k - p; ++q) store(to + q * width, block[q]);
-        }
-      }
-    } else {
-      for (Index p = 0; p < packed_k; ++p) {
-        Vec<Packed<T>> v{};
-        for (Index i = 0; i < here; ++i)
-          v[i] = packed_element(rows + i * in.across + p * depth * in.along, in.along, k - p * depth);
-        store(out + p * width + from, v);
-      }
+struct Packing {
+  Packed<T>* out;
+  Index width, panel;
+  Source<T> in;
+  Index count, k;
+  static constexpr Index lanes = kLanes<Packed<T>>, depth = Multiply<T>::kDepth;
+  Index packed_k() const { return (k + depth - 1) / depth; }
+  Index vectors() const { return (count + width - 1) / width * ((width + lanes - 1) / lanes); }
+  Packed<T>* to(Index vector) const {  // which numbers those of all panels
+    const Index per_panel = (width + lanes - 1) / lanes;
+    return out + vector / per_panel * panel + vector % per_panel * lanes;
+  }
+  const T* from(Index vector) const { return in.data + vector * lanes * in.across; }
+  Index here(Index vector) const {
+    const Index left = count - vector * lanes;
+    return left < 0 ? 0 : left < lanes ? left : lanes;
+  }
+};
+
+// Columns lie side by side. A row is read whole, however many panels it is dealt to: pieces of far rows come slowly.
+template <class T>
+void pack_across(const Packing<T>& a, Index begin, Index end) {
+  Packed<T>* to[kPackedTogether * kWidestTile];
+  for (Index v = begin; v < end; ++v) to[v] = a.to(v);
+  const Index step = a.depth * a.in.along;
+  for (Index p = 0; p < a.packed_k(); ++p) {
+    for (Index v = begin; v < end; ++v) {
+      const T* x = a.from(v) + p * step;
+      __builtin_prefetch(x + kRowsAhead * step);
+      store(to[v] + p * a.width, packed_across(x, a.in.along, a.here(v), a.k - p * a.depth));
     }
+  }
+}
+
+// Rows lie along k: square blocks are transposed.
+template <class T>
+void pack_along(const Packing<T>& a, Index vector) {
+  constexpr Index lanes = Packing<T>::lanes;
+  const Index here = a.here(vector), packed_k = a.packed_k();
+  for (Index p = 0; p < packed_k; p += lanes) {
+    const T* rows = a.from(vector) + p * a.depth;
+    Vec<Packed<T>> block[lanes];
+#pragma GCC unroll 16
+    for (Index i = 0; i < lanes; ++i)
+      block[i] = i < here ? packed_along(rows + i * a.in.across, a.k - p * a.depth) : Vec<Packed<T>>{};
+    transpose<Packed<T>>(block);
+    Packed<T>* to = a.to(vector) + p * a.width;
+    if (p + lanes <= packed_k) {
+#pragma GCC unroll 16
+      for (Index q = 0; q < lanes; ++q) store(to + q * a.width, block[q]);
+    } else {
+      for (Index q = 0; q < packed_k - p; ++q) store(to + q * a.width, block[q]);
+    }
+  }
+}
+
+template <class T>
+void pack_any(const Packing<T>& a, Index vector) {
+  for (Index p = 0; p < a.packed_k(); ++p) {
+    Vec<Packed<T>> v{};
+    for (Index i = 0; i < a.here(vector); ++i)
+      v[i] = packed_element(a.from(vector) + i * a.in.across + p * a.depth * a.in.along, a.in.along, a.k - p * a.depth);
+    store(a.to(vector) + p * a.width, v);
+  }
+}
+
+template <class T>
+void pack(const Packing<T>& a) {
+  constexpr Index at_once = kPackedTogether * kWidestTile;
+  if (a.in.across == 1 && a.width % a.lanes == 0) {
+    for (Index v = 0; v < a.vectors(); v += at_once)
+      pack_across(a, v, a.vectors() - v < at_once ? a.vectors() : v + at_once);
+    return;
+  }
+  // From the last to the first: each overwrites what the one after it wrote beyond the width.
+  for (Index v = a.vectors() - 1; v >= 0; --v) {
+    if (a.in.across == 1) pack_across(a, v, v + 1);
+    else if (a.in.along == 1) pack_along(a, v);
+    else pack_any(a, v);
   }
 }
 template <class T>

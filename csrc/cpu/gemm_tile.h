@@ -57,7 +57,7 @@ struct TileOutput {
   Index before_row = 0;
   Acc alpha = 1, before_scale = 1;
   bool relu = false;
-  bool is_plain() const { return !before && !bias && !bias_by_row && !relu && alpha == 1; }
+  bool is_sum() const { return !bias && !bias_by_row && !relu && alpha == 1; }  // of what was there and of the tile
 };
 
 // Stores rows of sums, `vectors` long each, of which `columns` elements exist. Not inlined: the micro-kernels share it.
@@ -84,6 +84,14 @@ template <class Acc>
   }
 }
 
+constexpr Index kStepsBeforeStore = 64;  // of k: the first-level cache forgets sooner what was fetched before them
+
+template <class T>
+[[gnu::always_inline]] inline void prefetch_rows(T* x, Index row, int rows, Index columns) {
+  for (int i = 0; i < rows; ++i)
+    for (Index j = 0; j < columns; j += 64 / Index(sizeof(T))) __builtin_prefetch(x + i * row + j, 1);
+}
+
 // `IsPacked`: a lies as the packing leaves it, kTileRows elements for each step of k.
 template <class T, int Rows, int Vectors, bool IsPacked>
 void tile(const TileInput<T>& in, const TileOutput<Accumulator<T>>& to, Index columns) {
@@ -93,27 +101,38 @@ void tile(const TileInput<T>& in, const TileOutput<Accumulator<T>>& to, Index co
   Vec<Acc> sums[Rows][Vectors] = {};
   const Packed<T>* a = in.a;
   const Packed<T>* b = in.b;
+  Index p = 0, stop = in.depth - kStepsBeforeStore;
+#pragma GCC unroll 1
+  for (int part = 0; part < 2; ++part, stop = in.depth) {
+    for (; p < stop; ++p, a += a_column, b += in.b_row) {
+      __builtin_prefetch(in.ahead + p * (kLanes<Packed<T>> / 2), 0, 2);
+      Vec<Packed<T>> columns_of_b[Vectors];
+#pragma GCC unroll 8
+      for (int v = 0; v < Vectors; ++v) columns_of_b[v] = load(b + v * lanes);
 #pragma GCC unroll 16
-  for (int i = 0; i < Rows; ++i)
+      for (int i = 0; i < Rows; ++i) {
+        const Vec<Packed<T>> element = broadcast(a[i * a_row]);
 #pragma GCC unroll 8
-    for (int v = 0; v < Vectors; ++v) __builtin_prefetch(to.out + i * to.out_row + v * lanes, 1);
-  for (Index p = 0; p < in.depth; ++p, a += a_column, b += in.b_row) {
-    __builtin_prefetch(in.ahead + p * (kLanes<Packed<T>> / 2), 0, 2);
-    Vec<Packed<T>> columns_of_b[Vectors];
-#pragma GCC unroll 8
-    for (int v = 0; v < Vectors; ++v) columns_of_b[v] = load(b + v * lanes);
-#pragma GCC unroll 16
-    for (int i = 0; i < Rows; ++i) {
-      const Vec<Packed<T>> element = broadcast(a[i * a_row]);
-#pragma GCC unroll 8
-      for (int v = 0; v < Vectors; ++v) sums[i][v] = Multiply<T>::add(element, columns_of_b[v], sums[i][v]);
+        for (int v = 0; v < Vectors; ++v) sums[i][v] = Multiply<T>::add(element, columns_of_b[v], sums[i][v]);
+      }
     }
+    if (part == 0) prefetch_rows(to.out, to.out_row, Rows, Vectors * lanes);
   }
-  if (to.is_plain() && columns == Vectors * lanes) {
+  if (to.is_sum() && columns == Vectors * lanes) {
+    const auto each = [&](const auto& store_vector) {
 #pragma GCC unroll 16
-    for (int i = 0; i < Rows; ++i)
+      for (int i = 0; i < Rows; ++i)
 #pragma GCC unroll 8
-      for (int v = 0; v < Vectors; ++v) store(to.out + i * to.out_row + v * lanes, sums[i][v]);
+        for (int v = 0; v < Vectors; ++v) store_vector(i, v * lanes, sums[i][v]);
+    };
+    if (to.before) {
+      const Vec<Acc> scale = broadcast(to.before_scale);
+      each([&](int i, Index j, Vec<Acc> x) {
+        store(to.out + i * to.out_row + j, fma(load(to.before + i * to.before_row + j), scale, x));
+      });
+    } else {
+      each([&](int i, Index j, Vec<Acc> x) { store(to.out + i * to.out_row + j, x); });
+    }
   } else {
     Vec<Acc> spilled[Rows * Vectors];
 #pragma GCC unroll 16

@@ -1,0 +1,104 @@
+"""Measures every kernel family against the machine's limits and its peers: `python benchmarks --help`."""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+HERE = Path(__file__).parent
+sys.path.insert(0, str(HERE))
+
+import machine  # noqa: E402
+import report  # noqa: E402
+from case import Case  # noqa: E402
+from harness import Harness, Result, to_json  # noqa: E402
+
+FAMILIES = sorted(path.stem.removeprefix("bench_") for path in HERE.glob("bench_*.py"))
+PACKAGES = {"numpy": "numpy", "torch": "torch", "compile": "torch"}
+
+
+def main() -> int:
+    given = _arguments()
+    chosen = _cases(given.families or FAMILIES, given.only)
+    if not chosen:
+        print(f"benchmarks: no case has {given.only!r} in its name", file=sys.stderr)
+        return 2
+    peers = _peers(given.peers.split(","), given.peer_python)
+    results: list[Result] = []
+    for threads in map(int, given.threads.split(",")):
+        with Harness(peers, threads, given.rounds) as harness:
+            for family, index, case in chosen:
+                if threads in case.threads:
+                    results.append(harness.measure(family, index, case))
+                    print(report.line(results[-1]), flush=True)
+    median, high = report.noise(results)
+    print(f"noise: {median:.1%} (median), {high:.1%} (95 % of cases); goals missed: {sum(bool(r.missed()) for r in results)}")
+    _write(given, results, peers)
+    if given.compare:
+        print(*report.slower(json.loads(given.compare.read_text()), results) or ["nothing got slower"], sep="\n")
+    return 0
+
+
+def _arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="dd2424 bench", description=__doc__)
+    parser.add_argument("families", nargs="*", metavar="FAMILY", help=f"default: all of {', '.join(FAMILIES)}")
+    parser.add_argument("--only", default="", metavar="TEXT", help="cases with this in their name")
+    parser.add_argument("--threads", default="1,2", metavar="N,N", help="default: 1,2")
+    parser.add_argument("--rounds", type=int, default=15, metavar="N", help="turns of every contender; default: 15")
+    parser.add_argument("--peers", default="numpy,torch,compile", metavar="NAME,NAME", help="those not installed are left out")
+    parser.add_argument("--peer-python", default=_peer_python(), metavar="PATH", help="the Python that has PyTorch")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write the raw results")
+    parser.add_argument("--page", type=Path, metavar="FILE", help="write the page, such as docs/benchmarks.md")
+    parser.add_argument("--compare", type=Path, metavar="OLD.json", help="say what got slower since")
+    given = parser.parse_args()
+    unknown = [family for family in given.families if family not in FAMILIES]
+    if unknown:
+        parser.error(f"FAMILY must be one of {', '.join(FAMILIES)}, got {unknown[0]}")
+    return given
+
+
+def _peer_python() -> str:
+    beside = HERE.parent / ".venv-peers/bin/python"
+    return str(beside) if beside.exists() else sys.executable
+
+
+def _cases(families: list[str], text: str) -> list[tuple[str, int, Case]]:
+    found = []
+    for family in families:
+        cases: list[Case] = importlib.import_module(f"bench_{family}").CASES
+        found += [(family, index, case) for index, case in enumerate(cases) if text in case.name]
+    return found
+
+
+def _peers(wanted: list[str], python: str) -> dict[str, str]:
+    """Those that are installed, each with its Python."""
+    found = {}
+    for name in filter(None, wanted):
+        if name not in PACKAGES:
+            raise SystemExit(f"benchmarks: --peers must be of {', '.join(PACKAGES)}, got {name}")
+        own = sys.executable if name == "numpy" else python
+        done = subprocess.run([own, "-c", f"import {PACKAGES[name]}"], capture_output=True, check=False)
+        if done.returncode == 0:
+            found[name] = own
+        else:
+            print(f"{name}: not installed in {own}, left out")
+    return found
+
+
+def _write(given: argparse.Namespace, results: list[Result], peers: dict[str, str]) -> None:
+    fingerprint = machine.fingerprint(peers)
+    if given.json:
+        machine.save(given.json, fingerprint, to_json(results))
+    if given.page:
+        picture = given.page.parent / "images" / "roofline.png"
+        picture.parent.mkdir(parents=True, exist_ok=True)
+        drawn = report.plot(picture, results)
+        given.page.write_text(report.page(fingerprint, results, list(peers), "images/roofline.png" if drawn else None))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,46 @@
+"""What a benchmark case is. This file needs NumPy only: peers read it in an environment of their own."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+Array = np.ndarray[Any, Any]
+Step = Callable[[], Any]
+
+
+@dataclass(frozen=True)
+class Case:
+    """One workload, and how each contender does it.
+
+    `program(torch, *inputs)` prepares and returns the step to be timed. Names are PyTorch's, so one text serves dd2424
+    and PyTorch: each is given its own module as `torch`, and its own tensors. A step's result is compared between
+    contenders, in roundings of `dtype` times `tolerance`; None is not compared.
+    """
+
+    name: str
+    program: Callable[..., Step]
+    inputs: Callable[[np.random.Generator], Sequence[Array]] = lambda rng: ()
+    numpy: Callable[..., Step] | None = None
+    dtype: str = "float32"  # of tensors made from floating-point inputs
+    flops: float = 0  # of one step
+    reads: int = 0  # arrays of `array_bytes` that must be read, and written
+    writes: int = 0
+    array_bytes: int = 0
+    repeats: int = 1  # operations in one step, where one alone is too short to be timed
+    compiles: bool = False  # torch.compile competes as well
+    threads: Sequence[int] = (1, 2)
+    tolerance: float = 64
+    goals: Mapping[str, float] = field(default_factory=dict)  # peer, or "limit" -> least ratio
+
+    @property
+    def moved_bytes(self) -> int:
+        return (self.reads + self.writes) * self.array_bytes
+
+
+def normal(*shapes: Sequence[int]) -> Callable[[np.random.Generator], list[Array]]:
+    """Inputs: float32 arrays of standard normal numbers."""
+    return lambda rng: [rng.standard_normal(shape, np.float32) for shape in shapes]

@@ -1,0 +1,158 @@
+"""Times every contender of a case in turns, each in a process of its own, so that drift and thread pools cancel out."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from case import Case
+
+HERE = Path(__file__).parent
+OURS, AGAIN, LIMIT = "dd2424", "dd2424*", "limit"  # AGAIN is ours once more: what it differs by is noise
+ROUNDINGS = {"float64": 2.0**-52, "float32": 2.0**-23, "bfloat16": 2.0**-8}
+
+
+@dataclass
+class Result:
+    """The measured times of a case, in seconds a step, and what follows from them."""
+
+    family: str
+    name: str
+    threads: int
+    unit: str  # of `speed`
+    seconds: dict[str, list[float]]  # by contender, one each round
+    speed: float = 0.0
+    ratios: dict[str, float] = field(default_factory=dict)  # peer's time / ours; limit: the share of it that we reach
+    spread: float = 0.0  # half the range between quartiles of our time, relative to the median
+    goals: dict[str, float] = field(default_factory=dict)
+    repeats: int = 1
+
+    @property
+    def median(self) -> float:
+        return float(np.median(self.seconds[OURS])) / self.repeats
+
+    def missed(self, noise: float = 0.03) -> dict[str, float]:
+        """Goals that were not reached, with what was; a goal of 1.0 means: no slower, but for noise."""
+        slack = {goal: noise if goal == 1 else 0.0 for goal in self.goals.values()}
+        return {k: self.ratios[k] for k, goal in self.goals.items() if self.ratios.get(k, 1e9) < goal - slack[goal]}
+
+
+class Contender:
+    """A worker process and the pipe to it."""
+
+    def __init__(self, name: str, threads: int, python: str) -> None:
+        self.name = name
+        peers = ("OPENBLAS_", "MKL_", "KMP_", "GOMP_", "OMP_", "BLIS_")
+        environment = {k: v for k, v in os.environ.items() if not k.startswith(peers)}  # as its users have it
+        for library in ("OMP", "OPENBLAS", "MKL"):
+            environment[f"{library}_NUM_THREADS"] = str(threads)
+        self.process = subprocess.Popen(
+            [python, str(HERE / "worker.py"), name, str(threads)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL if name != OURS else None,
+            text=True,
+            env=environment,
+            cwd=HERE,
+        )
+
+    def ask(self, **request: Any) -> dict[str, Any]:
+        assert self.process.stdin and self.process.stdout
+        self.process.stdin.write(json.dumps(request) + "\n")
+        self.process.stdin.flush()
+        line = self.process.stdout.readline()
+        if not line:
+            raise RuntimeError(f"{self.name}: the process ended with {self.process.wait()}")
+        answer: dict[str, Any] = json.loads(line)
+        return answer
+
+    def close(self) -> None:
+        assert self.process.stdin
+        self.process.stdin.close()
+        self.process.wait()
+
+
+class Harness:
+    """All contenders at one number of threads."""
+
+    def __init__(self, peers: dict[str, str], threads: int, rounds: int) -> None:
+        """`peers`: contender -> the Python that has it."""
+        self.threads, self.rounds = threads, rounds
+        ours = {OURS: sys.executable, AGAIN: sys.executable, LIMIT: sys.executable}
+        self.contenders = [Contender(name, threads, python) for name, python in {**ours, **peers}.items()]
+
+    def __enter__(self) -> Harness:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        for contender in self.contenders:
+            contender.close()
+
+    def measure(self, family: str, index: int, case: Case) -> Result:
+        """Raises: RuntimeError when a contender fails, or its result is not ours."""
+        with tempfile.TemporaryDirectory() as folder:
+            ready, flops = [], 0
+            for contender in self.contenders:
+                path = f"{folder}/{contender.name.strip('*')}.npz"
+                answer = contender.ask(do="prepare", family=family, index=index, result=path)
+                if "error" in answer:
+                    raise RuntimeError(f"{contender.name}, {case.name}: {answer['error']}")
+                if answer["ready"]:
+                    ready.append(contender)
+                    flops = answer["flops"] or flops
+            check_agreement(case, folder, [c.name for c in ready if c.name not in (AGAIN, LIMIT)])
+        seconds: dict[str, list[float]] = {c.name: [] for c in ready}
+        for r in range(self.rounds):
+            turn = r % len(ready)
+            for contender in ready[turn:] + ready[:turn]:
+                seconds[contender.name].append(contender.ask(do="time")["seconds"])
+        return summarise(family, case, self.threads, seconds, flops)
+
+
+def check_agreement(case: Case, folder: str, names: Iterable[str]) -> None:
+    """Every contender computes what we do."""
+    results = {name: list(np.load(f"{folder}/{name}.npz").values()) for name in names}
+    ours = results.pop(OURS)
+    for name, theirs in results.items():
+        if len(theirs) != len(ours):
+            raise RuntimeError(f"{case.name}: {name} gives {len(theirs)} arrays, dd2424 {len(ours)}")
+        for x, y in zip(ours, theirs, strict=True):
+            error = float(np.abs(x - y).max(initial=0)) / max(float(np.abs(y).max(initial=0)), 1e-30)
+            if x.shape != y.shape or not error <= case.tolerance * ROUNDINGS[case.dtype]:
+                raise RuntimeError(f"{case.name}: {name} and dd2424 differ: {error:.2e}, shapes {x.shape}, {y.shape}")
+
+
+def summarise(family: str, case: Case, threads: int, seconds: dict[str, list[float]], flops: float) -> Result:
+    """Ratios are taken round by round, and their median is what counts."""
+    ours = np.array(seconds[OURS])
+    ratios = {name: float(np.median(np.array(times) / ours)) for name, times in seconds.items() if name != OURS}
+    if case.flops and LIMIT in ratios:
+        ratios[LIMIT] *= case.flops / flops
+    low, high = np.percentile(ours, [25, 75])
+    unit = "GFLOP/s" if case.flops else "GB/s" if case.moved_bytes else "us"
+    median = float(np.median(ours))
+    speed = (case.flops or case.moved_bytes) / median / 1e9 if unit != "us" else median / case.repeats * 1e6
+    return Result(
+        family=family,
+        name=case.name,
+        threads=threads,
+        unit=unit,
+        seconds=seconds,
+        speed=speed,
+        ratios=ratios,
+        spread=float((high - low) / 2 / median),
+        goals=dict(case.goals),
+        repeats=case.repeats,
+    )
+
+
+def to_json(results: Iterable[Result]) -> list[dict[str, Any]]:
+    return [asdict(result) for result in results]

@@ -1,0 +1,125 @@
+"""Results as a page of Markdown and as lines of a terminal."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from harness import AGAIN, LIMIT, Result
+
+TITLES = {"numpy": "NumPy", "torch": "PyTorch", "compile": "torch.compile", "jax": "JAX"}
+
+
+def noise(results: Sequence[Result]) -> tuple[float, float]:
+    """What the same program differs by from itself, interleaved: the median and the 95th percentile of |ratio - 1|."""
+    errors = [abs(r.ratios[AGAIN] - 1) for r in results if AGAIN in r.ratios]
+    return (float(np.median(errors)), float(np.percentile(errors, 95))) if errors else (0.0, 0.0)
+
+
+def line(result: Result) -> str:
+    """One result for the terminal."""
+    peers = "  ".join(f"{TITLES[k]} {v:5.2f}x" for k, v in result.ratios.items() if k in TITLES)
+    limit = f"{result.ratios[LIMIT]:6.1%} of limit" if LIMIT in result.ratios else " " * 15
+    missed = result.missed()
+    note = f"   MISSED {', '.join(f'{k} {result.goals[k]:g}' for k in missed)}" if missed else ""
+    return (
+        f"{result.name:52.52} {result.threads}t {_time(result.median):>9} {result.speed:8.4g} {result.unit:8}"
+        f" {limit}  {peers}{note}"
+    )
+
+
+def page(machine: Mapping[str, Any], results: Sequence[Result], peers: Sequence[str], plot: str | None) -> str:
+    """The whole of docs/benchmarks.md."""
+    versions = ", ".join(f"{k} {v}" for k, v in machine["versions"].items())
+    median, high = noise(results)
+    parts = [
+        "# Benchmarks",
+        "",
+        "Made by `make bench`; do not edit. The raw times are in `benchmarks/results/`.",
+        "",
+        f"{machine['date']}, {machine['processor']}, {machine['cores']} cores, {', '.join(machine['caches'])}; "
+        f"level {machine['isa']}; {versions}; commit {machine['commit']}.",
+        "",
+        "Every contender runs in a process of its own, in turns with the others, round by round. A ratio is the peer's "
+        "time over ours in the same round (above 1: we are faster), the median over rounds. *Limit* is the share that we "
+        "reach of what the machine does, in the same rounds, in a loop of multiply-adds in registers (GFLOP/s), or in a "
+        "bare walk over as many arrays of the same size (GB/s). Results are compared between contenders before they are "
+        f"timed. The same program against itself differs by {median:.1%} (median) and {high:.1%} (95 % of cases): "
+        "the noise of this run. A ratio in bold missed its goal.",
+        "",
+    ]
+    if plot:
+        parts += [f"![Share of the limit that each case reaches]({plot})", ""]
+    for family in dict.fromkeys(r.family for r in results):
+        parts += [f"## {family}", "", *_table([r for r in results if r.family == family], peers), ""]
+    return "\n".join(parts)
+
+
+def _table(results: Sequence[Result], peers: Sequence[str]) -> list[str]:
+    shown = [p for p in peers if any(p in r.ratios for r in results)]
+    head = ["case", "threads", "time", "speed", "limit", *(TITLES[p] for p in shown)]
+    rows = [f"| {' | '.join(head)} |", f"| --- |{' ---: |' * (len(head) - 1)}"]
+    for r in results:
+        speed = f"{r.speed:.4g} {r.unit}" if r.unit != "us" else ""
+        cells = [r.name, str(r.threads), _time(r.median), speed, _cell(r, LIMIT, "{:.0%}")]
+        rows.append(f"| {' | '.join([*cells, *(_cell(r, p, '{:.2f}x') for p in shown)])} |")
+    return rows
+
+
+def _cell(result: Result, key: str, text: str) -> str:
+    if key not in result.ratios:
+        return ""
+    shown = text.format(result.ratios[key])
+    return f"**{shown}** (goal {text.format(result.goals[key])})" if key in result.missed() else shown
+
+
+def _time(seconds: float) -> str:
+    for unit, size in (("s", 1.0), ("ms", 1e-3), ("us", 1e-6)):
+        if seconds >= size:
+            return f"{seconds / size:.3g} {unit}"
+    return f"{seconds / 1e-9:.3g} ns"
+
+
+def slower(before: Mapping[str, Any], results: Sequence[Result], threshold: float = 0.1) -> list[str]:
+    """Cases whose speed, relative to the limit or to the peers measured beside it, fell by more than `threshold`."""
+    old = {(r["family"], r["name"], r["threads"]): r["ratios"] for r in before["results"]}
+    lines = []
+    for r in results:
+        then = old.get((r.family, r.name, r.threads))
+        yardsticks = [k for k in (LIMIT, "torch", "numpy") if then and k in then and k in r.ratios]
+        if then and yardsticks:
+            change = float(np.median([r.ratios[k] / then[k] for k in yardsticks]))
+            if change < 1 - threshold:
+                lines.append(f"{r.family}: {r.name}, {r.threads} threads: {1 - change:.0%} slower against {yardsticks[0]}")
+    return lines
+
+
+def plot(path: Path, results: Sequence[Result]) -> bool:
+    """A roofline: speed relative to the limit, by arithmetic intensity or case. False without matplotlib."""
+    try:
+        import matplotlib
+
+        matplotlib.use("Agg")
+        from matplotlib import pyplot
+    except ImportError:
+        return False
+    shown = [r for r in results if LIMIT in r.ratios]
+    if not shown:
+        return False
+    most = max(r.threads for r in shown)
+    shown = [r for r in shown if r.threads == most]
+    figure, axes = pyplot.subplots(figsize=(8, 0.16 * len(shown) + 1.2), layout="constrained")
+    families = list(dict.fromkeys(r.family for r in shown))
+    colours = [f"C{families.index(r.family)}" for r in shown]
+    heights = range(len(shown), 0, -1)
+    axes.barh(list(heights), [100 * min(r.ratios[LIMIT], 1.2) for r in shown], color=colours, height=0.75)
+    axes.axvline(100, color="black", linewidth=0.8)
+    axes.set_yticks(list(heights), [f"{r.family}: {r.name}" for r in shown], fontsize=6)
+    axes.set_ylim(0, len(shown) + 1)
+    axes.set_xlabel(f"% of what the machine can do, {most} threads")
+    axes.spines[["top", "right"]].set_visible(False)
+    figure.savefig(path, dpi=130)
+    pyplot.close(figure)
+    return True

@@ -1,0 +1,19 @@
+"""The shapes that the course's labs really run."""
+
+from __future__ import annotations
+
+BATCH = 100
+CIFAR = 3 * 32 * 32
+CLASSES = 10
+
+# (m, n, k) of the products named after where they come from
+PRODUCTS = {
+    "assignment 1": (BATCH, CLASSES, CIFAR),
+    "assignment 2": (BATCH, 50, CIFAR),
+    "wide layer": (128, 3072, 768),
+    "convolution as a product": (1024, 64, 576),
+    "weight gradient": (64, 64, 16384),
+}
+SQUARES = (64, 96, 128, 192, 256, 384, 512, 768, 1024, 1536, 2048)
+ASSIGNMENTS = {"assignment 1": (), "assignment 2": (50,), "assignment 3": (50, 50)}
+NINE_LAYERS = (50, 30, 20, 20, 10, 10, 10, 10)

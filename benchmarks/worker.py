@@ -1,0 +1,155 @@
+"""One contender, in a process of its own: prepares the cases it is told to, and runs blocks of their steps."""
+
+from __future__ import annotations
+
+import contextlib
+import gc
+import importlib
+import itertools
+import json
+import os
+import sys
+import time
+import zlib
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from case import Array, Case, Step
+
+BLOCK_SECONDS = 0.01  # a block is at least so long, and at least two steps
+
+
+class Worker:
+    """Answers requests: prepare a case, time a block of it."""
+
+    def __init__(self, contender: str, threads: int) -> None:
+        self.contender, self.threads = contender, threads
+        self.build: Callable[[Case, Sequence[Array]], Step | None] = getattr(self, f"_{contender.rstrip('*')}")
+        self.step: Step = lambda: None
+        self.count = 1
+
+    def prepare(self, family: str, index: int, result: str) -> dict[str, Any]:
+        """Makes the step, runs it, keeps its result in a file, and finds how many steps fill a block."""
+        case = importlib.import_module(f"bench_{family}").CASES[index]
+        self.step = lambda: None
+        gc.collect()
+        step = self.build(case, case.inputs(np.random.default_rng(zlib.crc32(case.name.encode()))))
+        if step is None:
+            return {"ready": False}
+        np.savez(result, *_arrays(step()))
+        self.step, self.count = step, 1
+        for _ in range(2):
+            step()
+        while self._block() < BLOCK_SECONDS / 2 and self.count < 1 << 24:
+            self.count *= 2
+        return {"ready": True, "count": self.count}
+
+    def time(self) -> dict[str, float]:
+        return {"seconds": self._block() / self.count}
+
+    def _block(self) -> float:
+        step, clock = self.step, time.perf_counter
+        gc.disable()
+        begin = clock()
+        for _ in itertools.repeat(None, self.count):
+            step()
+        seconds = clock() - begin
+        gc.enable()
+        return seconds
+
+    def _dd2424(self, case: Case, inputs: Sequence[Array]) -> Step:
+        import dd2424
+
+        dd2424.set_num_threads(self.threads)
+        dd2424.manual_seed(0)
+        return case.program(dd2424, *_tensors(dd2424, case, inputs))
+
+    def _torch(self, case: Case, inputs: Sequence[Array]) -> Step:
+        import torch
+
+        torch.set_num_threads(self.threads)
+        torch.manual_seed(0)
+        return case.program(torch, *_tensors(torch, case, inputs))
+
+    def _compile(self, case: Case, inputs: Sequence[Array]) -> Step | None:
+        """PyTorch again, with `torch.compile` for the case to call on its model or function."""
+        if not case.compiles:
+            return None
+        os.environ["DD2424_BENCH_COMPILE"] = "1"
+        return self._torch(case, inputs)
+
+    def _numpy(self, case: Case, inputs: Sequence[Array]) -> Step | None:
+        return case.numpy(*inputs) if case.numpy else None
+
+    def _limit(self, case: Case, inputs: Sequence[Array]) -> Step | None:
+        """What the machine can do: multiply-adds in registers, or a bare walk over arrays of the same size."""
+        import dd2424
+        from dd2424 import _core
+
+        dd2424.set_num_threads(self.threads)
+        if case.flops:
+            rounds = 20_000
+            per_step = _core.machine_multiply_adds(case.dtype, rounds)
+            self.flops = per_step
+            return (lambda: _core.machine_multiply_adds(case.dtype, rounds)) if per_step else None
+        if not case.moved_bytes:
+            return None
+        x = [dd2424.ones(case.array_bytes // 4) for _ in range(max(case.reads, 1))]
+        y = dd2424.ones(case.array_bytes // 4) if case.writes else None
+        candidates = [False, True] if case.writes else [False]
+        return min((_streaming(_core, x, y, around) for around in candidates), key=_seconds)
+
+
+def _streaming(core: Any, x: list[Any], y: Any, around: bool) -> Step:
+    return lambda: core.machine_stream(x, y, around)
+
+
+def _seconds(step: Step) -> float:
+    times = []
+    for _ in range(20):
+        begin = time.perf_counter()
+        step()
+        times.append(time.perf_counter() - begin)
+    return float(np.median(times))
+
+
+def _tensors(torch: Any, case: Case, inputs: Sequence[Array]) -> list[Any]:
+    made = [torch.from_numpy(x) for x in inputs]
+    return [t.to(getattr(torch, case.dtype)) if t.is_floating_point() else t for t in made]
+
+
+def _arrays(result: Any) -> list[Array]:
+    if result is None:
+        return []
+    if isinstance(result, list | tuple):
+        return [array for part in result for array in _arrays(part)]
+    if hasattr(result, "detach"):
+        result = result.detach().to(dtype=_wider(result)).numpy()
+    return [np.asarray(result, np.float64)]
+
+
+def _wider(tensor: Any) -> Any:
+    module = sys.modules[type(tensor).__module__.partition(".")[0]]
+    return module.float64 if tensor.is_floating_point() else tensor.dtype
+
+
+def main() -> None:
+    contender, threads = sys.argv[1], int(sys.argv[2])
+    answers = os.fdopen(os.dup(1), "w", buffering=1)
+    os.dup2(2, 1)  # whatever a library prints goes elsewhere
+    sys.path.insert(0, str(Path(__file__).parent))
+    worker = Worker(contender, threads)
+    for line in sys.stdin:
+        request = json.loads(line)
+        try:
+            answer = getattr(worker, request.pop("do"))(**request)
+        except Exception as error:
+            answer = {"error": f"{type(error).__name__}: {error}"}
+        with contextlib.suppress(BrokenPipeError):
+            print(json.dumps({**answer, "flops": getattr(worker, "flops", 0)}), file=answers)
+
+
+if __name__ == "__main__":
+    main()

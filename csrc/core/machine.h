@@ -1,0 +1,32 @@
+#pragma once
+#include "core/types.h"
+
+// What the machine can do at most, found by loops that do nothing else: benchmarks hold every kernel to it.
+namespace dd2424 {
+
+// `chunks` times `rounds` rounds of independent fused multiply-adds that stay in registers; chunks run in parallel.
+template <class T>
+struct MultiplyAdds {
+  Accumulator<T>* sink;  // (chunks): results, so that no compiler drops the loop
+  Index chunks, rounds;
+  Index flops = 0;  // out: of all chunks
+};
+// Walks arrays once: y = x[0] + x[1] + ... where y is given, else their sum into `sink`. Past the caches, y is written
+// around them.
+struct Stream {
+  static constexpr int kMostReads = 3;
+  const float* x[kMostReads];  // (n) each
+  float* y;                    // (n), or null
+  float* sink;                 // (chunks of reduction_chunks), where y is null
+  Index n;
+  int reads;
+  bool bypasses_caches;
+};
+struct MachineKernels {
+  Status (*multiply_adds_float)(const Context&, MultiplyAdds<float>&);
+  Status (*multiply_adds_double)(const Context&, MultiplyAdds<double>&);
+  Status (*multiply_adds_bfloat16)(const Context&, MultiplyAdds<bfloat16>&);  // null where there is no such instruction
+  Status (*stream)(const Context&, const Stream&);
+};
+
+}  // namespace dd2424
