@@ -112,13 +112,13 @@ struct Packing {
 template <class T>
 void pack_across(const Packing<T>& a, Index begin, Index end) {
   Packed<T>* to[kPackedTogether * kWidestTile];
-  for (Index v = begin; v < end; ++v) to[v] = a.to(v);
+  for (Index v = begin; v < end; ++v) to[v - begin] = a.to(v);
   const Index step = a.depth * a.in.along;
   for (Index p = 0; p < a.packed_k(); ++p) {
     for (Index v = begin; v < end; ++v) {
       const T* x = a.from(v) + p * step;
       __builtin_prefetch(x + kRowsAhead * step);
-      store(to[v] + p * a.width, packed_across(x, a.in.along, a.here(v), a.k - p * a.depth));
+      store(to[v - begin] + p * a.width, packed_across(x, a.in.along, a.here(v), a.k - p * a.depth));
     }
   }
 }
