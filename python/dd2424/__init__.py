@@ -39,6 +39,7 @@ from dd2424.functional.gemm_einsum import einsum
 from dd2424.functional.norm import batch_norm, group_norm, instance_norm, layer_norm, rms_norm
 from dd2424.functional.random import *
 from dd2424.functional.reduce import *
+from dd2424.functional.reduce_composed import *
 from dd2424.functional.shape import *
 from dd2424.functional.shape_repeat import *
 

@@ -17,5 +17,6 @@ from dd2424.functional.gemm_einsum import *
 from dd2424.functional.norm import *
 from dd2424.functional.random import *
 from dd2424.functional.reduce import *
+from dd2424.functional.reduce_composed import *
 from dd2424.functional.shape import *
 from dd2424.functional.shape_repeat import *

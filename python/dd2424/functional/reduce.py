@@ -147,6 +147,8 @@ def cumprod(input: Tensor, dim: int, *, dtype: dtype | None = None) -> Tensor:
 
 def nansum(input: Tensor, dim: Dims = None, keepdim: bool = False) -> Tensor:
     """The sum, NaN counting as 0."""
+    if not input.is_floating_point():
+        return _core.sum(input, dim, keepdim)
     return _core.sum(_core.where(_core.isnan(input), 0.0, input), dim, keepdim)
 
 
