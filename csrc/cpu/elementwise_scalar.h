@@ -132,7 +132,7 @@ inline T shifted_left(T a, T b) {
 }
 template <class T>
 inline T shifted_right(T a, T b) {
-  constexpr T most = sizeof(T) * 8 - 1;
+  constexpr T most = sizeof(T) * 8 - std::is_signed_v<T>;
   return b < 0 || b > most ? T(a >> most) : T(a >> b);
 }
 
