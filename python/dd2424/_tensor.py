@@ -183,13 +183,20 @@ def _dlpack_device(self: Tensor) -> tuple[int, int]:
     return 1, 0
 
 
-def _in_place(method: Callable[..., Tensor]) -> Callable[..., Tensor]:
+def _may_hold(target: dtype, source: dtype) -> bool:
+    """Whether an in-place operation may write results of one dtype over another: floats only over floats, and so on."""
+    if source.is_floating_point:
+        return target.is_floating_point
+    return target != _core.bool or source == _core.bool
+
+
+def _in_place(name: str, method: Callable[..., Tensor]) -> Callable[..., Tensor]:
     @functools.wraps(method)
     def write(self: Tensor, *args: Any, **kwargs: Any) -> Tensor:
         # The tape may keep what is about to be overwritten.
         result = method(self.clone() if self.requires_grad else self, *args, **kwargs)
-        if result.is_floating_point() and not self.is_floating_point():
-            raise RuntimeError(f"{method.__name__}_: result has dtype {result.dtype}, which can't be written to "
+        if not _may_hold(self.dtype, result.dtype) or (name == "float_power" and self.dtype != result.dtype):
+            raise RuntimeError(f"{name}_: result has dtype {result.dtype}, which can't be written to "
                                f"{self.dtype}")  # fmt: skip
         return self.copy_(result)
 
@@ -220,7 +227,7 @@ def install() -> None:
         for name in names:
             setattr(Tensor, name, getattr(module, name))
     for name in _IN_PLACE:
-        setattr(Tensor, f"{name}_", _in_place(getattr(Tensor, name)))
+        setattr(Tensor, f"{name}_", _in_place(name, getattr(Tensor, name)))
 
 
 __all__ = ["install"]

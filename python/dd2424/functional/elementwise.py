@@ -404,7 +404,7 @@ def rad2deg(input: Tensor) -> Tensor:
 def angle(input: Tensor) -> Tensor:
     """The angle of a number in the complex plane: 0, and pi below zero."""
     x = input if input.is_floating_point() else input.to(_core.get_default_dtype())
-    return _core.where(_core.isnan(x), x, _core.where(_core.lt(x, 0), pi, 0.0)).to(x.dtype)
+    return _core.where(_core.isnan(x), x, _core.lt(x, 0).to(x.dtype) * pi)
 
 
 def conj(input: Tensor) -> Tensor:

@@ -267,7 +267,7 @@ def nextafter(input: Tensor, other: Tensor) -> Tensor:
 def _whole(name: str, function: Any, input: Tensor, other: Tensor) -> Tensor:
     kind = _core.result_type(input, other)
     if kind.is_floating_point or kind == _core.bool:
-        raise RuntimeError(f"{name}: operands must have integer dtypes, got {kind}")
+        raise NotImplementedError(f"{name}: operands must have integer dtypes, got {kind}")
     return _core.from_numpy(np.asarray(function(input.to(kind).numpy(), other.to(kind).numpy())))
 
 

@@ -20,7 +20,7 @@ class LogCumSumExp(Function):
 
     @staticmethod
     def forward(ctx: Context, x: Tensor, dim: int) -> Tensor:
-        array = np.logaddexp.accumulate(np.atleast_1d(x.double().numpy()), axis=dim)
+        array = np.logaddexp.accumulate(np.atleast_1d(x.detach().double().numpy()), axis=dim)
         y = _core.from_numpy(array.reshape(tuple(x.shape))).to(x.dtype)
         ctx.save_for_backward(x, y)
         ctx.dim = dim
