@@ -162,8 +162,8 @@ Tensor extremum(const char* name, ReduceOp op, const Tensor& x, const Shape& dim
 Tensor logic(const char* name, LogicOp op, const Tensor& x, const Shape& dims, bool keepdim) {
   const Dims reduced = reduced_dims(name, x, dims);
   const Tensor y = empty(reduced_shape(x, reduced, keepdim), DType::bool_, x.device());
-  if (y.numel() == 0) return y;
   dispatch_all(x.dtype(), [&]<class T>(T) {
+    if (y.numel() == 0) return;
     run(name, kernels<ReduceKernels<T>>(x.device()).logic, x.numel(), 0, op,
         Logic<T>{x.data<T>(), y.data<bool>(), reduce_shape(x, reduced, true)});
   });

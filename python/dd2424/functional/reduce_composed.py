@@ -21,7 +21,7 @@ class LogCumSumExp(Function):
     @staticmethod
     def forward(ctx: Context, x: Tensor, dim: int) -> Tensor:
         array = np.logaddexp.accumulate(np.atleast_1d(x.detach().double().numpy()), axis=dim)
-        y = _core.from_numpy(array.reshape(tuple(x.shape))).to(x.dtype)
+        y = _core.from_numpy(np.array(array.reshape(tuple(x.shape)), order="C")).to(x.dtype)
         ctx.save_for_backward(x, y)
         ctx.dim = dim
         return y
