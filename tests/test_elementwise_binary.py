@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
+import dd2424
 import ml_dtypes
 import numpy as np
 import pytest
 from accuracy import assert_accurate, same_for_any_threads
 from reference import elementwise as reference
-
-import dd2424
 
 ROUNDINGS = {"add": 0.5, "sub": 0.5, "mul": 0.5, "div": 0.5, "floor_divide": 0, "remainder": 0.5, "fmod": 0,
              "maximum": 0, "minimum": 0, "fmax": 0, "fmin": 0, "copysign": 0}  # fmt: skip
@@ -149,11 +148,19 @@ def test_in_place_over_itself_and_its_views(isa: str) -> None:
 
 REFUSALS = [
     (lambda: dd2424.ones(3) + dd2424.ones(4), RuntimeError, r"add: .*\(3,\).*\(4,\)"),
-    (lambda: dd2424.ones(3).add_(dd2424.ones(2, 3)), RuntimeError, r"add_: other must broadcast to \(3,\), got \(2, 3\)"),
+    (
+        lambda: dd2424.ones(3).add_(dd2424.ones(2, 3)),
+        RuntimeError,
+        r"add_: other must broadcast to \(3,\), got \(2, 3\)",
+    ),
     (lambda: dd2424.ones(3, dtype=dd2424.int64).add_(1.5), RuntimeError, "add_: result has dtype dd2424.float32"),
     (lambda: dd2424.ones(3, dtype=dd2424.int32).sinc_(), RuntimeError, "sinc_: result has dtype dd2424.float32"),
     (lambda: dd2424.ones(1).expand(3).mul_(2), RuntimeError, "mul: the tensor written in place must have one place"),
-    (lambda: dd2424.add(dd2424.ones(2, dtype=dd2424.int32), 1, alpha=0.5), RuntimeError, "add: alpha must be an integer"),
+    (
+        lambda: dd2424.add(dd2424.ones(2, dtype=dd2424.int32), 1, alpha=0.5),
+        RuntimeError,
+        "add: alpha must be an integer",
+    ),
     (lambda: dd2424.ones(2) & 1, NotImplementedError, "bitwise_and: operands must have integer or boolean dtypes"),
     (lambda: ~dd2424.ones(2), NotImplementedError, "bitwise_not: input must have an integer"),
     (lambda: dd2424.tensor([True]) - dd2424.tensor([True]), RuntimeError, "sub: operands must not be boolean"),
@@ -170,7 +177,7 @@ REFUSALS = [
     (lambda: dd2424.mvlgamma(dd2424.ones(2), 4), RuntimeError, "mvlgamma: input must be above 1.5"),
     (lambda: dd2424.nextafter(dd2424.tensor([1]), dd2424.tensor([2])), RuntimeError, "nextafter: operands must be"),
     (lambda: dd2424.ones(2) + "1", TypeError, "unsupported operand|must be"),
-]  # fmt: skip
+]
 
 
 @pytest.mark.parametrize(("call", "error", "message"), REFUSALS, ids=[m for _, _, m in REFUSALS])

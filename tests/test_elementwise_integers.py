@@ -1,14 +1,13 @@
-"""Integers and bools: arithmetic wraps, divisions by zero are refused, shifts and powers are Python's where they fit."""
+"""Integers and bools: arithmetic wraps, division by zero is refused, shifts and powers are Python's where they fit."""
 
 from __future__ import annotations
 
 import itertools
 
+import dd2424
 import numpy as np
 import pytest
 from reference.elementwise import wrapped
-
-import dd2424
 
 DTYPES = {"int8": (8, True), "uint8": (8, False), "int16": (16, True), "int32": (32, True), "int64": (64, True)}
 
@@ -32,10 +31,18 @@ def compute(name: str, dtype: str, pairs: list[tuple[int, int]]) -> list[int]:
                                   "bitwise_or", "bitwise_xor", "maximum", "minimum"])  # fmt: skip
 def test_is_pythons_wrapped(isa: str, dtype: str, name: str) -> None:
     python = {
-        "add": int.__add__, "sub": int.__sub__, "mul": int.__mul__, "floor_divide": int.__floordiv__,
-        "remainder": int.__mod__, "fmod": lambda a, b: abs(a) % abs(b) * (-1 if a < 0 else 1),
-        "bitwise_and": int.__and__, "bitwise_or": int.__or__, "bitwise_xor": int.__xor__, "maximum": max, "minimum": min,
-    }[name]  # fmt: skip
+        "add": int.__add__,
+        "sub": int.__sub__,
+        "mul": int.__mul__,
+        "floor_divide": int.__floordiv__,
+        "remainder": int.__mod__,
+        "fmod": lambda a, b: abs(a) % abs(b) * (-1 if a < 0 else 1),
+        "bitwise_and": int.__and__,
+        "bitwise_or": int.__or__,
+        "bitwise_xor": int.__xor__,
+        "maximum": max,
+        "minimum": min,
+    }[name]
     divides = name in ("floor_divide", "remainder", "fmod")
     pairs = [(a, b) for a, b in itertools.product(edges(dtype), edges(dtype)) if b or not divides]
     assert compute(name, dtype, pairs) == [wrapped(python(a, b), *DTYPES[dtype]) for a, b in pairs]

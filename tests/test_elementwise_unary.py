@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import warnings
 
+import dd2424
+import dd2424.nn.functional as F
 import ml_dtypes
 import numpy as np
 import pytest
 from accuracy import assert_accurate, same_for_any_threads
 from reference import elementwise as reference
-
-import dd2424
-import dd2424.nn.functional as F
 
 SPECIAL = [0.0, -0.0, 1.0, -1.0, 0.5, -0.5, 2.5, -2.5, np.inf, -np.inf, np.nan, 88.7, -87.4, -103.9, 1e-40, -1e-40]
 EXACT = {"neg", "abs", "square", "reciprocal", "sqrt", "floor", "ceil", "round", "trunc", "frac", "relu"}
@@ -44,7 +43,9 @@ def near_the_edge(x: np.ndarray, exact: np.ndarray) -> np.ndarray:
     return np.isfinite(exact) & (np.abs(exact) > limit * (1 - 8 * np.finfo(x.dtype).eps))
 
 
-@pytest.mark.parametrize(("module", "name", "function"), FUNCTIONS + ACTIVATIONS, ids=lambda v: v if isinstance(v, str) else "")
+@pytest.mark.parametrize(
+    ("module", "name", "function"), FUNCTIONS + ACTIVATIONS, ids=lambda v: v if isinstance(v, str) else ""
+)
 def test_float32_over_all_numbers(isa: str, module, name: str, function) -> None:
     x = every_kind(np.float32, 4001)
     exact = evaluate(function, x, np.float64)
@@ -122,7 +123,9 @@ def test_polygamma_at_poles_and_ends() -> None:
 def test_erfinv_is_the_inverse(isa: str, rng: np.random.Generator) -> None:
     x = dd2424.from_numpy(np.concatenate([rng.uniform(-3, 3, 301), [1e-9, -1e-30, 0.0]]))
     assert_accurate(dd2424.erfinv(dd2424.erf(x)), x.numpy(), 1, scale=4e3)  # erf(3) leaves 4e-5 of the digits
-    assert dd2424.erfinv(dd2424.tensor([1.0, -1.0, 2.0])).tolist() == pytest.approx([np.inf, -np.inf, np.nan], nan_ok=True)
+    assert dd2424.erfinv(dd2424.tensor([1.0, -1.0, 2.0])).tolist() == pytest.approx(
+        [np.inf, -np.inf, np.nan], nan_ok=True
+    )
 
 
 UNEVEN = [(0,), (), (1,), (3, 5), (17, 33)]

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import math
 
+import dd2424
 import numpy as np
 import pytest
 from accuracy import assert_accurate, bits, same_for_any_threads
-from reference import random as reference
-
-import dd2424
 from dd2424 import Tensor
+from reference import random as reference
 
 # Known answers that come with Random123 (kat_vectors, philox4x32 10).
 ANSWERS = [
@@ -71,15 +70,22 @@ def test_dropout_word_for_word(isa: str, rng: np.random.Generator, dtype: str, p
 
 
 ALL_DRAWS = {
-    "rand": lambda: dd2424.rand(50_001), "randn": lambda: dd2424.randn(50_001), "randn64": lambda: dd2424.randn(
-        5001, dtype=dd2424.float64), "randint": lambda: dd2424.randint(100, (50_001,)), "randperm": lambda: dd2424.randperm(5001),
-    "bernoulli": lambda: dd2424.empty(50_001).bernoulli_(0.3), "exponential": lambda: dd2424.empty(5001).exponential_(2.0),
-    "cauchy": lambda: dd2424.empty(5001).cauchy_(), "log_normal": lambda: dd2424.empty(5001).log_normal_(),
-    "geometric": lambda: dd2424.empty(5001).geometric_(0.3), "dropout": lambda: dd2424.dropout(dd2424.ones(50_001), 0.4, True),
+    "rand": lambda: dd2424.rand(50_001),
+    "randn": lambda: dd2424.randn(50_001),
+    "randn64": lambda: dd2424.randn(5001, dtype=dd2424.float64),
+    "randint": lambda: dd2424.randint(100, (50_001,)),
+    "randperm": lambda: dd2424.randperm(5001),
+    "bernoulli": lambda: dd2424.empty(50_001).bernoulli_(0.3),
+    "exponential": lambda: dd2424.empty(5001).exponential_(2.0),
+    "cauchy": lambda: dd2424.empty(5001).cauchy_(),
+    "log_normal": lambda: dd2424.empty(5001).log_normal_(),
+    "geometric": lambda: dd2424.empty(5001).geometric_(0.3),
+    "dropout": lambda: dd2424.dropout(dd2424.ones(50_001), 0.4, True),
     "multinomial": lambda: dd2424.multinomial(dd2424.arange(1.0, 9.0), 100, replacement=True),
     "channels": lambda: dd2424.nn.functional.dropout2d(dd2424.ones(9, 17, 21, 21), 0.4),
-    "normal": lambda: dd2424.normal(dd2424.arange(5001.0), 2.0), "bfloat16": lambda: dd2424.randn(5001, dtype=dd2424.bfloat16),
-}  # fmt: skip
+    "normal": lambda: dd2424.normal(dd2424.arange(5001.0), 2.0),
+    "bfloat16": lambda: dd2424.randn(5001, dtype=dd2424.bfloat16),
+}
 
 
 @pytest.mark.parametrize("name", ALL_DRAWS)

@@ -5,12 +5,11 @@ from __future__ import annotations
 import math
 import threading
 
+import dd2424
+import dd2424.nn.functional as F
 import numpy as np
 import pytest
 from accuracy import bits
-
-import dd2424
-import dd2424.nn.functional as F
 from dd2424.autograd import gradcheck, gradgradcheck
 
 
@@ -69,7 +68,14 @@ def test_filling_every_dtype(dtype: str) -> None:
     assert set(x.float().tolist()) == {0.0, 1.0}
     if dtype not in ("bool", "float16"):
         top = dd2424.zeros(1000, dtype=x.dtype).random_().double().max().item()
-        limit = {"float32": 2.0**24, "float64": 2.0**53, "bfloat16": 256, "int64": 2.0**63, "int32": 2.0**31, "uint8": 255}[dtype]
+        limit = {
+            "float32": 2.0**24,
+            "float64": 2.0**53,
+            "bfloat16": 256,
+            "int64": 2.0**63,
+            "int32": 2.0**31,
+            "uint8": 255,
+        }[dtype]
         assert 0.9 * limit < top <= limit
 
 
@@ -119,7 +125,9 @@ def test_dropout_outside_training_changes_nothing() -> None:
     assert F.dropout(x, 1.0).tolist() == [0] * 5
 
 
-@pytest.mark.parametrize(("drop", "shape"), [(F.dropout1d, (50, 8, 5)), (F.dropout2d, (50, 8, 3, 5)), (F.dropout3d, (50, 8, 2, 3, 2))])
+@pytest.mark.parametrize(
+    ("drop", "shape"), [(F.dropout1d, (50, 8, 5)), (F.dropout2d, (50, 8, 3, 5)), (F.dropout3d, (50, 8, 2, 3, 2))]
+)
 def test_channels_are_dropped_whole(drop, shape: tuple[int, ...]) -> None:
     y = drop(dd2424.ones(shape), 0.25).reshape(400, -1)
     assert dd2424.equal(y, y[:, :1].expand(y.shape))
@@ -172,21 +180,41 @@ def test_dropout_gradients(rng: np.random.Generator) -> None:
 
 REFUSALS = [
     (lambda: dd2424.rand(2, dtype=dd2424.int64), RuntimeError, "rand: dtype must be a floating-point type"),
-    (lambda: dd2424.randn_like(dd2424.tensor([1])), NotImplementedError, "randn_like: dtype must be a floating-point type"),
+    (
+        lambda: dd2424.randn_like(dd2424.tensor([1])),
+        NotImplementedError,
+        "randn_like: dtype must be a floating-point type",
+    ),
     (lambda: dd2424.randint(5, 5, (2,)), RuntimeError, "randint: high must be larger than low, got low 5 and high 5"),
-    (lambda: dd2424.randint(0, 300, (2,), dtype=dd2424.uint8), RuntimeError, "randint: low and high must lie within dd2424.uint8"),
+    (
+        lambda: dd2424.randint(0, 300, (2,), dtype=dd2424.uint8),
+        RuntimeError,
+        "randint: low and high must lie within dd2424.uint8",
+    ),
     (lambda: dd2424.randint(5), TypeError, "randint: size must be given"),
     (lambda: dd2424.randperm(-1), RuntimeError, "randperm: n must not be negative, got -1"),
     (lambda: dd2424.bernoulli(dd2424.tensor([1.5])), RuntimeError, "bernoulli: p must hold probabilities from 0 to 1"),
-    (lambda: dd2424.bernoulli(dd2424.tensor([math.nan])), RuntimeError, "bernoulli: p must hold probabilities from 0 to 1"),
-    (lambda: dd2424.empty(2).bernoulli_(-0.1), RuntimeError, "bernoulli_: p must be a probability from 0 to 1, got -0.1"),
+    (
+        lambda: dd2424.bernoulli(dd2424.tensor([math.nan])),
+        RuntimeError,
+        "bernoulli: p must hold probabilities from 0 to 1",
+    ),
+    (
+        lambda: dd2424.empty(2).bernoulli_(-0.1),
+        RuntimeError,
+        "bernoulli_: p must be a probability from 0 to 1, got -0.1",
+    ),
     (lambda: dd2424.empty(2).uniform_(2, 1), RuntimeError, "uniform_: from must not be larger than to"),
     (lambda: dd2424.empty(2).normal_(0, -1), RuntimeError, "normal_: std must not be negative, got -1"),
     (lambda: dd2424.empty(2).exponential_(0), RuntimeError, "exponential_: lambd must be positive, got 0"),
     (lambda: dd2424.empty(2).geometric_(1), RuntimeError, "geometric_: p must lie between 0 and 1, got 1"),
     (lambda: dd2424.normal(0.0, -1.0, (2,)), RuntimeError, "normal: std must not be negative"),
     (lambda: dd2424.normal(0.0, 1.0), TypeError, "normal: size must be given"),
-    (lambda: dd2424.multinomial(dd2424.ones(2), 3), RuntimeError, "multinomial: num_samples must be at most the weights"),
+    (
+        lambda: dd2424.multinomial(dd2424.ones(2), 3),
+        RuntimeError,
+        "multinomial: num_samples must be at most the weights",
+    ),
     (lambda: dd2424.multinomial(-dd2424.ones(2), 1), RuntimeError, "multinomial: weights must be finite, none below 0"),
     (lambda: dd2424.multinomial(dd2424.zeros(2), 1), RuntimeError, "multinomial: weights must be finite"),
     (lambda: dd2424.multinomial(dd2424.tensor([1, 2]), 1), RuntimeError, "multinomial: input must hold floats"),
@@ -195,7 +223,7 @@ REFUSALS = [
     (lambda: dd2424.ones(2, requires_grad=True).normal_(), RuntimeError, "a leaf that requires a gradient"),
     (lambda: dd2424.rand(2, device="cuda"), RuntimeError, "cuda"),
     (lambda: dd2424.rand(-1), RuntimeError, "shape must have no negative size"),
-]  # fmt: skip
+]
 
 
 @pytest.mark.parametrize(("call", "error", "message"), REFUSALS, ids=[m for _, _, m in REFUSALS])

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import math
 
+import dd2424
 import ml_dtypes
 import numpy as np
 import pytest
 from accuracy import assert_accurate, same_for_any_threads
 from reference import reduce as reference
-
-import dd2424
 
 SHAPES = [(1,), (7, 5), (3, 17, 33), (129, 65), (2, 5000)]
 ROUNDINGS = {"amax": 0, "amin": 0, "prod": 100, "logsumexp": 4, "norm": 2}
@@ -78,8 +77,12 @@ def test_a_large_sum_keeps_its_digits(isa: str) -> None:
 
 @pytest.mark.parametrize("correction", [0, 1, 3])
 @pytest.mark.parametrize("offset", [0.0, 1e4, -3e6])
-@pytest.mark.parametrize(("shape", "axis"), [((300,), None), ((40, 67), 0), ((40, 67), 1), ((3, 5, 7), (0, 2))], ids=str)
-def test_variance_of_what_lies_far_from_zero(isa: str, rng: np.random.Generator, correction, offset, shape, axis) -> None:
+@pytest.mark.parametrize(
+    ("shape", "axis"), [((300,), None), ((40, 67), 0), ((40, 67), 1), ((3, 5, 7), (0, 2))], ids=str
+)
+def test_variance_of_what_lies_far_from_zero(
+    isa: str, rng: np.random.Generator, correction, offset, shape, axis
+) -> None:
     x = (rng.normal(size=shape) + offset).astype(np.float32)
     exact = reference.variance(x.astype(np.float64), axis, correction)
     t = dd2424.from_numpy(x)
@@ -99,7 +102,9 @@ def test_variance_spellings() -> None:
     assert dd2424.tensor([3.0]).var(correction=0).item() == 0
 
 
-@pytest.mark.parametrize("dtype", ["float32", "float64", "bfloat16", "int64", "int32", "int16", "int8", "uint8", "bool"])
+@pytest.mark.parametrize(
+    "dtype", ["float32", "float64", "bfloat16", "int64", "int32", "int16", "int8", "uint8", "bool"]
+)
 def test_sums_of_every_dtype(isa: str, rng: np.random.Generator, dtype: str) -> None:
     x = rng.integers(0, 2 if dtype == "bool" else 100, (13, 37))
     t = dd2424.from_numpy(x).to(getattr(dd2424, dtype))

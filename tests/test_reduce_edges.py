@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import math
 
+import dd2424
 import numpy as np
 import pytest
 from accuracy import assert_accurate
-
-import dd2424
 from dd2424 import Tensor
 from dd2424.autograd import gradcheck, gradgradcheck
 
@@ -50,11 +49,22 @@ def test_refuses(call, error: type[Exception], message: str) -> None:
 
 
 REDUCTIONS = {
-    "sum": dd2424.sum, "mean": dd2424.mean, "amax": dd2424.amax, "amin": dd2424.amin, "var": dd2424.var, "std": dd2424.std,
-    "logsumexp": dd2424.logsumexp, "nansum": dd2424.nansum, "nanmean": dd2424.nanmean, "norm": lambda x, *a: dd2424.norm(x, 2, *a),
-    "norm 3": lambda x, *a: dd2424.norm(x, 3, *a), "norm 1": lambda x, *a: dd2424.norm(x, 1, *a),
-    "norm inf": lambda x, *a: dd2424.norm(x, INF, *a), "var_mean": dd2424.var_mean, "std_mean": dd2424.std_mean,
-}  # fmt: skip
+    "sum": dd2424.sum,
+    "mean": dd2424.mean,
+    "amax": dd2424.amax,
+    "amin": dd2424.amin,
+    "var": dd2424.var,
+    "std": dd2424.std,
+    "logsumexp": dd2424.logsumexp,
+    "nansum": dd2424.nansum,
+    "nanmean": dd2424.nanmean,
+    "norm": lambda x, *a: dd2424.norm(x, 2, *a),
+    "norm 3": lambda x, *a: dd2424.norm(x, 3, *a),
+    "norm 1": lambda x, *a: dd2424.norm(x, 1, *a),
+    "norm inf": lambda x, *a: dd2424.norm(x, INF, *a),
+    "var_mean": dd2424.var_mean,
+    "std_mean": dd2424.std_mean,
+}
 
 
 @pytest.mark.parametrize("name", REDUCTIONS)

@@ -26,7 +26,9 @@ def once(x: Any) -> Any:
     """float64 to the nearest bfloat16, ties to even: the candidates either side, compared exactly."""
     near = x.astype(np.float32).astype(ml_dtypes.bfloat16)
     bits = near.view(np.uint16)
-    options = np.stack([near, (bits - 1).astype(np.uint16).view(near.dtype), (bits + 1).astype(np.uint16).view(near.dtype)])
+    options = np.stack(
+        [near, (bits - 1).astype(np.uint16).view(near.dtype), (bits + 1).astype(np.uint16).view(near.dtype)]
+    )
     distance = np.abs(options.astype(np.float64) - x)
     odd = options.view(np.uint16) % 2
     order = np.lexsort((odd, distance), axis=0)[0]

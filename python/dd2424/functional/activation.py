@@ -9,9 +9,9 @@ from dd2424._types import Number
 # fmt: off
 __all__ = [
     "relu", "relu_", "relu6", "leaky_relu", "leaky_relu_", "prelu", "rrelu", "rrelu_", "elu", "elu_", "selu", "selu_",
-    "celu", "celu_", "gelu", "silu", "mish", "softplus", "hardtanh", "hardtanh_", "hardsigmoid", "hardswish", "hardshrink", "softshrink",
-    "tanhshrink", "softsign", "logsigmoid", "threshold", "threshold_", "glu", "sigmoid", "tanh", "softmax", "softmin", "log_softmax",
-    "gumbel_softmax",
+    "celu", "celu_", "gelu", "silu", "mish", "softplus", "hardtanh", "hardtanh_", "hardsigmoid", "hardswish",
+    "hardshrink", "softshrink", "tanhshrink", "softsign", "logsigmoid", "threshold", "threshold_", "glu", "sigmoid",
+    "tanh", "softmax", "softmin", "log_softmax", "gumbel_softmax",
 ]
 # fmt: on
 

@@ -17,8 +17,8 @@ from dd2424._types import Number
 # fmt: off
 __all__ = [
     "tensor", "as_tensor", "asarray", "from_numpy", "scalar_tensor", "empty", "zeros", "ones", "full", "empty_like",
-    "empty_strided", "frombuffer", "from_dlpack", "zeros_like", "ones_like", "full_like", "arange", "range", "linspace", "logspace", "eye", "tril_indices",
-    "triu_indices", "vander",
+    "empty_strided", "frombuffer", "from_dlpack", "zeros_like", "ones_like", "full_like", "arange", "range",
+    "linspace", "logspace", "eye", "tril_indices", "triu_indices", "vander",
 ]
 # fmt: on
 Device = device | str | None
@@ -34,9 +34,7 @@ def from_numpy(ndarray: Any) -> Tensor:
     return _core.from_numpy(ndarray)
 
 
-def frombuffer(
-    buffer: Any, *, dtype: dtype, count: int = -1, offset: int = 0, requires_grad: bool = False
-) -> Tensor:
+def frombuffer(buffer: Any, *, dtype: dtype, count: int = -1, offset: int = 0, requires_grad: bool = False) -> Tensor:
     """A 1-d tensor over the memory of bytes, a bytearray or another buffer, from byte `offset` on.
 
     Raises: ValueError where the buffer holds no whole number of elements, or fewer than `count`.
@@ -120,9 +118,7 @@ def empty_like(
     memory_format: memory_format | None = None,
 ) -> Tensor:
     """`empty` with the input's shape and dtype."""
-    return _core.empty_like(
-        input, dtype=dtype, device=device, requires_grad=requires_grad, memory_format=memory_format
-    )
+    return _core.empty_like(input, dtype=dtype, device=device, requires_grad=requires_grad, memory_format=memory_format)
 
 
 def empty_strided(
@@ -150,9 +146,7 @@ def zeros_like(
     memory_format: memory_format | None = None,
 ) -> Tensor:
     """`zeros` with the input's shape and dtype."""
-    return _core.zeros_like(
-        input, dtype=dtype, device=device, requires_grad=requires_grad, memory_format=memory_format
-    )
+    return _core.zeros_like(input, dtype=dtype, device=device, requires_grad=requires_grad, memory_format=memory_format)
 
 
 def ones_like(
@@ -164,9 +158,7 @@ def ones_like(
     memory_format: memory_format | None = None,
 ) -> Tensor:
     """`ones` with the input's shape and dtype."""
-    return _core.ones_like(
-        input, dtype=dtype, device=device, requires_grad=requires_grad, memory_format=memory_format
-    )
+    return _core.ones_like(input, dtype=dtype, device=device, requires_grad=requires_grad, memory_format=memory_format)
 
 
 def full_like(

@@ -141,7 +141,9 @@ def normal(
 
 def bernoulli(input: Tensor, p: float | None = None, *, generator: Generator | None = None) -> Tensor:
     """1 with the probability that each element gives (or p), else 0. Raises: RuntimeError outside [0, 1]."""
-    return _core.empty(tuple(input.shape), dtype=input.dtype).bernoulli_(input.detach() if p is None else p, generator=generator)
+    return _core.empty(tuple(input.shape), dtype=input.dtype).bernoulli_(
+        input.detach() if p is None else p, generator=generator
+    )
 
 
 def multinomial(

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 
 from dd2424 import _core
@@ -72,7 +70,7 @@ def cumulative_trapezoid(y: Tensor, x: Tensor | None = None, *, dx: Number = 1, 
 def cov(
     input: Tensor, *, correction: int = 1, fweights: Tensor | None = None, aweights: Tensor | None = None
 ) -> Tensor:
-    """The covariances of variables in rows, observed in columns; `fweights` counts observations, `aweights` weighs them.
+    """Covariances of variables in rows, observed in columns; `fweights` counts observations, `aweights` weighs them.
 
     Shapes: input (V, n) or (n,); output (V, V) or (). Raises: RuntimeError for more dimensions.
     """
