@@ -1,6 +1,7 @@
 #include "ops/copy.h"
 
 #include "bindings/python.h"
+#include "ops/shape.h"
 
 // Creation, copies and conversions.
 namespace dd2424 {
@@ -35,6 +36,45 @@ Options options_from(const char* op, const py::kwargs& kwargs, DType fallback) {
         options.dtype);
   return options;
 }
+
+// What memory_format= asks for: the order of dimensions in memory, the slowest first; empty to keep the input's.
+Shape format_from(const char* op, const py::kwargs& kwargs, int ndim, bool preserves) {
+  Shape order;
+  const std::string format = kwargs.contains("memory_format") && !kwargs["memory_format"].is_none()
+                                 ? std::string(py::str(kwargs["memory_format"]))
+                             : preserves ? "dd2424.preserve_format"
+                                         : "dd2424.contiguous_format";
+  if (format == "dd2424.preserve_format") return order;
+  const bool is_last = format == "dd2424.channels_last" || format == "dd2424.channels_last_3d";
+  check<TypeError>(is_last || format == "dd2424.contiguous_format", op, ": memory_format must be a memory format, got ",
+                   format);
+  const int needed = format == "dd2424.channels_last" ? 4 : 5;
+  check(!is_last || ndim == needed, op, ": input must have ", needed, " dimensions for ", format, ", got ", ndim);
+  for (int d = 0; d < ndim; ++d)
+    if (!is_last || d != 1) order.push_back(d);
+  if (is_last) order.push_back(1);
+  return order;
+}
+Shape inverse(const Shape& order) {
+  Shape back = order;
+  for (int i = 0; i < order.size(); ++i) back[static_cast<int>(order[i])] = i;
+  return back;
+}
+// x in this order in memory: itself where it is, unless a copy is asked for.
+Tensor in_order(const Tensor& x, const Shape& order, bool copies) {
+  if (order.empty()) return copies ? ops::clone(x) : x;
+  const Tensor moved = ops::permute(x, order), dense = copies ? ops::clone_contiguous(moved) : ops::contiguous(moved);
+  return dense.same(moved) ? x : ops::permute(dense, inverse(order));
+}
+Tensor empty_like_in(const char* op, const Tensor& x, DType dtype, const py::kwargs& kwargs) {
+  const Shape order = format_from(op, kwargs, x.ndim(), true);
+  if (order.empty()) return empty_like(x, dtype);
+  Shape shape, strides = x.shape();
+  for (Index d : order) shape.push_back(x.size(static_cast<int>(d)));
+  const Tensor y = empty(shape, dtype, x.device());
+  for (int i = 0; i < order.size(); ++i) strides[static_cast<int>(order[i])] = y.strides()[i];
+  return alias(y, x.shape(), strides, 0);
+}
 Tensor with(const Options& options, const Tensor& t) {
   t->requires_grad = options.requires_grad;
   return t;
@@ -68,7 +108,7 @@ void bind_creation(py::module_& m) {
         like.c_str(),
         [like, value = value](const Tensor& x, const py::kwargs& kwargs) {
           const Options options = options_from(like.c_str(), kwargs, x.dtype());
-          const Tensor y = empty_like(x, options.dtype);
+          const Tensor y = empty_like_in(like.c_str(), x, options.dtype, kwargs);
           ops::fill_into(y, Scalar(value));
           return with(options, y);
         },
@@ -91,7 +131,7 @@ void bind_creation(py::module_& m) {
       "full_like",
       [](const Tensor& x, const Scalar& value, const py::kwargs& kwargs) {
         const Options options = options_from("full_like", kwargs, x.dtype());
-        const Tensor y = empty_like(x, options.dtype);
+        const Tensor y = empty_like_in("full_like", x, options.dtype, kwargs);
         ops::fill_into(y, value);
         return with(options, y);
       },
@@ -100,7 +140,7 @@ void bind_creation(py::module_& m) {
       "empty_like",
       [](const Tensor& x, const py::kwargs& kwargs) {
         const Options options = options_from("empty_like", kwargs, x.dtype());
-        return with(options, empty_like(x, options.dtype));
+        return with(options, empty_like_in("empty_like", x, options.dtype, kwargs));
       },
       "input"_a);
   define_method("new_empty", [](const Tensor& x, const py::args& size, const py::kwargs& kwargs) {
@@ -144,8 +184,15 @@ void bind_copy(py::module_& m) {
   m.def("convert", &convert, "input"_a, "dtype"_a = py::none(), "copy"_a = false);
   for (const auto& [name, dtype] : kConversions)
     define_method(name, [dtype = dtype](const Tensor& x) { return ops::to(x, dtype); });
-  define(m, "clone", [](const Tensor& x, const py::kwargs&) { return ops::clone(x); }, "input"_a);
-  define_method("contiguous", [](const Tensor& x, const py::kwargs&) { return ops::contiguous(x); });
+  define(
+      m, "clone",
+      [](const Tensor& x, const py::kwargs& kwargs) {
+        return in_order(x, format_from("clone", kwargs, x.ndim(), true), true);
+      },
+      "input"_a);
+  define_method("contiguous", [](const Tensor& x, const py::kwargs& kwargs) {
+    return kwargs ? in_order(x, format_from("contiguous", kwargs, x.ndim(), false), false) : ops::contiguous(x);
+  });
   define_method(
       "copy_", [](Tensor x, const Tensor& source, bool) { return ops::copy_(x, source); }, "src"_a,
       "non_blocking"_a = false);

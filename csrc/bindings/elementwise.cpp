@@ -57,6 +57,10 @@ constexpr UnaryName kUnary[] = {
     {"round", UnaryOp::round},
     {"trunc", UnaryOp::trunc},
     {"fix", UnaryOp::trunc},
+    {"sgn", UnaryOp::sign},
+    {"arcsinh", UnaryOp::asinh},
+    {"arccosh", UnaryOp::acosh},
+    {"arctanh", UnaryOp::atanh},
     {"frac", UnaryOp::frac},
     {"relu", UnaryOp::relu},
     {"selu", UnaryOp::selu},
@@ -125,8 +129,22 @@ Tensor divide(const ops::Operand& a, const ops::Operand& b, const std::optional<
   if (!rounding) return ops::div(a, b);
   if (*rounding == "floor") return ops::binary(BinaryOp::floor_div, a, b);
   check(*rounding == "trunc", "div: rounding_mode must be None, 'trunc' or 'floor', got '", *rounding, "'");
-  const DType dtype = ops::result_type(a, b);
-  return ops::to(ops::unary(UnaryOp::trunc, ops::div(a, b)), dtype);
+  if (is_floating(ops::result_type(a, b))) return ops::unary(UnaryOp::trunc, ops::div(a, b));
+  const Tensor multiple = ops::sub(a, ops::binary(BinaryOp::fmod, a, b));  // exact, as a quotient in floats is not
+  return ops::binary(BinaryOp::floor_div, multiple, b);
+}
+Tensor divide_(Tensor& a, const ops::Operand& b, const std::optional<std::string>& rounding) {
+  if (!rounding) return ops::binary_(BinaryOp::div, a, b);
+  if (*rounding == "floor") return ops::binary_(BinaryOp::floor_div, a, b);
+  return ops::copy_(a,
+                    divide(grad_enabled() && needs_grad(a) ? ops::before_write(a, true) : ops::detach(a), b, rounding));
+}
+
+// alpha of add and sub: whole for integers.
+double scale_of(const char* name, const ops::Operand& a, const ops::Operand& b, const Scalar& alpha) {
+  check(alpha.kind != Scalar::Kind::floating || is_floating(ops::result_type(a, b)), name,
+        ": alpha must be an integer for integer operands, got ", alpha.floating);
+  return alpha.floating;
 }
 
 // Bounds that are numbers go into one kernel; tensors are compared with.
@@ -158,6 +176,12 @@ void bind_unary(py::module_& m) {
     m.def(name, [op = op](const Tensor& x) { return ops::unary(op, x); }, "input"_a);
   for (const auto& [name, op] : kTests)
     define(m, name, [op = op](const Tensor& x) { return ops::test(op, x); }, "input"_a);
+  const auto polygamma = [](Index n, const Tensor& x) {
+    check(n >= 0, "polygamma: n must not be negative, got ", n);
+    return n == 0 ? ops::unary(UnaryOp::digamma, x) : ops::unary(UnaryOp::polygamma, x, static_cast<double>(n));
+  };
+  m.def("polygamma", polygamma, "n"_a, "input"_a);
+  define_method("polygamma", [polygamma](const Tensor& x, Index n) { return polygamma(n, x); }, "n"_a);
   m.def(
       "leaky_relu", [](const Tensor& x, double slope) { return ops::unary(UnaryOp::leaky_relu, x, slope); }, "input"_a,
       "negative_slope"_a = 0.01);
@@ -196,16 +220,18 @@ void bind_binary(py::module_& m) {
     const auto scaled = [op = op](double alpha) { return op == BinaryOp::add ? alpha : -alpha; };
     define(
         m, name,
-        [op = op, scaled](const Value& a, const Value& b, double alpha) {
-          return alpha == 1 ? ops::binary(op, a, b) : ops::binary(BinaryOp::add_scaled, a, b, scaled(alpha));
+        [name = name, op = op, scaled](const Value& a, const Value& b, const Scalar& alpha) {
+          if (alpha.floating == 1) return ops::binary(op, a, b);
+          return ops::binary(BinaryOp::add_scaled, a, b, scaled(scale_of(name, a, b, alpha)));
         },
-        "input"_a, "other"_a, py::kw_only(), "alpha"_a = 1.0);
+        "input"_a, "other"_a, py::kw_only(), "alpha"_a = Scalar(1));
     define(
         m, inplace(name).c_str(),
-        [op = op, scaled](Tensor a, const Value& b, double alpha) {
-          return alpha == 1 ? ops::binary_(op, a, b) : ops::binary_(BinaryOp::add_scaled, a, b, scaled(alpha));
+        [name = name, op = op, scaled](Tensor a, const Value& b, const Scalar& alpha) {
+          if (alpha.floating == 1) return ops::binary_(op, a, b);
+          return ops::binary_(BinaryOp::add_scaled, a, b, scaled(scale_of(name, a, b, alpha)));
         },
-        "input"_a, "other"_a, py::kw_only(), "alpha"_a = 1.0);
+        "input"_a, "other"_a, py::kw_only(), "alpha"_a = Scalar(1));
   }
   for (const char* name : {"div", "divide", "true_divide"}) {
     define(
@@ -215,8 +241,9 @@ void bind_binary(py::module_& m) {
         },
         "input"_a, "other"_a, py::kw_only(), "rounding_mode"_a = py::none());
     define(
-        m, inplace(name).c_str(), [](Tensor a, const Value& b) { return ops::binary_(BinaryOp::div, a, b); }, "input"_a,
-        "other"_a);
+        m, inplace(name).c_str(),
+        [](Tensor a, const Value& b, const std::optional<std::string>& rounding) { return divide_(a, b, rounding); },
+        "input"_a, "other"_a, py::kw_only(), "rounding_mode"_a = py::none());
   }
 }
 
@@ -239,7 +266,7 @@ void bind_elementwise(py::module_& m) {
       [](const Tensor& x, const Tensor& mask, const Value& value) {
         const Tensor filling =
             value.tensor.defined() ? ops::to(value.tensor, x.dtype()) : ops::scalar_tensor(value.scalar, x.dtype());
-        return ops::where(mask, ops::Operand(filling), ops::Operand(x));
+        return ops::contiguous(ops::where(mask, ops::Operand(filling), ops::Operand(x)));
       },
       "input"_a, "mask"_a, "value"_a);
   m.def(

@@ -1,7 +1,11 @@
 #include "ops/random.h"
 
+#include <random>
+
 #include "bindings/python.h"
 #include "ops/copy.h"
+#include "ops/elementwise.h"
+#include "ops/reduce.h"
 
 namespace dd2424 {
 namespace {
@@ -24,6 +28,30 @@ Tensor fill_random(Tensor self, Distribution distribution, double p, double q, G
   return self;
 }
 
+// 1 with the probability that each element of p gives, else 0.
+Tensor fill_by_chance(Tensor self, const Tensor& p, Generator* generator) {
+  ops::check_inplace("bernoulli_", self);
+  const GradMode off(false);
+  check(is_floating(p.dtype()), "bernoulli: p must have a floating dtype, got ", p.dtype());
+  const Tensor low = ops::compare(CompareOp::ge, p, 0.0), high = ops::compare(CompareOp::le, p, 1.0);
+  check(ops::item(ops::all(ops::binary(BinaryOp::bit_and, low, high))).integer != 0,
+        "bernoulli: p must hold probabilities from 0 to 1");
+  const DType dtype = p.dtype() == DType::float64 ? DType::float64 : DType::float32;
+  const Tensor drawn = ops::random(self.shape(), dtype, Distribution::uniform, 0, 1, chosen(generator));
+  return ops::copy_(self, ops::compare(CompareOp::lt, drawn, ops::to(p, dtype)));
+}
+
+// The integers that every one of the dtype can hold: all of an integer type, those of a mantissa for a float.
+std::int64_t highest_whole(DType dtype) {
+  switch (dtype) {
+    case DType::float64: return std::int64_t{1} << 53;
+    case DType::float32: return std::int64_t{1} << 24;
+    case DType::float16: return std::int64_t{1} << 11;
+    case DType::bfloat16: return std::int64_t{1} << 8;
+    default: return ops::largest(dtype);
+  }
+}
+
 }  // namespace
 
 void bind_random(py::module_& m) {
@@ -37,6 +65,13 @@ void bind_random(py::module_& m) {
             return self;
           },
           "seed"_a)
+      .def("seed",
+           [](Generator& self) {
+             std::random_device source;
+             const std::uint64_t seed = std::uint64_t{source()} << 32 | source();
+             self.manual_seed(seed);
+             return seed;
+           })
       .def("initial_seed", [](const Generator& self) { return self.state().first; })
       .def("get_state",
            [](const Generator& self) {
@@ -100,9 +135,11 @@ void bind_random(py::module_& m) {
       "mean"_a = 0.0, "std"_a = 1.0, py::kw_only(), "generator"_a = py::none());
   define_method(
       "bernoulli_",
-      [](Tensor self, double p, Generator* g) {
-        check(p >= 0 && p <= 1, "bernoulli_: p must be a probability from 0 to 1, got ", p);
-        return fill_random(self, Distribution::bernoulli, p, 0, g);
+      [](Tensor self, const Value& p, Generator* g) {
+        if (p.tensor.defined()) return fill_by_chance(self, p.tensor, g);
+        const double chance = p.scalar.floating;
+        check(chance >= 0 && chance <= 1, "bernoulli_: p must be a probability from 0 to 1, got ", chance);
+        return fill_random(self, Distribution::bernoulli, chance, 0, g);
       },
       "p"_a = 0.5, py::kw_only(), "generator"_a = py::none());
   define_method(
@@ -133,15 +170,18 @@ void bind_random(py::module_& m) {
       "p"_a, py::kw_only(), "generator"_a = py::none());
   define_method(
       "random_",
-      [](Tensor self, std::int64_t low, const std::optional<std::int64_t>& high, Generator* g) {
+      [](Tensor self, const std::optional<std::int64_t>& first, const std::optional<std::int64_t>& second,
+         Generator* g) {
         ops::check_inplace("random_", self);
-        const Tensor drawn = high ? ops::randint(low, *high, self.shape(), self.dtype(), chosen(g))
-                                  : ops::randint(0, low, self.shape(), self.dtype(), chosen(g));
+        const std::int64_t most = highest_whole(self.dtype());
+        const std::int64_t end = most + (is_floating(self.dtype()) || most < 0x7fffffffffffffff);
+        const std::int64_t low = second && first ? *first : 0, high = second ? *second : first.value_or(end);
+        const Tensor drawn = ops::randint(low, high, self.shape(), self.dtype(), chosen(g));
         ops::copy_into(self, drawn);
         ops::count_write(self);
         return self;
       },
-      "from"_a, "to"_a = py::none(), py::kw_only(), "generator"_a = py::none());
+      "from"_a = py::none(), "to"_a = py::none(), py::kw_only(), "generator"_a = py::none());
 }
 
 }  // namespace dd2424

@@ -32,6 +32,19 @@ void bind_plain(py::module_& m, const char* name) {
   make_direct(m, name, [](const Tensor& x, int) { return reduction(x, {}, false); });
 }
 
+// any(x, ()) and all(x, ()) reduce nothing.
+template <Reduction reduction>
+void bind_logic(py::module_& m, const char* name) {
+  define(
+      m, name,
+      [](const Tensor& x, const Dims& dim, bool keepdim) {
+        if (dim.given && dim.dims.empty()) return ops::contiguous(ops::compare(CompareOp::ne, x, Scalar(0)));
+        return reduction(x, dim.dims, keepdim);
+      },
+      "input"_a, "dim"_a = py::none(), "keepdim"_a = false);
+  make_direct(m, name, [](const Tensor& x, int) { return reduction(x, {}, false); });
+}
+
 // PyTorch's older argument: unbiased=True is correction=1.
 double correction_of(const std::optional<bool>& unbiased, const std::optional<double>& correction) {
   return correction ? *correction : unbiased && !*unbiased ? 0 : 1;
@@ -60,7 +73,9 @@ void bind_extremum(py::module_& m, const char* name, BinaryOp pairwise, Reductio
         if (dim.is_none()) return py::cast(whole(x, {}, false));
         if (is_tensor(dim.ptr()) && unwrap(dim.ptr()).ndim() + x.ndim() > 0)
           return py::cast(ops::binary(pairwise, x, unwrap(dim.ptr())));
-        const auto [values, indices] = ops::max_with_index(arg, x, py::cast<Index>(dim), keepdim);
+        check<TypeError>(PyIndex_Check(dim.ptr()), name, ": dim must be an int or a tensor, got ",
+                         std::string(py::repr(dim)));
+        const auto [values, indices] = ops::max_with_index(arg, x, py::cast<Index>(py::int_(dim)), keepdim);
         static const py::handle pair =
             py::module_::import("collections").attr("namedtuple")("values_and_indices", "values indices").inc_ref();
         return pair(values, indices);
@@ -76,8 +91,8 @@ void bind_reduce(py::module_& m) {
   bind_reduction<ops::prod>(m, "prod");
   bind_plain<ops::amax>(m, "amax");
   bind_plain<ops::amin>(m, "amin");
-  bind_plain<ops::any>(m, "any");
-  bind_plain<ops::all>(m, "all");
+  bind_logic<ops::any>(m, "any");
+  bind_logic<ops::all>(m, "all");
   bind_variance<ops::variance>(m, "var");
   bind_variance<ops::standard_deviation>(m, "std");
   bind_extremum(m, "max", BinaryOp::maximum, ops::amax, ArgOp::argmax);

@@ -36,6 +36,7 @@ enum class UnaryOp : std::uint8_t {
   erfinv,
   lgamma,
   digamma,
+  polygamma,
   sigmoid,
   logsigmoid,
   floor,
@@ -59,7 +60,7 @@ enum class UnaryOp : std::uint8_t {
   clamp,    // min(max(x, p), q); NaN stays NaN
   bit_not,  // integers and bool (logical not)
 };
-// leaky_relu: p slope. elu: p alpha. softplus: p beta, q threshold. hardtanh: p min, q max.
+// polygamma: p order >= 1. leaky_relu: p slope. elu: p alpha. softplus: p beta, q threshold. hardtanh: p min, q max.
 
 // y = op(a, b). `scale` belongs to add_scaled alone.
 enum class BinaryOp : std::uint8_t {

@@ -144,9 +144,11 @@ BlockFunction logical(BinaryOp op) {  // of bools, which are bytes of 0 or 1
   switch (op) {
     case BinaryOp::add:
     case BinaryOp::maximum:
+    case BinaryOp::fmax:
     case BinaryOp::bit_or: return integer<Byte>(BinaryOp::bit_or);
     case BinaryOp::mul:
     case BinaryOp::minimum:
+    case BinaryOp::fmin:
     case BinaryOp::bit_and: return integer<Byte>(BinaryOp::bit_and);
     case BinaryOp::bit_xor: return integer<Byte>(BinaryOp::bit_xor);
     default: return nullptr;

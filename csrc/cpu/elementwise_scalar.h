@@ -16,8 +16,8 @@ inline double digamma(double x) {
   if (x < 0) {
     const double whole = ::floor(x);
     if (x == whole) return __builtin_nan("");
-    const double pi = 3.141592653589793;
-    shift = -pi / ::tan(pi * (x - whole));  // psi(1 - x) - pi / tan(pi x)
+    const double pi = 3.141592653589793, rest = x - whole;
+    shift = -pi / ::tan(pi * (rest < 0.5 ? rest : x + ::floor(0.5 - x)));  // psi(1 - x) - pi / tan(pi x)
     x = 1 - x;
   }
   for (; x < 10; x += 1) shift -= 1 / x;
@@ -27,6 +27,37 @@ inline double digamma(double x) {
       z *
       (1.0 / 12 - z * (1.0 / 120 - z * (1.0 / 252 - z * (1.0 / 240 - z * (1.0 / 132 - z * (691.0 / 32760 - z / 12))))));
   return shift + ::log(x) - 0.5 / x - series;
+}
+
+// Hurwitz' zeta(s, q) = sum over k >= 0 of 1 / (q + k)^s, s >= 2: terms up to q + k >= 10, then the Euler-Maclaurin
+// series (DLMF 25.11.43). Below 0 the terms on either side of 0 are summed apart. Whole q <= 0 are poles.
+inline double hurwitz_zeta(double s, double q) {
+  if (q == __builtin_inf()) return 0;
+  if (q <= 0) {
+    const double rest = q - ::floor(q), sign = ::fmod(s, 2) == 0 ? 1 : -1;
+    if (rest == 0) return __builtin_inf();
+    return hurwitz_zeta(s, rest) + sign * (hurwitz_zeta(s, 1 - rest) - hurwitz_zeta(s, 1 - q));
+  }
+  double sum = 0;
+  for (; q < 10; q += 1) sum += ::pow(q, -s);
+  const double last = ::pow(q, -s), z = 1 / (q * q);
+  constexpr double factors[] = {1.0 / 12,         -1.0 / 720,     1.0 / 30240,
+                                -1.0 / 1209600,   1.0 / 47900160, -691.0 / 1307674368000,
+                                1.0 / 74724249600};  // B_2j / (2j)!
+  double power = last * s / q, tail = 0;
+  int j = 1;
+  for (const double factor : factors) {
+    tail += factor * power;
+    power *= (s + j) * (s + j + 1) * z;
+    j += 2;
+  }
+  return sum + last * q / (s - 1) + last / 2 + tail;
+}
+
+// psi^(n)(x), n >= 1: (-1)^(n + 1) n! zeta(n + 1, x).
+inline double polygamma(double n, double x) {
+  const double size = ::tgamma(n + 1) * hurwitz_zeta(n + 1, x);
+  return ::fmod(n, 2) == 0 ? -size : size;
 }
 
 // The x with erf(x) = y: Winitzki's approximation, then Halley's steps on erf or, near 1, on erfc.
@@ -71,7 +102,7 @@ inline T floor_divide(T a, T b) {
 // Integers: no division by zero, and the one quotient that overflows wraps.
 template <class T>
 inline T truncated_remainder(T a, T b) {
-  return b == 0 || b == T(-1) ? T(0) : T(a % b);
+  return b == 0 || (std::is_signed_v<T> && b == T(-1)) ? T(0) : T(a % b);
 }
 template <class T>
 inline T integer_remainder(T a, T b) {
@@ -101,7 +132,7 @@ inline T shifted_left(T a, T b) {
 }
 template <class T>
 inline T shifted_right(T a, T b) {
-  constexpr T most = sizeof(T) * 8 - 1;
+  constexpr T most = sizeof(T) * 8 - std::is_signed_v<T>;
   return b < 0 || b > most ? T(a >> most) : T(a >> b);
 }
 

@@ -62,9 +62,8 @@ BlockFunction any_type(UnaryOp op) {
       });
     case UnaryOp::sign:
       return vectors<T>([](V x, T, T) {
-        const V one = broadcast(T(1)), signs = x > T(0) ? one : (x < T(0) ? -one : V{});
-        if constexpr (std::is_floating_point_v<T>) return x == x ? signs : x;
-        else return signs;
+        const V one = broadcast(T(1));
+        return x > T(0) ? one : (x < T(0) ? -one : V{});  // 0 for NaN, as PyTorch has it
       });
     case UnaryOp::relu: return vectors<T>([](V x, T, T) { return x < T(0) ? V{} : x; });
     case UnaryOp::clamp:
@@ -132,7 +131,8 @@ BlockFunction activation(UnaryOp op) {
     case UnaryOp::hardsigmoid:
       return vectors<T>([](V x, T, T) { return smaller(larger(x + T(3), V{}), broadcast(T(6))) / T(6); });
     case UnaryOp::hardswish:
-      return vectors<T>([](V x, T, T) { return x * smaller(larger(x + T(3), V{}), broadcast(T(6))) / T(6); });
+      return vectors<T>(
+          [](V x, T, T) { return finite_below(x) * (smaller(larger(x + T(3), V{}), broadcast(T(6))) / T(6)); });
     case UnaryOp::mish: return vectors<T>([](V x, T, T) { return mish(x); });
     case UnaryOp::softsign: return vectors<T>([](V x, T, T) { return x / (T(1) + absolute(x)); });
     default: return nullptr;
@@ -157,6 +157,10 @@ BlockFunction library(UnaryOp op) {
     case UnaryOp::erfinv: return scalars<T>([](T x) { return static_cast<T>(erfinv(x)); });
     case UnaryOp::lgamma: return scalars<T>([](T x) { return log_gamma(x); });
     case UnaryOp::digamma: return scalars<T>([](T x) { return static_cast<T>(digamma(x)); });
+    case UnaryOp::polygamma:
+      return [](const Block& b) {
+        run_scalar<T>(b, [n = b.p](T x) { return static_cast<T>(polygamma(n, x)); }, static_cast<const T*>(b.x[0]));
+      };
     default: return nullptr;
   }
 }

@@ -119,7 +119,8 @@ inline Floats expm1(Floats x) {
   x = larger(smaller(x, broadcast(89.0f)), broadcast(-25.0f));
   const Floats n = round_small(x * 1.44269504f), p = expm1_reduced(subtract_logs(x, n));
   const Floats half = times_power(broadcast(0.5f), n);  // 2^n itself may overflow where the result does not
-  return 2.0f * fma(half, p, half - 0.5f);
+  const Floats result = 2.0f * fma(half, p, half - 0.5f);
+  return x == 0.0f ? x : result;  // -0 stays
 }
 
 // x = 2^k * (1 + f), sqrt(1/2) <= 1 + f < sqrt(2), for positive finite x
@@ -204,7 +205,20 @@ inline Doubles erf(Doubles x) {
   return each(x, [](double v) { return ::erf(v); });
 }
 inline Normal<Doubles> normal(Doubles x) {
-  return {0.5 * each(absolute(x) * 0.70710678118654752, [](double v) { return ::erfc(v); }), exp(-0.5 * x * x)};
+  // erfc and exp are given the rounding errors of their arguments, which for large x are many ULPs of the result.
+  double lanes[kLanes<double>], root[kLanes<double>], root_low[kLanes<double>], power[kLanes<double>],
+      power_low[kLanes<double>];
+  store(lanes, smaller(absolute(x), broadcast(40.0)));
+  for (int i = 0; i < kLanes<double>; ++i) {
+    const long double v = lanes[i], r = v * 0.707106781186547524400844362104849039L, s = -v * v / 2;
+    root[i] = static_cast<double>(r);
+    root_low[i] = static_cast<double>(r - root[i]);
+    power[i] = static_cast<double>(s);
+    power_low[i] = static_cast<double>(s - power[i]);
+  }
+  const Doubles bell = exp(load(power)) * (1.0 + load(power_low));
+  const Doubles tail = 0.5 * each(load(root), [](double v) { return ::erfc(v); });
+  return {tail - load(root_low) * 0.5641895835477563 * bell, bell};
 }
 
 template <class V>
@@ -240,27 +254,57 @@ inline Normal<Floats> normal(Floats x) {
   return {raised.tail * kLower, raised.bell * kLower};
 }
 
+// Minus infinity as the lowest number: what decays below 0 is then 0, not inf * 0.
+inline Floats finite_below(Floats x) { return larger(x, broadcast(-0x1.fffffep127f)); }
+inline Doubles finite_below(Doubles x) { return larger(x, broadcast(-0x1.fffffffffffffp1023)); }
+
 template <class V>
 inline V normal_cdf(V x, Normal<V> n) {
   return x < Element<V>(0) ? n.tail : Element<V>(1) - n.tail;
 }
-inline Doubles gelu(Doubles x) { return x * normal_cdf(x, normal(x)); }
+inline Doubles gelu(Doubles x) {
+  x = finite_below(x);
+  return x * normal_cdf(x, normal(x));
+}
 inline Floats gelu(Floats x) {
+  x = finite_below(x);
   const Floats tail = normal_raised(x).tail;
   return x < 0.0f ? x * tail * kLower : x * (1.0f - tail * kLower);
 }
 
+// x * sigmoid(u) for x < 0, from exp(u / 2): half the exponent stays clear of the denormal numbers.
+inline Doubles gated_below(Doubles x, Doubles root) { return x * root / (1.0 + root * root) * root; }
 // x * sigmoid(u), given x, the sign of u (that of x) and e = exp(-|u|) * 2^32
 inline Floats gated(Floats x, Floats e) {
   const Floats d = 1.0f / (1.0f + e * kLower);
   return x < 0.0f ? x * (e * d) * kLower : x * d;
 }
-inline Doubles silu(Doubles x) { return x * sigmoid(x); }
-inline Floats silu(Floats x) { return gated(x, exp_raised(-absolute(x), Floats{})); }
+inline Doubles silu(Doubles x) {
+  x = finite_below(x);
+  const Doubles root = exp(-0.5 * absolute(x));
+  return x < 0.0 ? gated_below(x, root) : x / (1.0 + root * root);
+}
+inline Floats silu(Floats x) {
+  x = finite_below(x);
+  return gated(x, exp_raised(-absolute(x), Floats{}));
+}
 
-// x * sigmoid(2u) with u = sqrt(2 / pi) (x + 0.044715 x^3); in float, exp is given the rounding error of u too.
-constexpr double kGeluLinear = 1.5957691216057308, kGeluCubic = 0.07135481627159626;
-inline Doubles gelu_tanh(Doubles x) { return x * sigmoid(x * (kGeluLinear + kGeluCubic * x * x)); }
+// x * sigmoid(u) with u = 2 sqrt(2 / pi) (x + 0.044715 x^3); exp is given the rounding error of u too.
+constexpr double kGeluLinear = 1.5957691216057307, kGeluCubic = 0.07135481627260025;
+inline Doubles gelu_tanh(Doubles x) {
+  constexpr long double linear = 1.595769121605730711759784239737527474L,
+                        cubic = 0.07135481627260024877633875227986354L;
+  x = finite_below(x);
+  double lanes[kLanes<double>], high[kLanes<double>], low[kLanes<double>];
+  store(lanes, smaller(absolute(x), broadcast(40.0)));
+  for (int i = 0; i < kLanes<double>; ++i) {
+    const long double v = lanes[i], half = -v * (linear + cubic * v * v) / 2;
+    high[i] = static_cast<double>(half);
+    low[i] = static_cast<double>(half - high[i]);
+  }
+  const Doubles root = exp(load(high)) * (1.0 + load(low));
+  return x < 0.0 ? gated_below(x, root) : x / (1.0 + root * root);
+}
 inline Floats gelu_tanh_exp(Floats x) {
   float lanes[kLanes<float>], high[kLanes<float>], low[kLanes<float>];
   store(lanes, smaller(absolute(x), broadcast(12.0f)));
@@ -271,7 +315,10 @@ inline Floats gelu_tanh_exp(Floats x) {
   }
   return exp_raised(load(high), load(low));
 }
-inline Floats gelu_tanh(Floats x) { return gated(x, gelu_tanh_exp(x)); }
+inline Floats gelu_tanh(Floats x) {
+  x = finite_below(x);
+  return gated(x, gelu_tanh_exp(x));
+}
 template <class V>
 inline V log1p_exp(V x) {
   return larger(x, V{}) + log1p(exp(-absolute(x)));
@@ -281,8 +328,14 @@ inline V logsigmoid(V x) {
   return -log1p_exp(-x);
 }
 // x * tanh(log(1 + exp(x)))
-inline Doubles mish(Doubles x) { return x * tanh(log1p_exp(x)); }
+inline Doubles mish(Doubles x) {  // below 0 with e = exp(x): e (e + 2) / (e (e + 2) + 2)
+  x = finite_below(x);
+  const Doubles root = exp(-0.5 * absolute(x)), e = root * root, n = fma(e, e, 2.0 * e);
+  const Doubles above = (1.0 + 2.0 * e) / fma(e, 2.0 * e, 1.0 + 2.0 * e);
+  return x > 0.0 ? x * above : x * root * ((2.0 + e) / (n + 2.0)) * root;
+}
 inline Floats mish(Floats x) {
+  x = finite_below(x);
   const Floats raised = exp_raised(-absolute(x), Floats{}), e = raised * kLower, e2 = 2.0f * e;
   const Floats above = (1.0f + e2) / fma(e, e2, 1.0f + e2);
   const Floats n = fma(e, e, e2);

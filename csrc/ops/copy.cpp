@@ -106,9 +106,23 @@ Tensor scalar_tensor(const Scalar& value, DType dtype) {
   return y;
 }
 
+namespace {
+
+double arange_length(const Scalar& start, const Scalar& end, const Scalar& step) {
+  const bool has_floats =
+      start.kind == Scalar::Kind::floating || end.kind == Scalar::Kind::floating || step.kind == Scalar::Kind::floating;
+  std::int64_t span;
+  if (has_floats || __builtin_sub_overflow(end.integer, start.integer, &span))
+    return std::ceil((end.floating - start.floating) / step.floating);
+  const std::int64_t whole = span / step.integer, rest = span % step.integer;  // exact, as doubles above 2^53 are not
+  return static_cast<double>(rest != 0 && (rest < 0) == (step.integer < 0) ? whole + 1 : whole);
+}
+
+}  // namespace
+
 Tensor arange(const Scalar& start, const Scalar& end, const Scalar& step, DType dtype) {
   check<RuntimeError>(!step.is_zero(), "arange: step must not be 0");
-  const double length = std::ceil((end.floating - start.floating) / step.floating);
+  const double length = arange_length(start, end, step);
   check(std::isfinite(length) && length >= 0, "arange: end must lie from start in the direction of step, got start ",
         start.floating, ", end ", end.floating, ", step ", step.floating);
   const Tensor y = empty({static_cast<Index>(length)}, dtype);

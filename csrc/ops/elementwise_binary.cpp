@@ -152,8 +152,10 @@ Tensors BinaryNode::backward(const Tensors& grads, const Needs& needs) {
 
 DType compute_type(BinaryOp op, const Operand& a, const Operand& b) {
   const DType dtype = result_type(a, b);
-  check(!is_bitwise(op) || !is_floating(dtype), op_name(op), ": operands must have integer or boolean dtypes, got ",
-        dtype);
+  check<NotImplementedError>(!is_bitwise(op) || !is_floating(dtype), op_name(op),
+                             ": operands must have integer or boolean dtypes, got ", dtype);
+  check(op != BinaryOp::pow || is_floating(dtype) || b.tensor || b.scalar.integer >= 0,
+        "pow: exponent must not be negative where input is an integer, got ", b.scalar.integer);
   const auto is_bool = [](const Operand& x) {
     return (x.tensor ? x.tensor->dtype() : x.scalar.dtype()) == DType::bool_;
   };
@@ -192,13 +194,6 @@ void keep(Kept& kept, const Operand& x, const Tensor* tensor, bool saved) {
   kept.scalar = x.scalar;
   kept.shape = shape_of(x);
   if (saved && tensor) kept.saved.save(*tensor);
-}
-
-// y's memory order is that of the operand that has y's shape.
-Tensor result_like(const Tensor* a, const Tensor* b, const Shape& shape, DType dtype) {
-  if (a && a->shape() == shape) return empty_like(*a, dtype);
-  if (b && b->shape() == shape) return empty_like(*b, dtype);
-  return empty(shape, dtype);
 }
 
 Shape result_shape(const char* op, const Operand& a, const Operand& b) {
@@ -244,7 +239,7 @@ Tensor binary(BinaryOp op, const Operand& a, const Operand& b, double scale) {
   const DType dtype = compute_type(op, a, b);
   Tensor left_cast, right_cast;
   const Tensor *left = cast(a, dtype, left_cast), *right = cast(b, dtype, right_cast);
-  const Tensor y = result_like(left, right, result_shape(op_name(op), a, b), dtype);
+  const Tensor y = empty_following(result_shape(op_name(op), a, b), dtype, {left, right});
   compute(op, left, a.scalar, right, b.scalar, y, scale);
   if (!is_floating(dtype)) return y;
   static const Tensor kNone;

@@ -33,7 +33,7 @@ Tensor compare(CompareOp op, const Operand& a, const Operand& b) {
   const GradMode off(false);
   const DType dtype = common_type(a, b);
   const Tensor left = operand_tensor(a, dtype), right = operand_tensor(b, dtype);
-  const Tensor y = empty(broadcast_shapes(name, left.shape(), right.shape()), DType::bool_);
+  const Tensor y = empty_following(broadcast_shapes(name, left.shape(), right.shape()), DType::bool_, {&left, &right});
   if (y.numel() == 0) return y;
   dispatch_all(dtype, [&]<class T>(T) {
     run(name, kernels<ElementwiseKernels<T>>(y.device()).compare, y.numel(), 0, op,
@@ -58,7 +58,7 @@ Tensor where(const Tensor& condition, const Operand& a, const Operand& b) {
   const Tensor left = operand_tensor(a, dtype), right = operand_tensor(b, dtype);
   const Shape shape =
       broadcast_shapes("where", broadcast_shapes("where", condition.shape(), left.shape()), right.shape());
-  const Tensor y = empty(shape, dtype, condition.device());
+  const Tensor y = empty_following(shape, dtype, {&condition, &left, &right});
   if (y.numel() > 0) {
     dispatch_all(dtype, [&]<class T>(T) {
       run("where", kernels<ElementwiseKernels<T>>(y.device()).where, y.numel(), 0,

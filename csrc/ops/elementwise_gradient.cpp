@@ -40,15 +40,23 @@ Tensor mish_slope(const Tensor& x) {  // y = x tanh(softplus(x))
   const Tensor t = u(UnaryOp::tanh, unary(UnaryOp::softplus, x, 1, 20));
   return add(t, mul(mul(x, sub(1.0, mul(t, t))), u(UnaryOp::sigmoid, x)));
 }
+// a where the condition holds, b elsewhere, in the dtype of `like`
+Tensor choose(const Tensor& condition, double a, double b, const Tensor& like) {
+  return where(condition, scalar_tensor(Scalar(a), like.dtype()), scalar_tensor(Scalar(b), like.dtype()));
+}
 Tensor elu_slope(const Tensor& x, double alpha, double scale) {
   const Tensor negative = mul(u(UnaryOp::exp, x), alpha * scale);
   return where(compare(CompareOp::gt, x, 0.0), Operand(scale), negative);
 }
-Tensor between(const Tensor& x, double low, double high) {  // 1 where low < x < high
-  return mul(mask(CompareOp::gt, x, low), mask(CompareOp::lt, x, high));
+Tensor either(const Tensor& a, const Tensor& b) { return compare(CompareOp::logical_or, a, b); }
+Tensor between(const Tensor& x, double low, double high) {  // whether low < x < high
+  return compare(CompareOp::logical_and, compare(CompareOp::gt, x, low), compare(CompareOp::lt, x, high));
 }
-Tensor within(const Tensor& x, double low, double high) {  // 1 where low <= x <= high
-  return mul(mask(CompareOp::ge, x, low), mask(CompareOp::le, x, high));
+Tensor beyond(const Tensor& x, double low, double high) {  // whether x <= low or x >= high
+  return either(compare(CompareOp::le, x, low), compare(CompareOp::ge, x, high));
+}
+Tensor outside(const Tensor& x, double low, double high) {  // whether x < low or x > high
+  return either(compare(CompareOp::lt, x, low), compare(CompareOp::gt, x, high));
 }
 
 // The derivative of op at x, where y = op(x).
@@ -82,10 +90,12 @@ Tensor slope(UnaryOp op, const Tensor& x, const Tensor& y, double p, double q) {
     case UnaryOp::erfc: return mul(u(UnaryOp::exp, neg(mul(x, x))), -2 * kInvSqrtPi);
     case UnaryOp::erfinv: return mul(u(UnaryOp::exp, mul(y, y)), 0.5 / kInvSqrtPi);
     case UnaryOp::lgamma: return u(UnaryOp::digamma, x);
+    case UnaryOp::digamma: return unary(UnaryOp::polygamma, x, 1);
+    case UnaryOp::polygamma: return unary(UnaryOp::polygamma, x, p + 1);
     case UnaryOp::sigmoid: return mul(y, sub(1.0, y));
     case UnaryOp::logsigmoid: return u(UnaryOp::sigmoid, neg(x));
     case UnaryOp::relu: return mask(CompareOp::gt, y, 0);
-    case UnaryOp::leaky_relu: return where(compare(CompareOp::gt, x, 0.0), Operand(1.0), Operand(p));
+    case UnaryOp::leaky_relu: return choose(compare(CompareOp::gt, x, 0.0), 1, p, x);
     case UnaryOp::elu: return elu_slope(x, p, 1);
     case UnaryOp::selu: return elu_slope(x, kSeluAlpha, kSeluScale);
     case UnaryOp::gelu: return gelu_slope(x);
@@ -93,16 +103,17 @@ Tensor slope(UnaryOp op, const Tensor& x, const Tensor& y, double p, double q) {
     case UnaryOp::silu: return silu_slope(x);
     case UnaryOp::softplus:
       return where(compare(CompareOp::gt, mul(x, p), q), Operand(1.0), u(UnaryOp::sigmoid, mul(x, p)));
-    case UnaryOp::hardtanh: return between(x, p, q);
-    case UnaryOp::hardsigmoid: return mul(between(x, -3, 3), 1.0 / 6);
+    case UnaryOp::hardtanh: return choose(beyond(x, p, q), 0, 1, x);
+    case UnaryOp::hardsigmoid: return choose(between(x, -3, 3), 1.0 / 6, 0, x);
     case UnaryOp::hardswish:
-      return where(compare(CompareOp::ge, x, 3.0), Operand(1.0), mul(between(x, -3, 3), add(mul(x, 1.0 / 3), 0.5)));
+      return where(compare(CompareOp::le, x, -3.0), Operand(0.0),
+                   where(compare(CompareOp::ge, x, 3.0), Operand(1.0), add(mul(x, 1.0 / 3), 0.5)));
     case UnaryOp::mish: return mish_slope(x);
     case UnaryOp::softsign: {
       const Tensor d = add(u(UnaryOp::abs, x), 1.0);
       return u(UnaryOp::reciprocal, mul(d, d));
     }
-    case UnaryOp::clamp: return within(x, p, q);
+    case UnaryOp::clamp: return choose(outside(x, p, q), 0, 1, x);
     default: break;
   }
   throw RuntimeError(message(op_name(op), ": has no derivative here"));

@@ -91,7 +91,9 @@ Tensor logsumexp(const Tensor& input, const Shape& dims, bool keepdim) {
   Tensor y;
   {
     const GradMode off(false);
-    const Tensor top = amax(x, all, true);
+    Shape kept = all.empty() ? Shape::filled(x.ndim(), 1) : x.shape();
+    for (Index d : all) kept[static_cast<int>(d)] = 1;
+    const Tensor top = x.numel() > 0 ? amax(x, all, true) : full(kept, Scalar(0), x.dtype());
     const Tensor shift = where(test(TestOp::isfinite, top), Operand(top), Operand(0.0));
     y = add(unary(UnaryOp::log, sum(unary(UnaryOp::exp, sub(x, shift)), all, true)), shift);
     if (!keepdim) y = reshape(y, sum(x, all, false).shape());

@@ -44,8 +44,17 @@ Tensor random(const Shape& shape, DType dtype, Distribution distribution, double
   return y;
 }
 
+std::int64_t largest(DType dtype) {
+  if (dtype == DType::bool_) return 1;
+  const int bits = static_cast<int>(8 * item_bytes(dtype));
+  return dtype == DType::uint8 ? 255 : static_cast<std::int64_t>(~std::uint64_t{0} >> (65 - bits));
+}
+std::int64_t smallest(DType dtype) { return dtype == DType::bool_ || dtype == DType::uint8 ? 0 : -largest(dtype) - 1; }
+
 Tensor randint(std::int64_t low, std::int64_t high, const Shape& shape, DType dtype, Generator& generator) {
   check(low < high, "randint: high must be larger than low, got low ", low, " and high ", high);
+  check(is_floating(dtype) || (low >= smallest(dtype) && high - 1 <= largest(dtype)),
+        "randint: low and high must lie within ", dtype, ", got low ", low, " and high ", high);
   checked_numel("randint", shape);
   const Tensor y = empty(shape, DType::int64);
   const Philox bits = generator.next();
@@ -78,13 +87,19 @@ struct DropoutNode final : Node {  // the mask is drawn again, not stored
 };
 
 Tensor masked(const Tensor& input, double p, Index inner, const Philox& bits) {
-  const Tensor x = contiguous(input), y = empty(x.shape(), x.dtype(), x.device());
+  const Tensor x = contiguous(detach(input));
+  Tensor y = empty(x.shape(), x.dtype(), x.device());
   dispatch_float("dropout", x.dtype(), [&]<class T>(T) {
     if (y.numel() > 0)
       run("dropout", kernels<RandomKernels<T>>(y.device()).dropout, y.numel(), 0,
           Dropout<T>{x.data<T>(), y.data<T>(), y.numel(), inner, p, p == 1 ? 0 : 1 / (1 - p), bits});
   });
-  record<DropoutNode>(y, {&x}, p, inner, bits);
+  if (!input.is_contiguous()) {  // drawn by index, laid out as the input is
+    const Tensor laid_out = empty_like(input);
+    copy_into(laid_out, y);
+    y = laid_out;
+  }
+  record<DropoutNode>(y, {&input}, p, inner, bits);
   return y;
 }
 

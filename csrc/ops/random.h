@@ -25,6 +25,8 @@ Generator& default_generator();
 // Fills y. p and q as in core/random.h.
 void random_(Tensor& self, Distribution distribution, double p, double q, Generator& generator);
 Tensor random(const Shape& shape, DType dtype, Distribution distribution, double p, double q, Generator& generator);
+std::int64_t smallest(DType dtype);  // of an integer type or bool
+std::int64_t largest(DType dtype);
 Tensor randint(std::int64_t low, std::int64_t high, const Shape& shape, DType dtype, Generator& generator);
 Tensor randperm(Index n, DType dtype, Generator& generator);
 // Zeroes elements (channels: whole (n, c) planes) with probability p and scales the rest by 1 / (1 - p).

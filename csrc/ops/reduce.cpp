@@ -149,6 +149,7 @@ Tensor extremum(const char* name, ReduceOp op, const Tensor& x, const Shape& dim
   const Dims reduced = reduced_dims(name, x, dims);
   Index terms = 1;
   for (int d = 0; d < x.ndim(); ++d) terms *= reduced[d] ? x.size(d) : 1;
+  check(terms > 0 || !dims.empty(), name, ": dim must be given for an empty input, got shape ", x.shape());
   check<IndexError>(terms > 0, name, ": the reduced dimensions must not be empty, got shape ", x.shape());
   const Tensor y = run_reduce(name, op, x, reduced, keepdim, 1);
   if (auto* node = record<ExtremumNode>(y, {&x}, reduced)) {
@@ -161,12 +162,12 @@ Tensor extremum(const char* name, ReduceOp op, const Tensor& x, const Shape& dim
 Tensor logic(const char* name, LogicOp op, const Tensor& x, const Shape& dims, bool keepdim) {
   const Dims reduced = reduced_dims(name, x, dims);
   const Tensor y = empty(reduced_shape(x, reduced, keepdim), DType::bool_, x.device());
-  if (y.numel() == 0) return y;
   dispatch_all(x.dtype(), [&]<class T>(T) {
+    if (y.numel() == 0) return;
     run(name, kernels<ReduceKernels<T>>(x.device()).logic, x.numel(), 0, op,
         Logic<T>{x.data<T>(), y.data<bool>(), reduce_shape(x, reduced, true)});
   });
-  return y;
+  return x.dtype() == DType::uint8 ? to(y, DType::uint8) : y;  // as PyTorch has it, from before there was bool
 }
 
 }  // namespace
@@ -202,45 +203,58 @@ Tensor all(const Tensor& x, const Shape& dims, bool keepdim) { return logic("all
 
 namespace {
 
-struct VarianceNode final : Node {  // dx = dy * 2 (x - mean) / (n - correction)
-  Saved x{this};
+struct VarianceNode final : Node {  // dx = dy * 2 (x - mean) / (n - correction), n = correction giving inf or NaN
+  Saved x{this}, root{this};
   Dims reduced;
   double divisor;
-  VarianceNode(const Dims& reduced, double divisor) : reduced(reduced), divisor(divisor) {}
+  VarianceNode(const Dims& reduced, double divisor) : reduced(reduced), divisor(divisor > 0 ? divisor : 0) {}
   const char* name() const override { return "var"; }
   Tensors backward(const Tensors& grads, const Needs&) override {
-    const Tensor input = x.get();
+    const Tensor input = x.get(), y = root.get();
     Shape dims;
     for (int d = 0; d < input.ndim(); ++d)
       if (reduced[d]) dims.push_back(d);
+    Tensor dy = grads[0];
+    if (y.defined())  // of the standard deviation, whose slope is taken as 0 where it is 0
+      dy = where(compare(CompareOp::eq, y, 0.0), Operand(0.0), div(dy, mul(y, 2.0)));
     const Tensor centred = sub(input, mean(input, dims, true));
-    return {mul(mul(keep_dims(grads[0], input.shape(), reduced), 2 / divisor), centred)};
+    return {mul(mul(keep_dims(dy, input.shape(), reduced), 2 / divisor), centred)};
   }
 };
+
+Tensor spread(const char* op, const Tensor& x, const Shape& dims, double correction, bool keepdim, bool is_root) {
+  check(is_floating(x.dtype()), op, ": input must have a floating dtype, got ", x.dtype());
+  const Dims reduced = reduced_dims(op, x, dims);
+  const Shape shape = reduced_shape(x, reduced, keepdim);
+  const ReduceShape at = reduce_shape(x, reduced, true);
+  const Tensor mean = empty(shape, accumulator(x.dtype())), y = empty(shape, accumulator(x.dtype()));
+  dispatch_float(op, x.dtype(), [&]<class T>(T) {
+    using Acc = Accumulator<T>;
+    const auto& table = kernels<ReduceKernels<T>>(x.device());
+    if (y.numel() > 0) {
+      run(op, table.variance, 2 * x.numel(), table.workspace(at),
+          Variance<T>{x.data<T>(), mean.data<Acc>(), y.data<Acc>(), at, correction});
+    }
+  });
+  if (is_root) {
+    Tensor self = y;
+    unary_(UnaryOp::sqrt, self);
+  }
+  const Tensor result = to(y, x.dtype());
+  if (auto* node = record<VarianceNode>(result, {&x}, reduced, static_cast<double>(at.terms) - correction)) {
+    node->x.save(x);
+    if (is_root) node->root.save_output(result);
+  }
+  return result;
+}
 
 }  // namespace
 
 Tensor variance(const Tensor& x, const Shape& dims, double correction, bool keepdim) {
-  const Dims reduced = reduced_dims("var", x, dims);
-  const Shape shape = reduced_shape(x, reduced, keepdim);
-  const ReduceShape at = reduce_shape(x, reduced, true);
-  const Tensor mean = empty(shape, accumulator(x.dtype())), y = empty(shape, accumulator(x.dtype()));
-  dispatch_float("var", x.dtype(), [&]<class T>(T) {
-    using Acc = Accumulator<T>;
-    const auto& table = kernels<ReduceKernels<T>>(x.device());
-    if (y.numel() > 0) {
-      run("var", table.variance, 2 * x.numel(), table.workspace(at),
-          Variance<T>{x.data<T>(), mean.data<Acc>(), y.data<Acc>(), at, correction});
-    }
-  });
-  const Tensor result = to(y, x.dtype());
-  if (auto* node = record<VarianceNode>(result, {&x}, reduced, static_cast<double>(at.terms) - correction))
-    node->x.save(x);
-  return result;
+  return spread("var", x, dims, correction, keepdim, false);
 }
-
 Tensor standard_deviation(const Tensor& x, const Shape& dims, double correction, bool keepdim) {
-  return unary(UnaryOp::sqrt, variance(x, dims, correction, keepdim));
+  return spread("std", x, dims, correction, keepdim, true);
 }
 
 Tensor sum_to(Tensor x, const Shape& shape) {

@@ -71,14 +71,28 @@ struct CumsumNode final : Node {
   }
 };
 
-struct CumprodNode final : Node {  // dx_i = sum over j >= i of dy_j y_j / x_i, for inputs without zeros
+// The same without a division: dx_i = (product of x before i) s_i, where s_i = dy_i + x_(i+1) s_(i+1).
+Tensor cumprod_gradient(const Tensor& x, const Tensor& dy, int dim) {
+  const Index n = x.size(dim);
+  const auto at = [dim](const Tensor& t, Index i) { return narrow(t, dim, i, 1); };
+  Tensors sums;  // from the last to the first
+  for (Index i = n - 1; i >= 0; --i)
+    sums.push_back(sums.empty() ? at(dy, i) : add(at(dy, i), mul(at(x, i + 1), sums.back())));
+  Shape one = x.shape();
+  one[dim] = 1;
+  const Tensor before = cat({full(one, Scalar(1), x.dtype()), narrow(cumprod(x, dim), dim, 0, n - 1)}, dim);
+  return mul(before, flip(cat(sums, dim), {dim}));
+}
+
+struct CumprodNode final : Node {  // dx_i = sum over j >= i of dy_j y_j / x_i where no x is 0
   Saved x{this}, y{this};
   int dim;
   explicit CumprodNode(int dim) : dim(dim) {}
   const char* name() const override { return "cumprod"; }
   Tensors backward(const Tensors& grads, const Needs&) override {
     const Tensor input = x.get();
-    check(item(all(input)).integer != 0, "cumprod: backward needs an input without zeros");
+    if (input.ndim() == 0) return {grads[0]};
+    if (item(all(input)).integer == 0) return {cumprod_gradient(input, grads[0], dim)};
     const Tensor tail = flip(cumsum(flip(mul(grads[0], y.get()), {dim}), dim), {dim});
     return {div(tail, input)};
   }

@@ -72,18 +72,55 @@ Tensor empty(const Shape& shape, DType dtype, Device device) {
   return Tensor(std::move(impl));
 }
 
-Tensor empty_like(const Tensor& x, DType dtype) {
-  if (x.is_contiguous()) return empty(x.shape(), dtype, x.device());
-  const Shape order = memory_order(x);
-  Tensor y = empty(x.shape(), dtype, x.device());
-  Index stride = 1;
-  for (int i = x.ndim() - 1; i >= 0; --i) {
-    const int d = static_cast<int>(order[i]);
-    y->strides[d] = stride;
-    stride *= x.size(d);
+namespace {
+
+// Whether dimension a varies slower (1) or faster (-1) than b, by the first operand that moves along both; where
+// strides are equal the longer one does. 0: none tells.
+int slowness(int a, int b, const Shape& shape, std::initializer_list<const Tensor*> operands) {
+  for (const Tensor* t : operands) {
+    const int shift = t ? shape.size() - t->ndim() : shape.size();
+    if (a < shift || b < shift) continue;
+    const auto stride = [&](int d) { return t->size(d - shift) == 1 && shape[d] != 1 ? 0 : t->strides()[d - shift]; };
+    const Index first = stride(a), second = stride(b);
+    if (first == 0 || second == 0) continue;
+    if (first != second) return first > second ? 1 : -1;
+    if (shape[a] > shape[b]) return 1;
   }
-  y->is_contiguous = dense_in_order(y.shape(), y.strides());
+  return 0;
+}
+
+}  // namespace
+
+Tensor empty_following(const Shape& shape, DType dtype, std::initializer_list<const Tensor*> operands) {
+  Device device = Device::cpu;
+  bool all_flat = true;
+  for (const Tensor* t : operands) {
+    if (!t) continue;
+    device = t->device();
+    all_flat &= t->is_contiguous() && (t->ndim() == 0 || t->shape() == shape);
+  }
+  const Tensor y = empty(shape, dtype, device);
+  if (all_flat) return y;
+  int order[kMaxDims];  // fastest first
+  for (int d = 0; d < shape.size(); ++d) {
+    order[d] = shape.size() - 1 - d;
+    int place = d;
+    for (int other = d - 1; other >= 0; --other) {
+      const int slower = slowness(order[other], order[place], shape, operands);
+      if (slower < 0) break;
+      if (slower > 0) std::swap(order[other], order[std::exchange(place, other)]);
+    }
+  }
+  Index stride = 1;
+  for (int d = 0; d < shape.size(); ++d) {
+    y->strides[order[d]] = stride;
+    stride *= shape[order[d]];
+  }
+  y->is_contiguous = product(shape) == 0 || dense_in_order(shape, y.strides());
   return y;
+}
+Tensor empty_like(const Tensor& x, DType dtype) {
+  return x.is_contiguous() ? empty(x.shape(), dtype, x.device()) : empty_following(x.shape(), dtype, {&x});
 }
 Tensor empty_like(const Tensor& x) { return empty_like(x, x.dtype()); }
 

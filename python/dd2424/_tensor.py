@@ -16,10 +16,11 @@ from dd2424._print import describe
 # fmt: off
 _METHODS = {
     "elementwise": ("positive", "isposinf", "isneginf", "isreal", "signbit", "sinc", "logit", "nan_to_num", "deg2rad",
-                    "rad2deg", "sgn", "arcsinh", "arccosh", "arctanh", "round"),
+                    "rad2deg", "round", "angle", "clamp_min", "clamp_max", "frexp", "i0", "mvlgamma"),
     "elementwise_binary": ("float_power", "lerp", "addcmul", "addcdiv", "heaviside", "logaddexp", "logaddexp2",
-                           "ldexp", "isclose", "allclose", "equal"),
+                           "ldexp", "nextafter", "gcd", "lcm", "isclose", "allclose", "equal"),
     "reduce": ("aminmax", "nansum", "nanmean", "norm", "count_nonzero", "dist", "diff", "renorm"),
+    "reduce_composed": ("logcumsumexp", "cov", "corrcoef"),
     "shape": ("unflatten", "ravel", "movedim", "moveaxis", "tensor_split", "hsplit", "vsplit", "dsplit"),
     "shape_repeat": ("repeat", "tile", "repeat_interleave", "fliplr", "flipud", "roll", "rot90", "tril", "triu",
                      "diag", "diag_embed", "diagflat", "flip"),
@@ -33,8 +34,9 @@ _METHODS = {
 # Methods whose in-place form is: compute, then write over the tensor.
 _IN_PLACE = ("sinc", "logit", "nan_to_num", "deg2rad", "rad2deg", "lerp", "addcmul", "addcdiv", "tril", "triu",
              "masked_fill", "masked_scatter", "index_copy", "index_fill", "float_power", "renorm", "cumsum", "cumprod",
-             "addmm", "addmv", "baddbmm", "eq", "ne", "lt", "le", "gt", "ge", "logical_and", "logical_or",
-             "logical_not")
+             "addmm", "addmv", "baddbmm", "eq", "ne", "lt", "le", "gt", "ge", "not_equal", "less", "less_equal",
+             "greater", "greater_equal", "logical_and", "logical_or", "logical_xor", "logical_not", "clamp_min",
+             "clamp_max", "heaviside", "ldexp", "nextafter", "gcd", "lcm", "i0", "mvlgamma", "polygamma")
 # fmt: on
 
 
@@ -58,7 +60,8 @@ def _to(
         elif argument is not None and not isinstance(argument, bool):
             dtype = argument
     require_cpu("to", device)
-    return _core.convert(self, dtype, copy)
+    result = _core.convert(self, dtype, copy)
+    return result if memory_format is None else result.contiguous(memory_format=memory_format)
 
 
 _DEVICE = device
@@ -180,11 +183,22 @@ def _dlpack_device(self: Tensor) -> tuple[int, int]:
     return 1, 0
 
 
-def _in_place(method: Callable[..., Tensor]) -> Callable[..., Tensor]:
+def _may_hold(target: dtype, source: dtype) -> bool:
+    """Whether an in-place operation may write results of one dtype over another: floats only over floats, and so on."""
+    if source.is_floating_point:
+        return target.is_floating_point
+    return target != _core.bool or source == _core.bool
+
+
+def _in_place(name: str, method: Callable[..., Tensor]) -> Callable[..., Tensor]:
     @functools.wraps(method)
     def write(self: Tensor, *args: Any, **kwargs: Any) -> Tensor:
         # The tape may keep what is about to be overwritten.
-        return self.copy_(method(self.clone() if self.requires_grad else self, *args, **kwargs))
+        result = method(self.clone() if self.requires_grad else self, *args, **kwargs)
+        if not _may_hold(self.dtype, result.dtype) or (name == "float_power" and self.dtype != result.dtype):
+            raise RuntimeError(f"{name}_: result has dtype {result.dtype}, which can't be written to "
+                               f"{self.dtype}")  # fmt: skip
+        return self.copy_(result)
 
     return write
 
@@ -213,7 +227,7 @@ def install() -> None:
         for name in names:
             setattr(Tensor, name, getattr(module, name))
     for name in _IN_PLACE:
-        setattr(Tensor, f"{name}_", _in_place(getattr(Tensor, name)))
+        setattr(Tensor, f"{name}_", _in_place(name, getattr(Tensor, name)))
 
 
 __all__ = ["install"]

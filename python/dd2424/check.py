@@ -221,8 +221,10 @@ def _losses(rng: np.random.Generator) -> Iterator[Check]:
     wide = x.astype(np.float64) - x.max(1, keepdims=True)
     log_p = wide - np.log(np.exp(wide).sum(1, keepdims=True))
     p, right = np.exp(log_p), np.eye(10)[labels]
-    yield Check("softmax", lambda: F.softmax(_tensor(x), 1), p, 4, scale=1e-3)
-    yield Check("log_softmax", lambda: F.log_softmax(_tensor(x), 1), log_p, 4)
+    # exp hands on the rounding of its argument: half an ULP for each unit of distance from the largest, here up to 20.
+    yield Check("softmax", lambda: F.softmax(_tensor(x), 1), p, 12, scale=1e-3)
+    # Near 0 it is the logarithm of a sum that was rounded about 1.
+    yield Check("log_softmax", lambda: F.log_softmax(_tensor(x), 1), log_p, 4, scale=1.0)
     yield Check("cross_entropy", lambda: F.cross_entropy(_tensor(x), _tensor(labels)), -log_p[right == 1].mean(), 4)
     run = lambda: _gradient(lambda t: F.cross_entropy(t, _tensor(labels)), x)
     yield Check("cross_entropy backward", run, (p - right) / 131, 4, scale=1 / 131)

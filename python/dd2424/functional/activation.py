@@ -8,10 +8,10 @@ from dd2424._types import Number
 
 # fmt: off
 __all__ = [
-    "relu", "relu_", "relu6", "leaky_relu", "leaky_relu_", "prelu", "rrelu", "elu", "elu_", "selu", "selu_", "celu",
-    "gelu", "silu", "mish", "softplus", "hardtanh", "hardtanh_", "hardsigmoid", "hardswish", "hardshrink", "softshrink",
-    "tanhshrink", "softsign", "logsigmoid", "threshold", "glu", "sigmoid", "tanh", "softmax", "softmin", "log_softmax",
-    "gumbel_softmax",
+    "relu", "relu_", "relu6", "leaky_relu", "leaky_relu_", "prelu", "rrelu", "rrelu_", "elu", "elu_", "selu", "selu_",
+    "celu", "celu_", "gelu", "silu", "mish", "softplus", "hardtanh", "hardtanh_", "hardsigmoid", "hardswish",
+    "hardshrink", "softshrink", "tanhshrink", "softsign", "logsigmoid", "threshold", "threshold_", "glu", "sigmoid",
+    "tanh", "softmax", "softmin", "log_softmax", "gumbel_softmax",
 ]
 # fmt: on
 
@@ -73,6 +73,11 @@ def rrelu(
     return _result(input, _core.where(x > 0, x, slope * x), inplace)
 
 
+def rrelu_(input: Tensor, lower: float = 1 / 8, upper: float = 1 / 3, training: bool = False) -> Tensor:
+    """`rrelu` in place."""
+    return rrelu(input, lower, upper, training, True)
+
+
 def elu(input: Tensor, alpha: float = 1.0, inplace: bool = False) -> Tensor:
     """x above zero, alpha * (e^x - 1) below."""
     return _result(input, _core.elu(_source(input, inplace), alpha), inplace)
@@ -101,6 +106,11 @@ def celu(input: Tensor, alpha: float = 1.0, inplace: bool = False) -> Tensor:
     x = _source(input, inplace)
     below = alpha * _core.expm1(_core.clamp(x, None, 0) / alpha)
     return _result(input, _core.where(x > 0, x, below), inplace)
+
+
+def celu_(input: Tensor, alpha: float = 1.0) -> Tensor:
+    """`celu` in place."""
+    return celu(input, alpha, True)
 
 
 def gelu(input: Tensor, approximate: str = "none") -> Tensor:
@@ -148,7 +158,7 @@ def hardswish(input: Tensor, inplace: bool = False) -> Tensor:
 
 def hardshrink(input: Tensor, lambd: float = 0.5) -> Tensor:
     """x, and 0 where |x| <= lambd."""
-    return _core.where(_core.abs(input) > lambd, input, 0.0)
+    return _core.where(_core.le(_core.abs(input), lambd), 0.0, input)
 
 
 def softshrink(input: Tensor, lambd: float = 0.5) -> Tensor:
@@ -176,12 +186,19 @@ def logsigmoid(input: Tensor) -> Tensor:
 def threshold(input: Tensor, threshold: float, value: float, inplace: bool = False) -> Tensor:
     """x above `threshold`, `value` elsewhere."""
     x = _source(input, inplace)
-    return _result(input, _core.where(x > threshold, x, value), inplace)
+    return _result(input, _core.where(_core.le(x, threshold), value, x), inplace)
+
+
+def threshold_(input: Tensor, threshold: float, value: float) -> Tensor:
+    """`threshold` in place."""
+    return input.copy_(_core.where(_core.le(_source(input, True), threshold), value, input))
 
 
 def glu(input: Tensor, dim: int = -1) -> Tensor:
     """a * sigmoid(b), a and b being the halves of `dim`. Raises: RuntimeError where its size is odd."""
-    size = input.shape[dim]
+    if input.ndim == 0:
+        raise RuntimeError("glu: input must have a dimension, got a tensor without")
+    size = input.size(dim)
     if size % 2:
         raise RuntimeError(f"glu: dim must have an even size, got {size}")
     return input.narrow(dim, 0, size // 2) * _core.sigmoid(input.narrow(dim, size // 2, size // 2))

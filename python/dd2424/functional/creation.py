@@ -5,16 +5,20 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
+
 from dd2424 import _core
 from dd2424._core import Tensor, dtype
 from dd2424._device import device
+from dd2424._dtypes import to_numpy_dtype
+from dd2424._formats import memory_format
 from dd2424._types import Number
 
 # fmt: off
 __all__ = [
     "tensor", "as_tensor", "asarray", "from_numpy", "scalar_tensor", "empty", "zeros", "ones", "full", "empty_like",
-    "zeros_like", "ones_like", "full_like", "arange", "range", "linspace", "logspace", "eye", "tril_indices",
-    "triu_indices", "vander",
+    "empty_strided", "frombuffer", "from_dlpack", "zeros_like", "ones_like", "full_like", "arange", "range",
+    "linspace", "logspace", "eye", "tril_indices", "triu_indices", "vander",
 ]
 # fmt: on
 Device = device | str | None
@@ -28,6 +32,22 @@ def tensor(data: Any, *, dtype: dtype | None = None, device: Device = None, requ
 def from_numpy(ndarray: Any) -> Tensor:
     """A tensor that shares the array's memory. Raises: TypeError for what is no array or has no dtype here."""
     return _core.from_numpy(ndarray)
+
+
+def frombuffer(buffer: Any, *, dtype: dtype, count: int = -1, offset: int = 0, requires_grad: bool = False) -> Tensor:
+    """A 1-d tensor over the memory of bytes, a bytearray or another buffer, from byte `offset` on.
+
+    Raises: ValueError where the buffer holds no whole number of elements, or fewer than `count`.
+    """
+    made = _core.from_numpy(np.frombuffer(buffer, to_numpy_dtype(dtype), count, offset))
+    return made.requires_grad_() if requires_grad else made
+
+
+def from_dlpack(ext_tensor: Any) -> Tensor:
+    """A tensor over the memory of another library's tensor, by the DLPack protocol. Raises: TypeError without it."""
+    if not hasattr(ext_tensor, "__dlpack__"):
+        raise TypeError(f"from_dlpack: ext_tensor must have __dlpack__, got {type(ext_tensor).__name__}")
+    return _core.from_numpy(np.from_dlpack(ext_tensor))
 
 
 def as_tensor(data: Any, dtype: dtype | None = None, device: Device = None) -> Tensor:
@@ -90,24 +110,55 @@ def full(
 
 
 def empty_like(
-    input: Tensor, *, dtype: dtype | None = None, device: Device = None, requires_grad: bool = False
+    input: Tensor,
+    *,
+    dtype: dtype | None = None,
+    device: Device = None,
+    requires_grad: bool = False,
+    memory_format: memory_format | None = None,
 ) -> Tensor:
     """`empty` with the input's shape and dtype."""
-    return _core.empty_like(input, dtype=dtype, device=device, requires_grad=requires_grad)
+    return _core.empty_like(input, dtype=dtype, device=device, requires_grad=requires_grad, memory_format=memory_format)
+
+
+def empty_strided(
+    size: Sequence[int],
+    stride: Sequence[int],
+    *,
+    dtype: dtype | None = None,
+    device: Device = None,
+    requires_grad: bool = False,
+) -> Tensor:
+    """`empty` with these strides, in elements. Raises: RuntimeError for a negative stride or unequal lengths."""
+    if len(size) != len(stride) or any(step < 0 for step in stride):
+        raise RuntimeError(f"empty_strided: stride must be one number >= 0 a dimension of {tuple(size)}, got {stride}")
+    span = 1 + sum((n - 1) * step for n, step in zip(size, stride)) if all(size) else 0
+    made = _core.empty((span,), dtype=dtype, device=device).as_strided(tuple(size), tuple(stride))
+    return made.detach().requires_grad_(requires_grad)
 
 
 def zeros_like(
-    input: Tensor, *, dtype: dtype | None = None, device: Device = None, requires_grad: bool = False
+    input: Tensor,
+    *,
+    dtype: dtype | None = None,
+    device: Device = None,
+    requires_grad: bool = False,
+    memory_format: memory_format | None = None,
 ) -> Tensor:
     """`zeros` with the input's shape and dtype."""
-    return _core.zeros_like(input, dtype=dtype, device=device, requires_grad=requires_grad)
+    return _core.zeros_like(input, dtype=dtype, device=device, requires_grad=requires_grad, memory_format=memory_format)
 
 
 def ones_like(
-    input: Tensor, *, dtype: dtype | None = None, device: Device = None, requires_grad: bool = False
+    input: Tensor,
+    *,
+    dtype: dtype | None = None,
+    device: Device = None,
+    requires_grad: bool = False,
+    memory_format: memory_format | None = None,
 ) -> Tensor:
     """`ones` with the input's shape and dtype."""
-    return _core.ones_like(input, dtype=dtype, device=device, requires_grad=requires_grad)
+    return _core.ones_like(input, dtype=dtype, device=device, requires_grad=requires_grad, memory_format=memory_format)
 
 
 def full_like(
@@ -117,9 +168,12 @@ def full_like(
     dtype: dtype | None = None,
     device: Device = None,
     requires_grad: bool = False,
+    memory_format: memory_format | None = None,
 ) -> Tensor:
     """`full` with the input's shape and dtype."""
-    return _core.full_like(input, fill_value, dtype=dtype, device=device, requires_grad=requires_grad)
+    return _core.full_like(
+        input, fill_value, dtype=dtype, device=device, requires_grad=requires_grad, memory_format=memory_format
+    )
 
 
 def arange(

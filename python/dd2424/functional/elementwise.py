@@ -3,76 +3,25 @@
 from __future__ import annotations
 
 from math import inf, pi
+from math import log as _log
+
+import numpy as np
 
 from dd2424 import _core
 from dd2424._core import Tensor
 from dd2424._dtypes import finfo
 from dd2424._types import Number
 
+# fmt: off
 __all__ = [
-    "abs",
-    "absolute",
-    "acos",
-    "acosh",
-    "arccos",
-    "arccosh",
-    "arcsin",
-    "arcsinh",
-    "arctan",
-    "arctanh",
-    "asin",
-    "asinh",
-    "atan",
-    "atanh",
-    "bitwise_not",
-    "ceil",
-    "clamp",
-    "clip",
-    "cos",
-    "cosh",
-    "deg2rad",
-    "digamma",
-    "erf",
-    "erfc",
-    "erfinv",
-    "exp",
-    "exp2",
-    "expm1",
-    "fix",
-    "floor",
-    "frac",
-    "isfinite",
-    "isinf",
-    "isnan",
-    "isneginf",
-    "isposinf",
-    "isreal",
-    "lgamma",
-    "log",
-    "log10",
-    "log1p",
-    "log2",
-    "logical_not",
-    "logit",
-    "nan_to_num",
-    "neg",
-    "negative",
-    "positive",
-    "rad2deg",
-    "reciprocal",
-    "round",
-    "rsqrt",
-    "sgn",
-    "sign",
-    "signbit",
-    "sin",
-    "sinc",
-    "sinh",
-    "sqrt",
-    "square",
-    "tan",
-    "trunc",
+    "abs", "absolute", "angle", "acos", "acosh", "arccos", "arccosh", "arcsin", "arcsinh", "arctan", "arctanh",
+    "asin", "asinh", "atan", "atanh", "bitwise_not", "ceil", "conj", "clamp", "clamp_max", "clamp_min", "clip", "cos",
+    "cosh", "deg2rad", "digamma", "erf", "erfc", "erfinv", "exp", "exp2", "expm1", "fix", "floor", "frac", "frexp",
+    "i0", "isfinite", "isinf", "isnan", "isneginf", "isposinf", "isreal", "lgamma", "log", "log10", "log1p", "log2",
+    "logical_not", "logit", "mvlgamma", "nan_to_num", "neg", "negative", "polygamma", "positive", "rad2deg", "real",
+    "reciprocal", "round", "rsqrt", "sgn", "sign", "signbit", "sin", "sinc", "sinh", "sqrt", "square", "tan", "trunc",
 ]
+# fmt: on
 
 
 def abs(input: Tensor) -> Tensor:
@@ -220,6 +169,29 @@ def digamma(input: Tensor) -> Tensor:
     return _core.digamma(input)
 
 
+def polygamma(n: int, input: Tensor) -> Tensor:
+    """The n-th derivative of digamma. Raises: RuntimeError for a negative n.
+
+    Source: DLMF 5.15.2 and, for the sum, 25.11.43.
+    """
+    return _core.polygamma(n, input)
+
+
+def mvlgamma(input: Tensor, p: int) -> Tensor:
+    """log of the multivariate gamma function: p (p - 1) / 4 log(pi) + the sum of lgamma(x - i / 2) over i < p.
+
+    Raises: RuntimeError for p below 1, or where input has elements of (p - 1) / 2 or less.
+    """
+    if p < 1:
+        raise RuntimeError(f"mvlgamma: p must be positive, got {p}")
+    if _core.any(_core.le(input, (p - 1) / 2)):
+        raise RuntimeError(f"mvlgamma: input must be above {(p - 1) / 2} everywhere for p {p}")
+    total = _core.lgamma(input)
+    for i in range(1, p):
+        total = total + _core.lgamma(input - i / 2)
+    return total + p * (p - 1) / 4 * _log(pi)
+
+
 def floor(input: Tensor) -> Tensor:
     """The largest integer not above x."""
     return _core.floor(input)
@@ -282,6 +254,16 @@ def clamp(input: Tensor, min: Tensor | Number | None = None, max: Tensor | Numbe
     return _core.clamp(input, min, max)
 
 
+def clamp_min(input: Tensor, min: Tensor | Number) -> Tensor:
+    """max(x, min); NaN stays NaN."""
+    return _core.clamp(input, min, None)
+
+
+def clamp_max(input: Tensor, max: Tensor | Number) -> Tensor:
+    """min(x, max); NaN stays NaN."""
+    return _core.clamp(input, None, max)
+
+
 def round(input: Tensor, *, decimals: int = 0) -> Tensor:
     """The nearest integer, halves to the even one; with `decimals`, the nearest multiple of 10^-decimals."""
     if decimals == 0:
@@ -314,15 +296,26 @@ def signbit(input: Tensor) -> Tensor:
 
 def sinc(input: Tensor) -> Tensor:
     """sin(pi x) / (pi x), and 1 at 0."""
+    if input.dtype == _core.bfloat16:
+        return sinc(input.float()).to(input.dtype)
     angle = input * pi
-    at_zero = _core.eq(input, 0)
-    return _core.where(at_zero, 1.0, _core.sin(angle) / _core.where(at_zero, 1.0, angle))
+    is_near = _core.lt(_core.abs(angle), 0.5)
+    square = _core.square(_core.where(is_near, angle, 0.0))
+    series = square * _SINC_SERIES[-1]
+    for coefficient in _SINC_SERIES[-2::-1]:  # Taylor's, so that the derivatives are exact about 0 too
+        series = (series + coefficient) * square
+    return _core.where(is_near, 1 + series, _core.sin(angle) / _core.where(is_near, 1.0, angle))
+
+
+_SINC_SERIES = (-1 / 6, 1 / 120, -1 / 5040, 1 / 362880, -1 / 39916800, 1 / 6227020800, -1 / 1307674368000)
 
 
 def logit(input: Tensor, eps: float | None = None) -> Tensor:
     """log(x / (1 - x)), the inverse of sigmoid; with `eps`, of x clamped to [eps, 1 - eps]."""
-    x = input if eps is None else _core.clamp(input, eps, 1 - eps)
-    return _core.log(x / (1 - x))
+    x = input if input.is_floating_point() else input.to(_core.get_default_dtype())
+    if eps is not None:
+        x = _core.clamp(x, eps, 1 - eps)
+    return _core.log(x) - _core.log1p(-x)
 
 
 def nan_to_num(input: Tensor, nan: float = 0.0, posinf: float | None = None, neginf: float | None = None) -> Tensor:
@@ -343,6 +336,41 @@ def deg2rad(input: Tensor) -> Tensor:
 def rad2deg(input: Tensor) -> Tensor:
     """Radians to degrees."""
     return input * (180 / pi)
+
+
+def angle(input: Tensor) -> Tensor:
+    """The angle of a number in the complex plane: 0, and pi below zero."""
+    x = input if input.is_floating_point() else input.to(_core.get_default_dtype())
+    return _core.where(_core.isnan(x), x, _core.lt(x, 0).to(x.dtype) * pi)
+
+
+def conj(input: Tensor) -> Tensor:
+    """The tensor itself: every dtype is real."""
+    return input
+
+
+def real(input: Tensor) -> Tensor:
+    """The tensor itself: every dtype is real."""
+    return input
+
+
+def frexp(input: Tensor) -> tuple[Tensor, Tensor]:
+    """(mantissa, exponent) with input = mantissa * 2^exponent and 0.5 <= |mantissa| < 1; the exponent is int32."""
+    if not input.is_floating_point():
+        raise RuntimeError(f"frexp: input must be floating-point, got {input.dtype}")
+    mantissa, exponent = np.frexp(input.detach().double().numpy())
+    powers = _core.from_numpy(np.asarray(exponent, np.int32))
+    if not input.requires_grad:
+        return _core.from_numpy(np.asarray(mantissa)).to(input.dtype), powers
+    return input * _core.pow(2.0, -powers.double()).to(input.dtype), powers
+
+
+def i0(input: Tensor) -> Tensor:
+    """The modified Bessel function of the first kind and order 0. It has no derivative here."""
+    x = input if input.is_floating_point() else input.to(_core.get_default_dtype())
+    if x.requires_grad:
+        raise NotImplementedError("i0: input must not require a gradient; use input.detach()")
+    return _core.from_numpy(np.asarray(np.i0(x.double().numpy()))).to(x.dtype)
 
 
 absolute, negative, fix, clip = abs, neg, trunc, clamp

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 from math import log as _log
+from typing import Any
+
+import numpy as np
 
 from dd2424 import _core
 from dd2424._core import Tensor
@@ -15,7 +18,7 @@ __all__ = [
     "xlogy", "bitwise_and", "bitwise_or", "bitwise_xor", "bitwise_left_shift", "bitwise_right_shift",
     "eq", "ne", "lt", "le", "gt", "ge", "not_equal", "less", "less_equal", "greater", "greater_equal",
     "logical_and", "logical_or", "logical_xor", "where", "lerp", "addcmul", "addcdiv", "heaviside", "logaddexp",
-    "logaddexp2", "ldexp", "isclose", "allclose", "equal",
+    "logaddexp2", "ldexp", "nextafter", "gcd", "lcm", "isclose", "allclose", "equal",
 ]
 # fmt: on
 Operand = Tensor | Number
@@ -73,6 +76,15 @@ def float_power(input: Operand, exponent: Operand) -> Tensor:
 
 def _as_double(x: Operand) -> Operand:
     return x.double() if isinstance(x, Tensor) else float(x)
+
+
+def _as_floats(name: str, input: Tensor, other: Tensor) -> tuple[Tensor, Tensor]:
+    if not isinstance(input, Tensor) or not isinstance(other, Tensor):
+        raise TypeError(f"{name}: input and other must be tensors, got {type(input).__name__}, {type(other).__name__}")
+    kind = _core.result_type(input, other)
+    if not kind.is_floating_point:
+        kind = _core.get_default_dtype()
+    return input.to(kind), other.to(kind)
 
 
 def maximum(input: Tensor, other: Tensor) -> Tensor:
@@ -195,8 +207,11 @@ def where(condition: Tensor, input: Operand | None = None, other: Operand | None
 
 
 def lerp(input: Tensor, end: Tensor, weight: Operand) -> Tensor:
-    """input + weight * (end - input)."""
-    return input + weight * (end - input)
+    """input + weight * (end - input): exactly `end` where the weight is 1."""
+    back = input - end
+    if not isinstance(weight, Tensor):
+        return input - weight * back if -0.5 < weight < 0.5 else back * (1 - weight) + end
+    return _core.where(_core.abs(weight) < 0.5, input - weight * back, back * (1 - weight) + end)
 
 
 def addcmul(input: Tensor, tensor1: Tensor, tensor2: Tensor, *, value: Number = 1) -> Tensor:
@@ -210,25 +225,60 @@ def addcdiv(input: Tensor, tensor1: Tensor, tensor2: Tensor, *, value: Number = 
 
 
 def heaviside(input: Tensor, values: Tensor) -> Tensor:
-    """0 below zero, 1 above, `values` at zero."""
+    """0 below zero, 1 above, `values` at zero. Raises: RuntimeError where the dtypes differ."""
+    if input.dtype != values.dtype:
+        raise RuntimeError(f"heaviside: values must have input's dtype {input.dtype}, got {values.dtype}")
     return _core.where(input == 0, values, (input > 0).to(values.dtype))
 
 
 def logaddexp(input: Tensor, other: Tensor) -> Tensor:
     """log(e^input + e^other), without overflow."""
-    top = _core.maximum(input, other)
-    finite = _core.where(_core.isinf(top), _core.zeros_like(top), top).detach()
-    return finite + _core.log(_core.exp(input - finite) + _core.exp(other - finite))
+    a, b = _as_floats("logaddexp", input, other)
+    return _core.maximum(a, b) + _core.log1p(_core.exp(_gap(a, b)))
+
+
+def _gap(a: Tensor, b: Tensor) -> Tensor:
+    """-|a - b|, and 0 for equal infinities."""
+    return -_core.abs(_core.where(_core.eq(a, b) & _core.isinf(a), 0.0, a - b))
 
 
 def logaddexp2(input: Tensor, other: Tensor) -> Tensor:
     """log2(2^input + 2^other), without overflow."""
-    return logaddexp(input * _log(2), other * _log(2)) / _log(2)
+    a, b = _as_floats("logaddexp2", input, other)
+    return _core.maximum(a, b) + _core.log1p(_core.exp2(_gap(a, b))) * (1 / _log(2))
 
 
 def ldexp(input: Tensor, other: Tensor) -> Tensor:
     """input * 2^other."""
+    if isinstance(other, Tensor) and input.is_floating_point() and not other.is_floating_point():
+        other = other.to(input.dtype)
     return input * _core.pow(2.0, other)
+
+
+def nextafter(input: Tensor, other: Tensor) -> Tensor:
+    """The number of the dtype next to input, towards other. Raises: RuntimeError for other dtypes than floats."""
+    kind = _core.result_type(input, other)
+    if kind not in (_core.float32, _core.float64):
+        raise RuntimeError(f"nextafter: operands must be float32 or float64, got {kind}")
+    a, b = (x.detach().to(kind).numpy() for x in (input, other))
+    return _core.from_numpy(np.asarray(np.nextafter(a, b)))
+
+
+def _whole(name: str, function: Any, input: Tensor, other: Tensor) -> Tensor:
+    kind = _core.result_type(input, other)
+    if kind.is_floating_point or kind == _core.bool:
+        raise NotImplementedError(f"{name}: operands must have integer dtypes, got {kind}")
+    return _core.from_numpy(np.asarray(function(input.to(kind).numpy(), other.to(kind).numpy())))
+
+
+def gcd(input: Tensor, other: Tensor) -> Tensor:
+    """The greatest common divisor of integers, not negative."""
+    return _whole("gcd", np.gcd, input, other)
+
+
+def lcm(input: Tensor, other: Tensor) -> Tensor:
+    """The least common multiple of integers, not negative."""
+    return _whole("lcm", np.lcm, input, other)
 
 
 def isclose(input: Tensor, other: Tensor, rtol: float = 1e-5, atol: float = 1e-8, equal_nan: bool = False) -> Tensor:
@@ -239,7 +289,8 @@ def isclose(input: Tensor, other: Tensor, rtol: float = 1e-5, atol: float = 1e-8
         within = _core.le(distance, atol + rtol * _core.abs(other))
         close = close | (within & _core.isfinite(input) & _core.isfinite(other))
     else:
-        close = close | _core.le(_core.abs(input - other), atol + rtol * _core.abs(other))
+        distance = _core.abs(input.double() - other.double())
+        close = close | _core.le(distance, atol + rtol * _core.abs(other.double()))
     return close | (_core.isnan(input) & _core.isnan(other)) if equal_nan else close
 
 

@@ -41,6 +41,13 @@ def _draw(
     return made.requires_grad_() if requires_grad else made
 
 
+def _like(name: str, input: Tensor, dtype: dtype | None, device: Device) -> Tensor:
+    kind = dtype or input.dtype
+    if not kind.is_floating_point:
+        raise NotImplementedError(f"{name}: dtype must be a floating-point type, got {kind}")
+    return _core.empty_like(input, dtype=kind, device=device)
+
+
 def rand(
     *size: Any,
     generator: Generator | None = None,
@@ -92,21 +99,23 @@ def randperm(
 def rand_like(
     input: Tensor, *, dtype: dtype | None = None, device: Device = None, requires_grad: bool = False
 ) -> Tensor:
-    """`rand` with the input's shape and dtype."""
-    return rand(tuple(input.shape), dtype=dtype or input.dtype, device=device, requires_grad=requires_grad)
+    """`rand` with the input's shape, dtype and order of dimensions in memory."""
+    made = _like("rand_like", input, dtype, device).uniform_()
+    return made.requires_grad_() if requires_grad else made
 
 
 def randn_like(
     input: Tensor, *, dtype: dtype | None = None, device: Device = None, requires_grad: bool = False
 ) -> Tensor:
-    """`randn` with the input's shape and dtype."""
-    return randn(tuple(input.shape), dtype=dtype or input.dtype, device=device, requires_grad=requires_grad)
+    """`randn` with the input's shape, dtype and order of dimensions in memory."""
+    made = _like("randn_like", input, dtype, device).normal_()
+    return made.requires_grad_() if requires_grad else made
 
 
 def randint_like(input: Tensor, low: int, high: int | None = None, *, dtype: dtype | None = None) -> Tensor:
     """`randint` with the input's shape and dtype."""
     first, last = (0, low) if high is None else (low, high)
-    return _core.randint(first, last, tuple(input.shape), _core.int64).to(dtype or input.dtype)
+    return _core.empty_like(input, dtype=dtype or input.dtype).random_(first, last)
 
 
 def normal(
@@ -132,11 +141,9 @@ def normal(
 
 def bernoulli(input: Tensor, p: float | None = None, *, generator: Generator | None = None) -> Tensor:
     """1 with the probability that each element gives (or p), else 0. Raises: RuntimeError outside [0, 1]."""
-    chance = input if p is None else _core.full_like(input, p)
-    if not bool(((chance >= 0) & (chance <= 1)).all()):
-        raise RuntimeError("bernoulli: probabilities must be from 0 to 1")
-    drawn = _core.random(tuple(chance.shape), "uniform", 0.0, 1.0, _core.float32, generator)
-    return (drawn < chance.detach()).to(chance.dtype)
+    return _core.empty(tuple(input.shape), dtype=input.dtype).bernoulli_(
+        input.detach() if p is None else p, generator=generator
+    )
 
 
 def multinomial(

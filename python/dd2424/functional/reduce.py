@@ -145,15 +145,19 @@ def cumprod(input: Tensor, dim: int, *, dtype: dtype | None = None) -> Tensor:
     return _core.cumprod(input, dim, dtype=dtype)
 
 
-def nansum(input: Tensor, dim: Dims = None, keepdim: bool = False) -> Tensor:
+def nansum(input: Tensor, dim: Dims = None, keepdim: bool = False, *, dtype: dtype | None = None) -> Tensor:
     """The sum, NaN counting as 0."""
-    return _core.sum(_core.where(_core.isnan(input), 0.0, input), dim, keepdim)
+    x = _core.where(_core.isnan(input), 0.0, input) if input.is_floating_point() else input
+    return _core.sum(x, dim, keepdim, dtype=dtype)
 
 
-def nanmean(input: Tensor, dim: Dims = None, keepdim: bool = False) -> Tensor:
-    """The mean of the elements that are not NaN."""
-    count = _core.sum(_core.logical_not(_core.isnan(input)), dim, keepdim)
-    return nansum(input, dim, keepdim) / count
+def nanmean(input: Tensor, dim: Dims = None, keepdim: bool = False, *, dtype: dtype | None = None) -> Tensor:
+    """The mean of the elements that are not NaN. Raises: RuntimeError for integers."""
+    x = input if dtype is None else input.to(dtype)
+    if not x.is_floating_point():
+        raise RuntimeError(f"nanmean: input must have a floating dtype, got {x.dtype}")
+    count = _core.sum(_core.logical_not(_core.isnan(x)), dim, keepdim)
+    return nansum(x, dim, keepdim) / count
 
 
 def norm(
