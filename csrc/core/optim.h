@@ -35,7 +35,7 @@ struct AdaptiveParameter {
   const T* gradient;
   T* state[kAdaptiveStates];  // of n elements each, as the rule names them; null where it has fewer
   float* steps;               // (1): how many steps were made, counted up here
-  float* product;             // (1): nadam's product of momenta so far, else null
+  double* product;            // (1): nadam's product of momenta so far, else null
   Index n;
 };
 struct AdaptiveOptions {

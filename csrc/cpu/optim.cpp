@@ -80,7 +80,7 @@ Status adaptive(const Context&, const Adaptive<T>& a) {
   for (Index k = 0; k < a.count; ++k) {
     const AdaptiveParameter<T>& p = a.parameters[k];
     *p.steps += 1;
-    if (p.product) *p.product *= static_cast<float>(NAdam<double>::momentum(a.options, static_cast<double>(*p.steps)));
+    if (p.product) *p.product *= NAdam<double>::momentum(a.options, static_cast<double>(*p.steps));
   }
   return Status::ok;
 }

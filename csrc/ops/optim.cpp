@@ -73,7 +73,7 @@ void step(AdaptiveRule rule, const Tensors& parameters, const Tensors& gradients
                                .gradient = held.back().data<T>(),
                                .state = {},
                                .steps = steps[i].data<float>(),
-                               .product = products.empty() ? nullptr : products[i].data<float>(),
+                               .product = products.empty() ? nullptr : products[i].data<double>(),
                                .n = p.numel()};
     for (std::size_t s = 0; s < states.size(); ++s)
       if (!states[s].empty() && states[s][i].defined()) entry.state[s] = states[s][i].data<T>();
@@ -85,12 +85,12 @@ void step(AdaptiveRule rule, const Tensors& parameters, const Tensors& gradients
       Adaptive<T>{entries.data(), static_cast<Index>(entries.size()), &lr, rule, options});
 }
 
-void check_counters(const char* argument, const Tensors& counters, std::size_t expected) {
+void check_counters(const char* argument, const Tensors& counters, std::size_t expected, DType dtype) {
   check(counters.size() == expected, "adaptive_step: there must be one of ", argument, " per parameter, ", expected,
         ", got ", counters.size());
   for (const Tensor& t : counters)
-    check(t.dtype() == DType::float32 && t.numel() == 1 && t->storage->writable, "adaptive_step: ", argument,
-          " must be writable float32 numbers, got ", t.dtype(), " ", t.shape());
+    check(t.dtype() == dtype && t.numel() == 1 && t->storage->writable, "adaptive_step: ", argument,
+          " must be writable numbers of ", dtype, ", got ", t.dtype(), " ", t.shape());
 }
 
 }  // namespace
@@ -110,8 +110,8 @@ void adaptive_step(AdaptiveRule rule, const Tensors& parameters, const Tensors& 
                    const std::array<Tensors, kAdaptiveStates>& states, const Tensors& steps, const Tensors& products,
                    double lr, const AdaptiveOptions& options) {
   check_parameters("adaptive_step", parameters, gradients);
-  check_counters("steps", steps, parameters.size());
-  if (rule == AdaptiveRule::nadam) check_counters("products", products, parameters.size());
+  check_counters("steps", steps, parameters.size(), DType::float32);
+  if (rule == AdaptiveRule::nadam) check_counters("products", products, parameters.size(), DType::float64);
   for (const Tensors& kind : states) {
     check(kind.empty() || kind.size() == parameters.size(), "adaptive_step: there must be one state per parameter, ",
           parameters.size(), ", got ", kind.size());

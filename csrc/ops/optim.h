@@ -11,7 +11,8 @@ struct SgdOptions {
 // One step over all parameters. With momentum, an undefined buffer is made and filled by its gradient.
 void sgd_step(const Tensors& parameters, const Tensors& gradients, Tensors& buffers, const SgdOptions& options);
 // One step of an adaptive rule over all parameters: states[s][i] is state s of parameter i, undefined where the rule
-// keeps none. `steps` (and nadam's `products`) are float32 numbers, one per parameter, that the step counts on.
+// keeps none. `steps` (float32) and nadam's `products` (float64) are numbers, one per parameter, that the step
+// counts on.
 void adaptive_step(AdaptiveRule rule, const Tensors& parameters, const Tensors& gradients,
                    const std::array<Tensors, kAdaptiveStates>& states, const Tensors& steps, const Tensors& products,
                    double lr, const AdaptiveOptions& options);

@@ -50,8 +50,8 @@ class Rprop(Optimizer):
                 state["step_size"] = _core.full_like(parameter, group["lr"])
             state["step"].add_(1)
             agreement = grad * state["prev"]
-            factor = _core.where(agreement > 0, grow, _core.where(agreement < 0, shrink, 1.0))
-            size = state["step_size"].mul_(factor.to(parameter.dtype)).clamp_(smallest, largest)
+            factor = _core.ones_like(agreement).masked_fill_(agreement > 0, grow).masked_fill_(agreement < 0, shrink)
+            size = state["step_size"].mul_(factor).clamp_(smallest, largest)
             grad = _core.where(agreement < 0, 0.0, grad)
             parameter.sub_(_core.sign(grad) * size)
             state["prev"].copy_(grad)

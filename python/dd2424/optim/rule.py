@@ -42,7 +42,7 @@ class RuleOptimizer(Optimizer):
         if not state:
             state["step"] = _core.zeros((), dtype=_core.float32)
             if self._product is not None:
-                state[self._product] = _core.ones((), dtype=_core.float32)
+                state[self._product] = _core.ones((), dtype=_core.float64)
             for name in names:
                 if name is not None:
                     state[name] = _core.zeros_like(parameter)
