@@ -30,7 +30,8 @@ def assert_accurate(actual: Any, expected: Any, roundings: float = 4, scale: Any
     finite = np.isfinite(exact)
     np.testing.assert_array_equal(got[~finite], exact[~finite])
     size = np.maximum(np.maximum(np.abs(exact), np.abs(np.asarray(scale, np.float64))), float(limits.tiny))
-    errors = np.where(finite, np.abs(got - exact) / np.where(finite, size, 1.0), 0.0) / float(limits.eps)
+    with np.errstate(invalid="ignore"):  # inf - inf, where both have it
+        errors = np.where(finite, np.abs(got - exact) / np.where(finite, size, 1.0), 0.0) / float(limits.eps)
     worst = int(np.argmax(errors)) if errors.size else 0
     assert errors.size == 0 or errors.max() <= roundings, (
         f"{errors.max():.2f} roundings of {actual.dtype}, more than {roundings}: got {got.flat[worst]!r}, "
