@@ -13,6 +13,7 @@ from dd2424.nn.loss_distance import *
 from dd2424.nn.loss_margin import *
 from dd2424.nn.module import Module
 from dd2424.nn.norm import *
-from dd2424.nn.parameter import Buffer, Parameter, UninitializedParameter
+from dd2424.nn.norm_layer import *
+from dd2424.nn.parameter import Buffer, Parameter, UninitializedBuffer, UninitializedParameter
 
 __getattr__ = lazy_getattr("dd2424.nn", ("functional", "init", "utils"))

@@ -6,7 +6,7 @@ from typing import Any
 
 from dd2424 import _core
 from dd2424._core import Tensor, dtype
-from dd2424.functional import activation as F
+from dd2424.nn import functional as F
 from dd2424.nn.module import Module
 from dd2424.nn.parameter import Parameter
 

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from dd2424 import _core
 from dd2424._core import Tensor
 from dd2424._types import Reduction
-from dd2424.functional import loss as F
 from dd2424.functional.loss_ctc import ctc_loss
+from dd2424.nn import functional as F
 from dd2424.nn.loss_reduction import Loss
 
 # fmt: off

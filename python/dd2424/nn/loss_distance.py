@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 from dd2424._core import Tensor
 from dd2424._types import Reduction
-from dd2424.functional import loss_distance as F
+from dd2424.nn import functional as F
 from dd2424.nn.distance import PairwiseDistance
 from dd2424.nn.loss_reduction import Loss
 

@@ -131,7 +131,11 @@ class Optimizer:
             state[key] = {name: _restored(name, value, key) for name, value in values.items()}
         self.state = state
         self.param_groups = [
-            {**self.defaults, **deepcopy({name: value for name, value in group.items() if name != "params"}), "params": own["params"]}
+            {
+                **self.defaults,
+                **deepcopy({name: value for name, value in group.items() if name != "params"}),
+                "params": own["params"],
+            }
             for group, own in zip(groups, self.param_groups, strict=True)
         ]
 
