@@ -48,6 +48,8 @@ def embedding(
         raise RuntimeError(f"embedding: input must be int64 or int32, got {input.dtype}")
     if padding_idx is not None and not -rows <= padding_idx < rows:
         raise RuntimeError(f"embedding: padding_idx must be in [-{rows}, {rows}), got {padding_idx}")
+    if flat.numel() and int(flat.min().item()) < 0:
+        raise IndexError(f"embedding: input must be from 0 to {rows - 1}, got {int(flat.min().item())}")
     if max_norm is not None:
         _limit(weight, flat, max_norm, norm_type)
     chosen = _core.index_select(weight, 0, flat)

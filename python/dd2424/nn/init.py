@@ -177,7 +177,8 @@ def orthogonal_(tensor: Tensor, gain: float = 1, generator: Generator | None = N
     import numpy as np
 
     rows, columns = tensor.shape[0], tensor.numel() // tensor.shape[0]
-    draw = _core.randn((max(rows, columns), min(rows, columns)), generator=generator, dtype=_core.float64)
+    draw = _core.empty((max(rows, columns), min(rows, columns)), dtype=_core.float64)
+    draw.normal_(0, 1, generator=generator)
     q, r = np.linalg.qr(draw.numpy())
     q *= np.sign(np.diag(r))  # makes the draw uniform over orthogonal matrices
     chosen = np.ascontiguousarray(q if rows >= columns else q.T)
