@@ -66,7 +66,8 @@ FUNCTIONS = [
     "cross_entropy", "nll_loss", "binary_cross_entropy", "binary_cross_entropy_with_logits", "kl_div",
     "poisson_nll_loss", "gaussian_nll_loss", "mse_loss", "l1_loss", "smooth_l1_loss", "huber_loss",
     "cosine_embedding_loss", "triplet_margin_loss", "triplet_margin_with_distance_loss", "margin_ranking_loss",
-    "multi_margin_loss", "hinge_embedding_loss", "soft_margin_loss", "multilabel_margin_loss", "multilabel_soft_margin_loss",
+    "multi_margin_loss", "hinge_embedding_loss",
+    "soft_margin_loss", "multilabel_margin_loss", "multilabel_soft_margin_loss",
     "ctc_loss",
 ]
 # fmt: on

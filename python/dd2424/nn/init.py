@@ -102,7 +102,8 @@ def dirac_(tensor: Tensor, groups: int = 1) -> Tensor:
         tensor.zero_()
         for group in range(groups):
             for channel in range(min(filters, tensor.shape[1])):
-                tensor[(group * filters + channel, channel, *middle)] = 1.0
+                place = (group * filters + channel, channel, *middle)
+                tensor[place] = 1.0
         return tensor
 
 

@@ -56,7 +56,7 @@ class UninitializedParameter(Parameter):
     def materialize(self, shape: tuple[int, ...]) -> None:
         """Become an ordinary parameter of this shape, its elements not yet set."""
         self.data = self.data.new_empty(shape)
-        self.__class__ = Parameter
+        self.__class__ = Parameter  # type: ignore[assignment]
 
     def __repr__(self) -> str:
         return "<UninitializedParameter>"
@@ -68,7 +68,7 @@ class UninitializedBuffer(Buffer):
     def materialize(self, shape: tuple[int, ...]) -> None:
         """Become an ordinary buffer of this shape, its elements not yet set."""
         self.data = self.data.new_empty(shape)
-        self.__class__ = Buffer
+        self.__class__ = Buffer  # type: ignore[assignment]
 
     def __repr__(self) -> str:
         return "<UninitializedBuffer>"
