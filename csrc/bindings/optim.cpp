@@ -7,6 +7,18 @@ namespace dd2424 {
 
 using namespace py::literals;
 
+namespace {
+
+AdaptiveRule rule_named(const std::string& name) {
+  constexpr std::string_view names[kAdaptiveRules]{"adam",    "nadam",   "radam",   "adamax",
+                                                   "rmsprop", "adagrad", "adadelta"};
+  for (int i = 0; i < kAdaptiveRules; ++i)
+    if (name == names[i]) return static_cast<AdaptiveRule>(i);
+  throw ValueError(message("adaptive_step: rule must be the name of one, got '", name, "'"));
+}
+
+}  // namespace
+
 void bind_optim(py::module_& m) {
   m.def(
       "sgd_step",
@@ -26,6 +38,21 @@ void bind_optim(py::module_& m) {
       },
       "params"_a, "grads"_a, "momentum_buffers"_a, "lr"_a, "momentum"_a = 0.0, "dampening"_a = 0.0,
       "weight_decay"_a = 0.0, "nesterov"_a = false, "maximize"_a = false);
+  m.def(
+      "adaptive_step",
+      [](const std::string& rule, const Tensors& params, const Tensors& grads, const std::vector<Tensors>& states,
+         const Tensors& steps, const Tensors& products, double lr, double beta1, double beta2, double eps,
+         double weight_decay, double momentum, double decay, bool decoupled, bool variant, bool maximize) {
+        check<ValueError>(states.size() <= kAdaptiveStates, "adaptive_step: states must be at most ", kAdaptiveStates,
+                          ", got ", states.size());
+        std::array<Tensors, kAdaptiveStates> kinds;
+        std::copy(states.begin(), states.end(), kinds.begin());
+        ops::adaptive_step(rule_named(rule), params, grads, kinds, steps, products, lr,
+                           {beta1, beta2, eps, weight_decay, momentum, decay, decoupled, variant, maximize});
+      },
+      "rule"_a, "params"_a, "grads"_a, "states"_a, "steps"_a, "products"_a, "lr"_a, "beta1"_a = 0.0, "beta2"_a = 0.0,
+      "eps"_a = 0.0, "weight_decay"_a = 0.0, "momentum"_a = 0.0, "decay"_a = 0.0, "decoupled"_a = false,
+      "variant"_a = false, "maximize"_a = false);
   m.def(
       "clip_grad_norm",
       [](const Tensors& grads, double max_norm) {

@@ -22,6 +22,40 @@ struct Sgd {
   double momentum, dampening, weight_decay;
   bool nesterov, maximize;
 };
+
+// Rules that scale each element's step by the gradients it has seen. What they do, and what state they keep, stands at
+// each rule in cpu/optim_adaptive.h.
+enum class AdaptiveRule : std::uint8_t { adam, nadam, radam, adamax, rmsprop, adagrad, adadelta };
+constexpr int kAdaptiveRules = 7;
+constexpr int kAdaptiveStates = 3;
+
+template <class T>
+struct AdaptiveParameter {
+  T* parameter;
+  const T* gradient;
+  T* state[kAdaptiveStates];  // of n elements each, as the rule names them; null where it has fewer
+  float* steps;               // (1): how many steps were made, counted up here
+  double* product;            // (1): nadam's product of momenta so far, else null
+  Index n;
+};
+struct AdaptiveOptions {
+  double beta1, beta2;  // of the gradient's mean and of its square's: rmsprop's alpha, adadelta's rho are beta2
+  double eps, weight_decay;
+  double momentum;  // rmsprop: of the scaled gradients
+  double decay;     // nadam: momentum_decay; adagrad: lr_decay
+  bool decoupled;   // weight_decay shrinks the parameter in place of being added to the gradient
+  bool variant;     // adam: amsgrad; rmsprop: centered
+  bool maximize;
+};
+template <class T>
+struct Adaptive {
+  const AdaptiveParameter<T>* parameters;
+  Index count;
+  const double* lr;
+  AdaptiveRule rule;
+  AdaptiveOptions options;
+};
+
 // norms[i] = sum of squares of gradient i; scale all by min(1, max_norm / (norm + 1e-6)).
 template <class T>
 struct ClipNorm {
@@ -33,9 +67,10 @@ struct ClipNorm {
 };
 
 template <class T>
-struct OptimKernels {  // float, double
+struct OptimKernels {  // float, double, bfloat16
   Status (*sgd)(const Context&, const Sgd<T>&);
-  Status (*clip_norm)(const Context&, const ClipNorm<T>&);
+  Status (*adaptive)(const Context&, const Adaptive<T>&);
+  Status (*clip_norm)(const Context&, const ClipNorm<T>&);  // null for bfloat16
 };
 
 }  // namespace dd2424

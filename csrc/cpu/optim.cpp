@@ -1,15 +1,11 @@
 #include "core/optim.h"
 
 #include "core/float_mode.h"
-#include "core/parallel.h"
 #include "core/table.h"
-#include "cpu/vec.h"
+#include "cpu/optim_adaptive.h"
 
 namespace dd2424::cpu::DD2424_ISA {
 namespace {
-
-constexpr Index kBlock = 1 << 14;  // elements that a thread takes at a time
-constexpr Index kGrain = 2;        // blocks worth a second thread
 
 struct Rates {
   double lr, momentum, keep, weight_decay, sign;  // keep: 1 - dampening
@@ -18,10 +14,11 @@ enum class Buffer { none, first, filled };
 
 template <class T, Buffer buffer, bool nesterov, bool decays>
 void sgd_range(const SgdParameter<T>& a, Index begin, Index end, const Rates& rates) {
-  using V = Vec<T>;
-  const V step = broadcast(static_cast<T>(-rates.lr)), momentum = broadcast(static_cast<T>(rates.momentum));
-  const V keep = broadcast(static_cast<T>(rates.keep)), decay = broadcast(static_cast<T>(rates.weight_decay));
-  const V sign = broadcast(static_cast<T>(rates.sign));
+  using L = Lane<T>;
+  using V = Vec<L>;
+  const V step = broadcast(static_cast<L>(-rates.lr)), momentum = broadcast(static_cast<L>(rates.momentum));
+  const V keep = broadcast(static_cast<L>(rates.keep)), decay = broadcast(static_cast<L>(rates.weight_decay));
+  const V sign = broadcast(static_cast<L>(rates.sign));
   const auto update = [&](V p, V g, V& b) {
     g *= sign;
     if constexpr (decays) g = fma(decay, p, g);
@@ -34,7 +31,7 @@ void sgd_range(const SgdParameter<T>& a, Index begin, Index end, const Rates& ra
   T *p = a.parameter, *b = a.momentum;
   const T* g = a.gradient;
   Index i = begin;
-  for (; i + kLanes<T> <= end; i += kLanes<T>) {
+  for (; i + kLanes<L> <= end; i += kLanes<L>) {
     V moved{};
     if constexpr (buffer == Buffer::filled) moved = load(b + i);
     store(p + i, update(load(p + i), load(g + i), moved));
@@ -57,7 +54,6 @@ RangeStep<T> choose(bool nesterov, bool decays) {
   return decays ? sgd_range<T, buffer, false, true> : sgd_range<T, buffer, false, false>;
 }
 
-// Blocks of all parameters are numbered through, so that one walk of the pool covers them however they are sized.
 template <class T>
 Status sgd(const Context&, const Sgd<T>& a) {
   const FloatMode mode;
@@ -66,28 +62,26 @@ Status sgd(const Context&, const Sgd<T>& a) {
   const RangeStep<T> plain = choose<T, Buffer::none>(false, decays);
   const RangeStep<T> first = choose<T, Buffer::first>(a.nesterov, decays);
   const RangeStep<T> filled = choose<T, Buffer::filled>(a.nesterov, decays);
-  const auto step = [&](const SgdParameter<T>& p, Index begin, Index end) {
+  for_blocks(a.parameters, a.count, [&](Index k, Index begin, Index end) {
+    const SgdParameter<T>& p = a.parameters[k];
     (p.momentum == nullptr ? plain : p.first ? first : filled)(p, begin, end, rates);
-  };
-  Index elements = 0, blocks = 0;
-  for (Index k = 0; k < a.count; ++k) {
-    elements += a.parameters[k].n;
-    blocks += (a.parameters[k].n + kBlock - 1) / kBlock;
-  }
-  if (elements <= kBlock * kGrain) {
-    for (Index k = 0; k < a.count; ++k) step(a.parameters[k], 0, a.parameters[k].n);
-    return Status::ok;
-  }
-  parallel_for(blocks, kGrain, [&](Index begin, Index end) {
-    Index before = 0;
-    for (Index k = 0; k < a.count && before < end; ++k) {
-      const SgdParameter<T>& p = a.parameters[k];
-      const Index here = (p.n + kBlock - 1) / kBlock;
-      const Index from = begin > before ? begin - before : 0, to = end - before < here ? end - before : here;
-      if (from < to) step(p, from * kBlock, to * kBlock < p.n ? to * kBlock : p.n);
-      before += here;
-    }
   });
+  return Status::ok;
+}
+
+template <class T>
+Status adaptive(const Context&, const Adaptive<T>& a) {
+  const FloatMode mode;
+  const AdaptiveRange<T> range = kAdaptiveRanges<T>[static_cast<int>(a.rule)];
+  for_blocks(a.parameters, a.count, [&](Index k, Index begin, Index end) {
+    const AdaptiveParameter<T>& p = a.parameters[k];
+    range(p, a.options, {*a.lr, static_cast<double>(*p.steps) + 1, p.product ? *p.product : 1.0}, begin, end);
+  });
+  for (Index k = 0; k < a.count; ++k) {
+    const AdaptiveParameter<T>& p = a.parameters[k];
+    *p.steps += 1;
+    if (p.product) *p.product *= NAdam<double>::momentum(a.options, static_cast<double>(*p.steps));
+  }
   return Status::ok;
 }
 
@@ -167,7 +161,10 @@ Status clip_norm(const Context&, const ClipNorm<T>& a) {
 }
 
 template <class T>
-constexpr OptimKernels<T> kOptim{.sgd = sgd<T>, .clip_norm = clip_norm<T>};
+constexpr OptimKernels<T> kOptim{.sgd = sgd<T>, .adaptive = adaptive<T>, .clip_norm = clip_norm<T>};
+template <>
+constexpr OptimKernels<bfloat16> kOptim<bfloat16>{
+    .sgd = sgd<bfloat16>, .adaptive = adaptive<bfloat16>, .clip_norm = nullptr};
 
 }  // namespace
 }  // namespace dd2424::cpu::DD2424_ISA
@@ -176,5 +173,6 @@ namespace dd2424 {
 
 DD2424_TABLE(OptimKernels<float>, cpu::DD2424_ISA::kOptim<float>)
 DD2424_TABLE(OptimKernels<double>, cpu::DD2424_ISA::kOptim<double>)
+DD2424_TABLE(OptimKernels<bfloat16>, cpu::DD2424_ISA::kOptim<bfloat16>)
 
 }  // namespace dd2424

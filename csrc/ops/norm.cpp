@@ -70,46 +70,55 @@ struct BatchNormNode final : Node {
   }
 };
 
-void check_channels(const char* argument, const Tensor& t, const Tensor& x, DType dtype) {
+void check_channels(const char* argument, const Tensor& t, const Tensor& x) {
   if (!t.defined()) return;
   check(t.ndim() == 1 && t.size(0) == x.size(1), "batch_norm: ", argument, " must have one element per channel, ",
         x.size(1), ", got shape ", t.shape());
-  check(t.dtype() == dtype, "batch_norm: ", argument, " must have dtype ", dtype, " for input ", x.dtype(), ", got ",
-        t.dtype());
-  check(t.is_contiguous(), "batch_norm: ", argument, " must be contiguous");
+  check(t.dtype() == x.dtype() || t.dtype() == accumulator(x.dtype()), "batch_norm: ", argument, " must have dtype ",
+        accumulator(x.dtype()), " or the input's, ", x.dtype(), ", got ", t.dtype());
+}
+
+// Per channel, in the type that kernels compute in; itself where it is so already.
+Tensor for_kernel(const Tensor& t, DType acc) { return t.defined() ? contiguous(to(t, acc)) : t; }
+void write_back(const Tensor& t, const Tensor& moved) {
+  if (!t.defined()) return;
+  if (!moved.same(t)) copy_into(t, moved);
+  count_write(t);
 }
 
 }  // namespace
 
-Tensor batch_norm(const Tensor& input, const Tensor& running_mean, const Tensor& running_var, const Tensor& weight,
-                  const Tensor& bias, const BatchNormOptions& options) {
+Tensor batch_norm(const Tensor& input, const Tensor& running_mean, const Tensor& running_var, const Tensor& scale,
+                  const Tensor& shift, const BatchNormOptions& options) {
   if (mode_is_active()) [[unlikely]]
-    return through_door({"batch_norm", {input, running_mean, running_var, weight, bias}, [=](const Tensors& t) {
+    return through_door({"batch_norm", {input, running_mean, running_var, scale, shift}, [=](const Tensors& t) {
                            return batch_norm(t[0], t[1], t[2], t[3], t[4], options);
                          }});
   check<ValueError>(input.ndim() >= 2, "batch_norm: input must be (N, C, *), got ", input.shape());
   const Tensor x = contiguous(input);
   const DType acc = accumulator(x.dtype());
-  check_channels("running_mean", running_mean, x, acc);
-  check_channels("running_var", running_var, x, acc);
-  check_channels("weight", weight, x, acc);
-  check_channels("bias", bias, x, acc);
+  check_channels("running_mean", running_mean, x);
+  check_channels("running_var", running_var, x);
+  check_channels("weight", scale, x);
+  check_channels("bias", shift, x);
+  const Tensor weight = for_kernel(scale, acc), bias = for_kernel(shift, acc);
   const Layout at(x);
   check<ValueError>(!options.training || at.outer * at.inner > 1,
                     "batch_norm: training needs more than one value per channel, got input ", x.shape());
   check(options.training || (running_mean.defined() && running_var.defined()),
         "batch_norm: evaluation needs running_mean and running_var");
   const Tensor y = empty(x.shape(), x.dtype());
-  Tensor mean = running_mean, rstd;
+  Tensor mean, rstd, moving_mean, moving_var;
   if (options.training) {
     mean = empty({at.channels}, acc);
     rstd = empty({at.channels}, acc);
+    moving_mean = for_kernel(running_mean, acc);
+    moving_var = for_kernel(running_var, acc);
   } else {
     const GradMode off(false);
-    rstd = unary(UnaryOp::rsqrt, add(running_var, options.eps));
+    mean = for_kernel(running_mean, acc);
+    rstd = unary(UnaryOp::rsqrt, add(for_kernel(running_var, acc), options.eps));
   }
-  const Tensor moving_mean = options.training ? running_mean : Tensor(),
-               moving_var = options.training ? running_var : Tensor();
   dispatch_float("batch_norm", x.dtype(), [&]<class T>(T) {
     using Acc = Accumulator<T>;
     const auto& table = kernels<NormKernels<T>>(x.device());
@@ -119,8 +128,10 @@ Tensor batch_norm(const Tensor& input, const Tensor& running_mean, const Tensor&
                             rstd.data<Acc>(), moving_mean.data<Acc>(), moving_var.data<Acc>(), at.outer, at.channels,
                             at.inner, options.eps, options.momentum, options.training, options.relu});
   });
-  if (moving_mean.defined()) count_write(moving_mean);
-  if (moving_var.defined()) count_write(moving_var);
+  if (options.training) {
+    write_back(running_mean, moving_mean);
+    write_back(running_var, moving_var);
+  }
   if (auto* node = record<BatchNormNode>(y, {&x, &weight, &bias}, options)) {
     node->x.save(x);
     node->weight.save(weight);

@@ -5,13 +5,29 @@
 namespace dd2424::ops {
 namespace {
 
-void check_pair(const Tensor& p, const Tensor& g) {
-  check(p.shape() == g.shape(), "sgd_step: gradient must have its parameter's shape ", p.shape(), ", got ", g.shape());
-  check(p.dtype() == g.dtype(), "sgd_step: gradient must have its parameter's dtype ", p.dtype(), ", got ", g.dtype());
-  check(p->storage->writable, "sgd_step: parameters must be writable, got one over read-only memory");
-}
-
 bool is_dense(const Tensor& x) { return empty_like(x).strides() == x.strides(); }
+
+// What every step asks of its parameters and gradients.
+void check_parameters(const char* op, const Tensors& parameters, const Tensors& gradients) {
+  check(parameters.size() == gradients.size(), op, ": there must be one gradient per parameter, ", parameters.size(),
+        ", got ", gradients.size());
+  for (std::size_t i = 0; i < parameters.size(); ++i) {
+    const Tensor &p = parameters[i], &g = gradients[i];
+    check(p.dtype() == DType::float32 || p.dtype() == DType::float64 || p.dtype() == DType::bfloat16, op,
+          ": parameters must be float32, float64 or bfloat16, got ", p.dtype());
+    check(p.shape() == g.shape(), op, ": gradient must have its parameter's shape ", p.shape(), ", got ", g.shape());
+    check(p.dtype() == g.dtype(), op, ": gradient must have its parameter's dtype ", p.dtype(), ", got ", g.dtype());
+    check(p->storage->writable, op, ": parameters must be writable, got one over read-only memory");
+    check(is_dense(p), op, ": parameters must lie in memory without gaps, got shape ", p.shape(), ", strides ",
+          p.strides());
+  }
+}
+void check_state(const char* op, const Tensor& p, const Tensor& state) {
+  check(state.shape() == p.shape() && state.dtype() == p.dtype() && state.strides() == p.strides(), op,
+        ": state must be laid out as its parameter ", p.dtype(), " ", p.shape(), ", strides ", p.strides(), ", got ",
+        state.dtype(), " ", state.shape(), ", strides ", state.strides());
+  check(state->storage->writable, op, ": state must be writable, got one over read-only memory");
+}
 
 // Where g lies as p does, itself; else a copy that does.
 Tensor laid_out_like(const Tensor& p, const Tensor& g) {
@@ -29,9 +45,6 @@ void step(const Tensors& parameters, const Tensors& gradients, Tensors& buffers,
   for (std::size_t i = 0; i < parameters.size(); ++i) {
     const Tensor& p = parameters[i];
     if (p.dtype() != DTypeOf<T>::value || p.numel() == 0) continue;
-    check_pair(p, gradients[i]);
-    check(is_dense(p), "sgd_step: parameters must lie in memory without gaps, got shape ", p.shape(), ", strides ",
-          p.strides());
     held.push_back(laid_out_like(p, gradients[i]));
     const bool first = options.momentum != 0 && !buffers[i].defined();
     if (first) buffers[i] = empty_like(p);
@@ -45,17 +58,69 @@ void step(const Tensors& parameters, const Tensors& gradients, Tensors& buffers,
              options.weight_decay, options.nesterov, options.maximize});
 }
 
+template <class T>
+void step(AdaptiveRule rule, const Tensors& parameters, const Tensors& gradients,
+          const std::array<Tensors, kAdaptiveStates>& states, const Tensors& steps, const Tensors& products,
+          const double& lr, const AdaptiveOptions& options) {
+  std::vector<AdaptiveParameter<T>> entries;
+  Tensors held;
+  Index work = 0;
+  for (std::size_t i = 0; i < parameters.size(); ++i) {
+    const Tensor& p = parameters[i];
+    if (p.dtype() != DTypeOf<T>::value) continue;
+    held.push_back(laid_out_like(p, gradients[i]));
+    AdaptiveParameter<T> entry{.parameter = p.data<T>(),
+                               .gradient = held.back().data<T>(),
+                               .state = {},
+                               .steps = steps[i].data<float>(),
+                               .product = products.empty() ? nullptr : products[i].data<double>(),
+                               .n = p.numel()};
+    for (std::size_t s = 0; s < states.size(); ++s)
+      if (!states[s].empty() && states[s][i].defined()) entry.state[s] = states[s][i].data<T>();
+    entries.push_back(entry);
+    work += p.numel();
+  }
+  if (entries.empty()) return;
+  run("adaptive_step", kernels<OptimKernels<T>>(Device::cpu).adaptive, 4 * work, 0,
+      Adaptive<T>{entries.data(), static_cast<Index>(entries.size()), &lr, rule, options});
+}
+
+void check_counters(const char* argument, const Tensors& counters, std::size_t expected, DType dtype) {
+  check(counters.size() == expected, "adaptive_step: there must be one of ", argument, " per parameter, ", expected,
+        ", got ", counters.size());
+  for (const Tensor& t : counters)
+    check(t.dtype() == dtype && t.numel() == 1 && t->storage->writable, "adaptive_step: ", argument,
+          " must be writable numbers of ", dtype, ", got ", t.dtype(), " ", t.shape());
+}
+
 }  // namespace
 
 void sgd_step(const Tensors& parameters, const Tensors& gradients, Tensors& buffers, const SgdOptions& options) {
-  check(parameters.size() == gradients.size(), "sgd_step: there must be one gradient per parameter, ",
-        parameters.size(), ", got ", gradients.size());
+  check_parameters("sgd_step", parameters, gradients);
   buffers.resize(parameters.size());
-  for (const Tensor& p : parameters)
-    check(p.dtype() == DType::float32 || p.dtype() == DType::float64,
-          "sgd_step: parameters must be float32 or float64, got ", p.dtype());
+  for (std::size_t i = 0; i < parameters.size(); ++i)
+    if (options.momentum != 0 && buffers[i].defined()) check_state("sgd_step", parameters[i], buffers[i]);
   step<float>(parameters, gradients, buffers, options);
   step<double>(parameters, gradients, buffers, options);
+  step<bfloat16>(parameters, gradients, buffers, options);
+  for (const Tensor& p : parameters) count_write(p);
+}
+
+void adaptive_step(AdaptiveRule rule, const Tensors& parameters, const Tensors& gradients,
+                   const std::array<Tensors, kAdaptiveStates>& states, const Tensors& steps, const Tensors& products,
+                   double lr, const AdaptiveOptions& options) {
+  check_parameters("adaptive_step", parameters, gradients);
+  check_counters("steps", steps, parameters.size(), DType::float32);
+  if (rule == AdaptiveRule::nadam) check_counters("products", products, parameters.size(), DType::float64);
+  for (const Tensors& kind : states) {
+    check(kind.empty() || kind.size() == parameters.size(), "adaptive_step: there must be one state per parameter, ",
+          parameters.size(), ", got ", kind.size());
+    for (std::size_t i = 0; i < kind.size(); ++i)
+      if (kind[i].defined()) check_state("adaptive_step", parameters[i], kind[i]);
+  }
+  step<float>(rule, parameters, gradients, states, steps, products, lr, options);
+  step<double>(rule, parameters, gradients, states, steps, products, lr, options);
+  step<bfloat16>(rule, parameters, gradients, states, steps, products, lr, options);
   for (const Tensor& p : parameters) count_write(p);
 }
 

@@ -10,6 +10,12 @@ struct SgdOptions {
 };
 // One step over all parameters. With momentum, an undefined buffer is made and filled by its gradient.
 void sgd_step(const Tensors& parameters, const Tensors& gradients, Tensors& buffers, const SgdOptions& options);
+// One step of an adaptive rule over all parameters: states[s][i] is state s of parameter i, undefined where the rule
+// keeps none. `steps` (float32) and nadam's `products` (float64) are numbers, one per parameter, that the step
+// counts on.
+void adaptive_step(AdaptiveRule rule, const Tensors& parameters, const Tensors& gradients,
+                   const std::array<Tensors, kAdaptiveStates>& states, const Tensors& steps, const Tensors& products,
+                   double lr, const AdaptiveOptions& options);
 // Scales the gradients so that their norm, taken together, is at most max_norm; returns what it was.
 double clip_grad_norm(const Tensors& gradients, double max_norm);
 

@@ -11,6 +11,7 @@ from dd2424.functional.gemm_einsum import *
 from dd2424.functional.index import *
 from dd2424.functional.linear import *
 from dd2424.functional.loss import *
+from dd2424.functional.loss_ctc import *
 from dd2424.functional.loss_distance import *
 from dd2424.functional.loss_margin import *
 from dd2424.functional.loss_reduction import *

@@ -54,15 +54,18 @@ def nll_loss(
     """-w[y_n] * x_n[y_n] for log-probabilities x; "mean" divides by the sum of w[y_n].
 
     Shapes: input (N, C, *) or (C,); target (N, *) or (); weight (C,).
-    Raises: IndexError for a class outside [0, C) that is not `ignore_index`.
+    Raises: ValueError for a target of another shape; IndexError for a class outside [0, C) that is not `ignore_index`.
     """
     reduction = legacy_reduction(size_average, reduce, reduction)
     dim = 1 if input.ndim > 1 else 0
-    classes = input.shape[dim]
+    shape, classes = (*input.shape[:dim], *input.shape[dim + 1 :]), input.shape[dim]
+    if tuple(target.shape) != shape:
+        raise ValueError(f"nll_loss: target must be {shape} for input {tuple(input.shape)}, got {tuple(target.shape)}")
     kept = target != ignore_index
     chosen = _core.where(kept, target, 0)
-    if bool(((chosen < 0) | (chosen >= classes)).any()):
-        raise IndexError(f"nll_loss: target must hold classes from 0 to {classes - 1}, or ignore_index {ignore_index}")
+    if target.numel() and not 0 <= int(chosen.min().item()) <= int(chosen.max().item()) < classes:
+        raise IndexError(f"nll_loss: target must be from 0 to {classes - 1}, or ignore_index {ignore_index}, got "
+                         f"{int(chosen.min().item())} to {int(chosen.max().item())}")  # fmt: skip
     rates = kept.to(input.dtype) if weight is None else _core.where(kept, weight[chosen], 0)
     losses = -_core.gather(input, dim, chosen.unsqueeze(dim)).squeeze(dim)
     losses = _core.where(kept, losses * rates, 0)  # an ignored one counts for nothing, be it infinite

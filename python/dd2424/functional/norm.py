@@ -52,7 +52,8 @@ def layer_norm(
     Raises: RuntimeError when the input does not end in normalized_shape.
     Source: Ba, Kiros and Hinton, "Layer Normalization", arXiv:1607.06450, section 3.
     """
-    y = _standardised(input, _last("layer_norm", input, normalized_shape), eps)
+    dims = _last("layer_norm", input, normalized_shape)
+    y = _standardised(input, math.prod(input.shape[: -len(dims)]), eps)
     y = y if weight is None else y * weight
     return y if bias is None else y + bias
 
@@ -63,9 +64,12 @@ def _last(name: str, input: Tensor, shape: Sequence[int]) -> list[int]:
     return list(range(-len(shape), 0))
 
 
-def _standardised(x: Tensor, dims: Sequence[int], eps: float) -> Tensor:
-    centred = x - _core.mean(x, dims, True)
-    return centred * _core.rsqrt(_core.mean(_core.square(centred), dims, True) + eps)
+def _standardised(x: Tensor, rows: int, eps: float) -> Tensor:
+    """Each of `rows` equal parts of x less its mean and over its deviation: batch norm with a part for a channel."""
+    size = x.numel() // max(rows, 1)
+    if size > 1:
+        return _core.batch_norm(x.reshape((1, rows, size)), None, None, None, None, True, 0.0, eps).reshape(x.shape)
+    return x - x  # one element is its own mean
 
 
 def rms_norm(
@@ -97,8 +101,7 @@ def group_norm(
     channels = input.shape[1]
     if num_groups <= 0 or channels % num_groups:
         raise RuntimeError(f"group_norm: num_groups must divide the {channels} channels of input, got {num_groups}")
-    size = (input.shape[0], num_groups, channels // num_groups * math.prod(input.shape[2:]))
-    y = _standardised(input.reshape(size), [2], eps).reshape(input.shape)
+    y = _standardised(input, input.shape[0] * num_groups, eps)
     y = y if weight is None else y * _by_channel(weight, input.ndim)
     return y if bias is None else y + _by_channel(bias, input.ndim)
 
@@ -126,7 +129,7 @@ def instance_norm(
         x = input.detach()
         running_mean.mul_(1 - momentum).add_(_core.mean(_core.mean(x, dims), 0), alpha=momentum)
         running_var.mul_(1 - momentum).add_(_core.mean(_core.var(x, dims, correction=1), 0), alpha=momentum)
-    y = _standardised(input, dims, eps)
+    y = _standardised(input, input.shape[0] * input.shape[1], eps)
     y = y if weight is None else y * _by_channel(weight, input.ndim)
     return y if bias is None else y + _by_channel(bias, input.ndim)
 

@@ -6,7 +6,7 @@ from typing import Any
 
 from dd2424 import _core
 from dd2424._core import Tensor, dtype
-from dd2424.functional import activation as F
+from dd2424.nn import functional as F
 from dd2424.nn.module import Module
 from dd2424.nn.parameter import Parameter
 
@@ -177,9 +177,18 @@ class Hardtanh(_Activation):
         "max_val",
     )
 
-    def __init__(self, min_val: float = -1.0, max_val: float = 1.0, inplace: bool = False) -> None:
+    def __init__(
+        self,
+        min_val: float = -1.0,
+        max_val: float = 1.0,
+        inplace: bool = False,
+        min_value: float | None = None,  # older names
+        max_value: float | None = None,
+    ) -> None:
         super().__init__()
-        self.min_val, self.max_val, self.inplace = min_val, max_val, inplace
+        self.min_val = min_val if min_value is None else min_value
+        self.max_val = max_val if max_value is None else max_value
+        self.inplace = inplace
 
     def forward(self, input: Tensor) -> Tensor:
         return F.hardtanh(input, self.min_val, self.max_val, self.inplace)
@@ -213,11 +222,12 @@ class Hardswish(_Activation):
 class Hardshrink(_Activation):
     """x where |x| > lambd, 0 elsewhere."""
 
-    _options = ("lambd",)
-
     def __init__(self, lambd: float = 0.5) -> None:
         super().__init__()
         self.lambd = lambd
+
+    def extra_repr(self) -> str:
+        return str(self.lambd)
 
     def forward(self, input: Tensor) -> Tensor:
         return F.hardshrink(input, self.lambd)
@@ -226,11 +236,12 @@ class Hardshrink(_Activation):
 class Softshrink(_Activation):
     """x moved towards 0 by lambd, at most to 0."""
 
-    _options = ("lambd",)
-
     def __init__(self, lambd: float = 0.5) -> None:
         super().__init__()
         self.lambd = lambd
+
+    def extra_repr(self) -> str:
+        return str(self.lambd)
 
     def forward(self, input: Tensor) -> Tensor:
         return F.softshrink(input, self.lambd)
@@ -295,11 +306,12 @@ class GELU(_Activation):
     Source: Hendrycks and Gimpel, arXiv:1606.08415.
     """
 
-    _options = ("approximate",)
-
     def __init__(self, approximate: str = "none") -> None:
         super().__init__()
         self.approximate = approximate
+
+    def extra_repr(self) -> str:
+        return f"approximate={self.approximate!r}"
 
     def forward(self, input: Tensor) -> Tensor:
         return F.gelu(input, self.approximate)

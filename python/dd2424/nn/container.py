@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import operator
 from collections.abc import Iterable, Iterator, Mapping
+from itertools import groupby
 from typing import Any, overload
 
 from dd2424._core import Tensor
@@ -48,12 +49,12 @@ class _Numbered(Module):
     def __getitem__(self, index: slice) -> _Numbered: ...
     def __getitem__(self, index: int | slice) -> Module | _Numbered:
         if isinstance(index, slice):
-            return type(self)(*self._arguments(self._all()[index]))
+            return self._part(list(self._modules.items())[index])
         modules = self._all()
         return modules[_position(index, len(modules))]
 
-    def _arguments(self, modules: list[Module]) -> tuple[Any, ...]:
-        return (modules,)
+    def _part(self, items: list[tuple[str, Module]]) -> _Numbered:
+        return type(self)([module for _, module in items])  # type: ignore[call-arg]
 
     def __setitem__(self, index: int, module: Module) -> None:
         names = list(self._modules)
@@ -100,9 +101,8 @@ class Sequential(_Numbered):
         else:
             self._replace(args)
 
-    def _arguments(self, modules: list[Module]) -> tuple[Any, ...]:
-        names = {id(module): name for name, module in self._modules.items()}
-        return ({names[id(module)]: module for module in modules},)
+    def _part(self, items: list[tuple[str, Module]]) -> _Numbered:
+        return type(self)(dict(items))
 
     def forward(self, input: Any) -> Any:
         members = self.__dict__
@@ -123,6 +123,16 @@ class ModuleList(_Numbered):
 
     def __iadd__(self, modules: Iterable[Module]) -> ModuleList:
         return self.extend(modules)  # type: ignore[no-any-return]
+
+    def __repr__(self) -> str:
+        """As other modules, but equal neighbours are written once."""
+        lines: list[str] = []
+        for text, run in groupby(enumerate(map(repr, self)), key=lambda item: item[1]):
+            places = [place for place, _ in run]
+            first, count = places[0], len(places)
+            head = f"({first}): " if count == 1 else f"({first}-{places[-1]}): {count} x "
+            lines.append(head + text.replace("\n", "\n  "))
+        return f"{self._get_name()}(\n  " + "\n  ".join(lines) + "\n)" if lines else f"{self._get_name()}()"
 
 
 class ModuleDict(Module):
@@ -162,9 +172,9 @@ class ModuleDict(Module):
         """Names and modules."""
         return self._modules.items()
 
-    def update(self, modules: Mapping[str, Module] | Iterable[tuple[str, Module]]) -> None:
+    def update(self, modules: Mapping[str, Module] | Iterable[tuple[str, Module]] | ModuleDict) -> None:
         """Add or replace modules by name."""
-        for key, module in modules.items() if isinstance(modules, Mapping) else modules:
+        for key, module in modules.items() if isinstance(modules, Mapping | ModuleDict) else modules:
             self[key] = module
 
     def pop(self, key: str) -> Module:
@@ -212,12 +222,25 @@ class ParameterList(Module):
 
     def extend(self, values: Iterable[Any]) -> ParameterList:
         """Add parameters at the end; returns the list."""
-        for value in values:
+        for value in list(values):
             self.append(value)
         return self
 
+    def __iadd__(self, values: Iterable[Any]) -> ParameterList:
+        return self.extend(values)
+
+    def pop(self, index: int = -1) -> Any:
+        """Take a parameter out."""
+        values = list(self)
+        value = values.pop(index)
+        for place in range(self._size):
+            delattr(self, str(place))
+        self._size = 0
+        self.extend(values)
+        return value
+
     def extra_repr(self) -> str:
-        return "\n".join(f"({place}): {_described(value)}" for place, value in enumerate(self))
+        return "\n".join(f"  ({place}): {_described(value)}" for place, value in enumerate(self))
 
 
 class ParameterDict(Module):
@@ -262,9 +285,9 @@ class ParameterDict(Module):
         """Names and parameters."""
         return ((key, self[key]) for key in self._keys)
 
-    def update(self, parameters: Mapping[str, Any] | Iterable[tuple[str, Any]]) -> None:
+    def update(self, parameters: Mapping[str, Any] | Iterable[tuple[str, Any]] | ParameterDict) -> None:
         """Add or replace parameters by name."""
-        for key, value in parameters.items() if isinstance(parameters, Mapping) else parameters:
+        for key, value in parameters.items() if isinstance(parameters, Mapping | ParameterDict) else parameters:
             self[key] = value
 
     def get(self, key: str, default: Any = None) -> Any:
@@ -277,8 +300,44 @@ class ParameterDict(Module):
         del self[key]
         return value
 
+    def popitem(self) -> tuple[str, Any]:
+        """Take the last parameter out, with its name."""
+        key = next(reversed(self))
+        return key, self.pop(key)
+
+    def clear(self) -> None:
+        """Take all parameters out."""
+        for key in list(self):
+            del self[key]
+
+    def setdefault(self, key: str, default: Any = None) -> Any:
+        """The parameter of this name, put there where there is none."""
+        if key not in self:
+            self[key] = default
+        return self[key]
+
+    def copy(self) -> ParameterDict:
+        """Another dictionary of the same parameters."""
+        return ParameterDict(dict(self.items()))
+
+    def fromkeys(self, keys: Iterable[str], default: Any = None) -> ParameterDict:
+        """A dictionary of these names with one value."""
+        return ParameterDict({key: default for key in keys})  # noqa: C420  # each is made a parameter
+
+    def __reversed__(self) -> Iterator[str]:
+        return reversed(list(self._keys))
+
+    def __or__(self, other: ParameterDict) -> ParameterDict:
+        joined = self.copy()
+        joined.update(other)
+        return joined
+
+    def __ior__(self, other: ParameterDict) -> ParameterDict:
+        self.update(other)
+        return self
+
     def extra_repr(self) -> str:
-        return "\n".join(f"({key}): {_described(value)}" for key, value in self.items())
+        return "\n".join(f"  ({key}): {_described(value)}" for key, value in self.items())
 
 
 def _described(value: Any) -> str:

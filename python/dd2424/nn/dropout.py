@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dd2424._core import Tensor
-from dd2424.functional import dropout as F
+from dd2424.nn import functional as F
 from dd2424.nn.module import Module
 
 

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from dd2424 import _core
 from dd2424._core import Tensor
 from dd2424._types import Reduction
-from dd2424.functional import loss as F
+from dd2424.functional.loss_ctc import ctc_loss
+from dd2424.nn import functional as F
 from dd2424.nn.loss_reduction import Loss
 
 # fmt: off
 __all__ = [
     "CrossEntropyLoss", "NLLLoss", "BCELoss", "BCEWithLogitsLoss", "KLDivLoss", "PoissonNLLLoss", "GaussianNLLLoss",
+    "CTCLoss",
 ]
 # fmt: on
 
@@ -140,3 +144,25 @@ class GaussianNLLLoss(Loss):
 
     def forward(self, input: Tensor, target: Tensor, var: Tensor | float) -> Tensor:
         return F.gaussian_nll_loss(input, target, var, full=self.full, eps=self.eps, reduction=self.reduction)
+
+
+class CTCLoss(Loss):
+    """-log of the probability that a sequence, repeats merged and blanks left out, reads as the target.
+
+    Shapes: input (T, N, C) or (T, C) of log-probabilities; the rest as `functional.ctc_loss` says.
+    Source: Graves et al., "Connectionist Temporal Classification", ICML 2006.
+    """
+
+    def __init__(self, blank: int = 0, reduction: Reduction = "mean", zero_infinity: bool = False) -> None:
+        super().__init__(reduction=reduction)
+        self.blank, self.zero_infinity = blank, zero_infinity
+
+    def forward(
+        self,
+        log_probs: Tensor,
+        targets: Tensor,
+        input_lengths: Tensor | Sequence[int],
+        target_lengths: Tensor | Sequence[int],
+    ) -> Tensor:
+        return ctc_loss(log_probs, targets, input_lengths, target_lengths, self.blank, self.reduction,
+                        self.zero_infinity)  # fmt: skip

@@ -6,7 +6,8 @@ from collections.abc import Callable
 
 from dd2424._core import Tensor
 from dd2424._types import Reduction
-from dd2424.functional import loss_distance as F
+from dd2424.nn import functional as F
+from dd2424.nn.distance import PairwiseDistance
 from dd2424.nn.loss_reduction import Loss
 
 # fmt: off
@@ -120,7 +121,8 @@ class TripletMarginWithDistanceLoss(Loss):
         reduction: Reduction = "mean",
     ) -> None:
         super().__init__(reduction=reduction)
-        self.distance_function, self.margin, self.swap = distance_function, margin, swap
+        self.distance_function = PairwiseDistance() if distance_function is None else distance_function
+        self.margin, self.swap = margin, swap
 
     def forward(self, anchor: Tensor, positive: Tensor, negative: Tensor) -> Tensor:
         return F.triplet_margin_with_distance_loss(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dd2424._core import Tensor
 from dd2424._types import Reduction
-from dd2424.functional import loss_margin as F
+from dd2424.nn import functional as F
 from dd2424.nn.loss_reduction import Loss
 
 # fmt: off

@@ -209,8 +209,8 @@ class Module(Stateful):
         self.__dict__.update(state)
 
     def has_uninitialized_params(self) -> bool:
-        """Whether a parameter waits for the first input to know its shape."""
-        return any(is_lazy(parameter) for parameter in self.parameters())
+        """Whether a parameter or buffer waits for the first input to know its shape."""
+        return any(is_lazy(member) for member in (*self.parameters(), *self.buffers()))
 
 
 def _indented(text: str) -> str:

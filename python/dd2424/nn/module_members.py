@@ -10,7 +10,7 @@ from dd2424.nn.parameter import Buffer, Parameter
 
 PARAMETER, BUFFER, TRANSIENT, MODULE = "parameter", "buffer", "transient buffer", "child module"
 _EXPECTED = {PARAMETER: "nn.Parameter", BUFFER: "Tensor", TRANSIENT: "Tensor", MODULE: "nn.Module"}
-T = TypeVar("T")
+_FAMILY = {PARAMETER: PARAMETER, BUFFER: BUFFER, TRANSIENT: BUFFER, MODULE: MODULE, None: ""}
 M = TypeVar("M", bound="Members")
 
 
@@ -94,7 +94,7 @@ class Members:
             raise TypeError(f"{kind} name should be a string, got {type(name).__name__}")
         if not name or "." in name:
             raise KeyError(f"{kind} name must not be empty or contain a dot, got '{name}'")
-        if name not in self._kinds and hasattr(self, name):
+        if hasattr(self, name) and _FAMILY.get(self._kinds.get(name)) != _FAMILY[kind]:
             raise KeyError(f"attribute '{name}' already exists")
         self._register(name, value, kind)
 

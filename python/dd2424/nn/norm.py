@@ -1,21 +1,21 @@
-"""Normalisation layers."""
+"""Normalisation by channel: over the batch, or over each sample."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
 
 from dd2424 import _core
 from dd2424._core import Tensor, dtype
-from dd2424.functional import norm as F
+from dd2424.nn import functional as F
 from dd2424.nn import init
 from dd2424.nn.module import Module
-from dd2424.nn.parameter import Parameter
+from dd2424.nn.parameter import Parameter, UninitializedBuffer, UninitializedParameter, is_lazy
 
 # fmt: off
 __all__ = [
-    "BatchNorm1d", "BatchNorm2d", "BatchNorm3d", "InstanceNorm1d", "InstanceNorm2d", "InstanceNorm3d", "LayerNorm",
-    "RMSNorm", "GroupNorm",
+    "BatchNorm1d", "BatchNorm2d", "BatchNorm3d", "SyncBatchNorm", "InstanceNorm1d", "InstanceNorm2d", "InstanceNorm3d",
+    "LazyBatchNorm1d", "LazyBatchNorm2d", "LazyBatchNorm3d", "LazyInstanceNorm1d", "LazyInstanceNorm2d",
+    "LazyInstanceNorm3d",
 ]
 # fmt: on
 
@@ -39,12 +39,14 @@ class _ChannelNorm(Module):
         track_running_stats: bool = True,
         device: Any = None,
         dtype: dtype | None = None,
+        *,
+        bias: bool = True,
     ) -> None:
         super().__init__()
         self.num_features, self.eps, self.momentum = num_features, eps, momentum
         self.affine, self.track_running_stats = affine, track_running_stats
-        for name in ("weight", "bias"):
-            values = _core.empty((num_features,), dtype=dtype, device=device) if affine else None
+        for name, is_learned in (("weight", affine), ("bias", affine and bias)):
+            values = _core.empty((num_features,), dtype=dtype, device=device) if is_learned else None
             self.register_parameter(name, None if values is None else Parameter(values))
         for name in ("running_mean", "running_var"):
             values = _core.empty((num_features,), dtype=dtype, device=device) if track_running_stats else None
@@ -63,8 +65,9 @@ class _ChannelNorm(Module):
     def reset_parameters(self) -> None:
         """Forget the batches seen and scale by 1, shift by 0."""
         self.reset_running_stats()
-        if self.weight is not None and self.bias is not None:
+        if self.weight is not None:
             init.ones_(self.weight)
+        if self.bias is not None:
             init.zeros_(self.bias)
 
     def _check(self, input: Tensor) -> None:
@@ -74,7 +77,7 @@ class _ChannelNorm(Module):
 
     def extra_repr(self) -> str:
         return (f"{self.num_features}, eps={self.eps}, momentum={self.momentum}, affine={self.affine}, "
-                f"track_running_stats={self.track_running_stats}")  # fmt: skip
+                f"bias={self.bias is not None}, track_running_stats={self.track_running_stats}")  # fmt: skip
 
 
 class _BatchNorm(_ChannelNorm):
@@ -120,6 +123,36 @@ class BatchNorm3d(_BatchNorm):
     _dims = (5,)
 
 
+class SyncBatchNorm(_BatchNorm):
+    """Batch normalisation over all processes of a group. There is one process here, so it is the plain one.
+
+    Shapes: input (N, C, *). Source: as `BatchNorm1d`.
+    """
+
+    _dims = (2, 3, 4, 5)
+
+    def __init__(
+        self,
+        num_features: int,
+        eps: float = 1e-5,
+        momentum: float | None = 0.1,
+        affine: bool = True,
+        track_running_stats: bool = True,
+        process_group: Any = None,
+        device: Any = None,
+        dtype: dtype | None = None,
+        *,
+        bias: bool = True,
+    ) -> None:
+        super().__init__(num_features, eps, momentum, affine, track_running_stats, device, dtype, bias=bias)
+        self.process_group = process_group
+
+    @classmethod
+    def convert_sync_batchnorm(cls, module: Module, process_group: Any = None) -> Module:
+        """The module, whose batch normalisations are right for one process already."""
+        return module
+
+
 class _InstanceNorm(_ChannelNorm):
     def __init__(
         self,
@@ -130,8 +163,10 @@ class _InstanceNorm(_ChannelNorm):
         track_running_stats: bool = False,
         device: Any = None,
         dtype: dtype | None = None,
+        *,
+        bias: bool = True,
     ) -> None:
-        super().__init__(num_features, eps, momentum, affine, track_running_stats, device, dtype)
+        super().__init__(num_features, eps, momentum, affine, track_running_stats, device, dtype, bias=bias)
 
     def forward(self, input: Tensor) -> Tensor:
         self._check(input)
@@ -170,124 +205,83 @@ class InstanceNorm3d(_InstanceNorm):
     _dims = (4, 5)
 
 
-class LayerNorm(Module):
-    """Normalise over the last dimensions, then scale and shift by learned parameters.
+class _LazyNorm(_ChannelNorm):
+    """Takes `num_features` from its first input, and is the plain layer from then on."""
 
-        y = (x - E[x]) / sqrt(Var[x] + eps) * weight + bias
-
-    Shapes: input (*, *normalized_shape); output the same.
-    Raises: RuntimeError when the input does not end in normalized_shape.
-    Source: Ba, Kiros and Hinton, "Layer Normalization", arXiv:1607.06450, section 3.
-    """
-
-    weight: Parameter | None
-    bias: Parameter | None
+    _becomes: type[_ChannelNorm]
 
     def __init__(
         self,
-        normalized_shape: int | Sequence[int],
         eps: float = 1e-5,
-        elementwise_affine: bool = True,
-        bias: bool = True,
-        device: Any = None,
-        dtype: dtype | None = None,
-    ) -> None:
-        super().__init__()
-        shape = (normalized_shape,) if isinstance(normalized_shape, int) else tuple(normalized_shape)
-        self.normalized_shape, self.eps, self.elementwise_affine = shape, eps, elementwise_affine
-        for name, is_learned in (("weight", elementwise_affine), ("bias", elementwise_affine and bias)):
-            values = _core.empty(shape, dtype=dtype, device=device) if is_learned else None
-            self.register_parameter(name, None if values is None else Parameter(values))
-        self.reset_parameters()
-
-    def reset_parameters(self) -> None:
-        """Scale by 1, shift by 0."""
-        if self.weight is not None:
-            init.ones_(self.weight)
-        if self.bias is not None:
-            init.zeros_(self.bias)
-
-    def forward(self, input: Tensor) -> Tensor:
-        return F.layer_norm(input, self.normalized_shape, self.weight, self.bias, self.eps)
-
-    def extra_repr(self) -> str:
-        return f"{self.normalized_shape}, eps={self.eps}, elementwise_affine={self.elementwise_affine}"
-
-
-class RMSNorm(Module):
-    """x / sqrt(E[x^2] + eps) * weight over the last dimensions; eps None is the dtype's smallest step from 1.
-
-    Shapes: input (*, *normalized_shape); output the same.
-    Source: Zhang and Sennrich, "Root Mean Square Layer Normalization", arXiv:1910.07467, equation 4.
-    """
-
-    weight: Parameter | None
-
-    def __init__(
-        self,
-        normalized_shape: int | Sequence[int],
-        eps: float | None = None,
-        elementwise_affine: bool = True,
-        device: Any = None,
-        dtype: dtype | None = None,
-    ) -> None:
-        super().__init__()
-        shape = (normalized_shape,) if isinstance(normalized_shape, int) else tuple(normalized_shape)
-        self.normalized_shape, self.eps, self.elementwise_affine = shape, eps, elementwise_affine
-        values = _core.empty(shape, dtype=dtype, device=device) if elementwise_affine else None
-        self.register_parameter("weight", None if values is None else Parameter(values))
-        self.reset_parameters()
-
-    def reset_parameters(self) -> None:
-        """Scale by 1."""
-        if self.weight is not None:
-            init.ones_(self.weight)
-
-    def forward(self, input: Tensor) -> Tensor:
-        return F.rms_norm(input, self.normalized_shape, self.weight, self.eps)
-
-    def extra_repr(self) -> str:
-        return f"{self.normalized_shape}, eps={self.eps}, elementwise_affine={self.elementwise_affine}"
-
-
-class GroupNorm(Module):
-    """Normalise each sample over groups of channels, then scale and shift by channel.
-
-    Shapes: input (N, C, *), C a multiple of num_groups; output the same.
-    Source: Wu and He, "Group Normalization", arXiv:1803.08494.
-    """
-
-    weight: Parameter | None
-    bias: Parameter | None
-
-    def __init__(
-        self,
-        num_groups: int,
-        num_channels: int,
-        eps: float = 1e-5,
+        momentum: float | None = 0.1,
         affine: bool = True,
+        track_running_stats: bool = True,
         device: Any = None,
         dtype: dtype | None = None,
+        *,
+        bias: bool = True,
     ) -> None:
-        super().__init__()
-        if num_groups <= 0 or num_channels % num_groups:
-            raise ValueError(
-                f"GroupNorm: num_channels must be divisible by num_groups {num_groups}, got {num_channels}"
-            )
-        self.num_groups, self.num_channels, self.eps, self.affine = num_groups, num_channels, eps, affine
-        for name in ("weight", "bias"):
-            values = _core.empty((num_channels,), dtype=dtype, device=device) if affine else None
-            self.register_parameter(name, None if values is None else Parameter(values))
-        self.reset_parameters()
+        super().__init__(0, eps, momentum, False, False, device, dtype)
+        self.affine, self.track_running_stats = affine, track_running_stats
+        for name, is_learned in (("weight", affine), ("bias", affine and bias)):
+            if is_learned:
+                setattr(self, name, UninitializedParameter(_core.empty((0,), dtype=dtype, device=device)))
+        if track_running_stats:
+            for name in ("running_mean", "running_var"):
+                setattr(self, name, UninitializedBuffer(_core.empty((0,), dtype=dtype, device=device)))
+            self.num_batches_tracked = _core.zeros((), dtype=_core.int64, device=device)
 
     def reset_parameters(self) -> None:
-        """Scale by 1, shift by 0."""
-        if self.weight is not None and self.bias is not None:
-            init.ones_(self.weight)
-            init.zeros_(self.bias)
+        if not self.has_uninitialized_params() and self.num_features:
+            super().reset_parameters()
 
     def forward(self, input: Tensor) -> Tensor:
-        return F.group_norm(input, self.num_groups, self.weight, self.bias, self.eps)
+        dims = self._becomes._dims
+        if input.ndim not in dims:
+            raise ValueError(f"{type(self).__name__}: input must be {' or '.join(f'{d}D' for d in dims)}, "
+                             f"got {input.ndim}D")  # fmt: skip
+        has_batch = input.ndim == dims[-1] or issubclass(self._becomes, _BatchNorm)
+        waiting = [m for _, m in (*self.named_parameters(), *self.named_buffers()) if is_lazy(m)]
+        self.num_features = input.shape[1 if has_batch else 0]
+        for member in waiting:
+            member.materialize((self.num_features,))  # type: ignore[attr-defined]
+        self.__class__ = self._becomes  # type: ignore[assignment]
+        if waiting:
+            self.reset_parameters()
+        return self(input)  # type: ignore[no-any-return]
 
-    def extra_repr(self) -> str:
-        return f"{self.num_groups}, {self.num_channels}, eps={self.eps}, affine={self.affine}"
+
+class LazyBatchNorm1d(_LazyNorm):
+    """A `BatchNorm1d` that takes `num_features` from its first input. Shapes: input (N, C) or (N, C, L)."""
+
+    _becomes = BatchNorm1d
+
+
+class LazyBatchNorm2d(_LazyNorm):
+    """A `BatchNorm2d` that takes `num_features` from its first input. Shapes: input (N, C, H, W)."""
+
+    _becomes = BatchNorm2d
+
+
+class LazyBatchNorm3d(_LazyNorm):
+    """A `BatchNorm3d` that takes `num_features` from its first input. Shapes: input (N, C, D, H, W)."""
+
+    _becomes = BatchNorm3d
+
+
+class LazyInstanceNorm1d(_LazyNorm):
+    """An `InstanceNorm1d` that takes `num_features` from its first input. Shapes: input (N, C, L) or (C, L)."""
+
+    _becomes = InstanceNorm1d
+
+
+class LazyInstanceNorm2d(_LazyNorm):
+    """An `InstanceNorm2d` that takes `num_features` from its first input. Shapes: input (N, C, H, W) or (C, H, W)."""
+
+    _becomes = InstanceNorm2d
+
+
+class LazyInstanceNorm3d(_LazyNorm):
+    """An `InstanceNorm3d` that takes `num_features` from its first input. Shapes: (N, C, D, H, W) or (C, D, H, W)."""
+
+    _becomes = InstanceNorm3d

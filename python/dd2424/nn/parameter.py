@@ -56,12 +56,24 @@ class UninitializedParameter(Parameter):
     def materialize(self, shape: tuple[int, ...]) -> None:
         """Become an ordinary parameter of this shape, its elements not yet set."""
         self.data = self.data.new_empty(shape)
-        self.__class__ = Parameter
+        self.__class__ = Parameter  # type: ignore[assignment]
 
     def __repr__(self) -> str:
         return "<UninitializedParameter>"
 
 
+class UninitializedBuffer(Buffer):
+    """A buffer whose shape the first input of its module decides; until then it holds no elements."""
+
+    def materialize(self, shape: tuple[int, ...]) -> None:
+        """Become an ordinary buffer of this shape, its elements not yet set."""
+        self.data = self.data.new_empty(shape)
+        self.__class__ = Buffer  # type: ignore[assignment]
+
+    def __repr__(self) -> str:
+        return "<UninitializedBuffer>"
+
+
 def is_lazy(value: object) -> bool:
-    """Whether this is a parameter that has no shape yet."""
-    return isinstance(value, UninitializedParameter)
+    """Whether this is a parameter or a buffer that has no shape yet."""
+    return isinstance(value, UninitializedParameter | UninitializedBuffer)

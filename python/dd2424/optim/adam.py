@@ -2,23 +2,36 @@
 
 from __future__ import annotations
 
-import math
 from typing import Any
 
-from dd2424 import _core
-from dd2424.optim.optimizer import Optimizer, Params, check_option, with_gradient
+from dd2424.optim.optimizer import Params
+from dd2424.optim.rule import RuleOptimizer
 
 
-class Adam(Optimizer):
-    """m and v are running means of g and g^2, from zero and corrected for it:
+class _AdamRule(RuleOptimizer):
+    """Two means of which each beta says how long they remember."""
+
+    def _state_names(self, group: dict[str, Any]) -> tuple[str | None, ...]:
+        return "exp_avg", "exp_avg_sq"
+
+    def _numbers(self, group: dict[str, Any]) -> dict[str, Any]:
+        beta1, beta2 = group["betas"]
+        return {"beta1": beta1, "beta2": beta2, "decoupled": group["decoupled_weight_decay"]}
+
+
+class Adam(_AdamRule):
+    """m and v are running means of g and g^2, from zero and corrected for it; one kernel call over a group:
 
         m = b1 m + (1 - b1) g;  v = b2 v + (1 - b2) g^2
         p = p - lr * (m / (1 - b1^t)) / (sqrt(v / (1 - b2^t)) + eps)
 
     `weight_decay` adds its multiple of p to g, or with `decoupled_weight_decay` shrinks p by lr times it; `amsgrad`
     takes the largest v so far.
+    Raises: ValueError for options out of range. `foreach`, `capturable` and `fused` change nothing.
     Source: Kingma and Ba, "Adam", arXiv:1412.6980, algorithm 1; Reddi et al., arXiv:1904.09237, for amsgrad.
     """
+
+    _rule = "adam"
 
     def __init__(
         self,
@@ -36,38 +49,16 @@ class Adam(Optimizer):
         fused: bool | None = None,
         decoupled_weight_decay: bool = False,
     ) -> None:
-        name = type(self).__name__
-        for option, value in (("lr", lr), ("eps", eps), ("weight_decay", weight_decay)):
-            check_option(name, option, value)
-        for number, beta in enumerate(betas):
-            check_option(name, f"betas[{number}]", beta, 0.0, 1.0)
         super().__init__(params, {"lr": lr, "betas": betas, "eps": eps, "weight_decay": weight_decay,
                                   "amsgrad": amsgrad, "maximize": maximize, "foreach": foreach,
                                   "capturable": capturable, "differentiable": differentiable, "fused": fused,
                                   "decoupled_weight_decay": decoupled_weight_decay})  # fmt: skip
 
-    def _update(self, group: dict[str, Any]) -> None:
-        (beta1, beta2), lr, decay = group["betas"], group["lr"], group["weight_decay"]
-        for parameter, grad in with_gradient(group):
-            state = self.state[parameter]
-            if not state:
-                state["step"] = _core.zeros((), dtype=_core.float32)
-                state["exp_avg"], state["exp_avg_sq"] = _core.zeros_like(parameter), _core.zeros_like(parameter)
-                if group["amsgrad"]:
-                    state["max_exp_avg_sq"] = _core.zeros_like(parameter)
-            state["step"].add_(1)
-            step = state["step"].item()
-            if decay and group["decoupled_weight_decay"]:
-                parameter.mul_(1 - lr * decay)
-            elif decay:
-                grad = _core.add(grad, parameter, alpha=decay)
-            mean, square = state["exp_avg"], state["exp_avg_sq"]
-            mean.mul_(beta1).add_(grad, alpha=1 - beta1)
-            square.mul_(beta2).add_(_core.square(grad), alpha=1 - beta2)
-            if group["amsgrad"]:
-                square = state["max_exp_avg_sq"].copy_(_core.maximum(state["max_exp_avg_sq"], square))
-            root = _core.sqrt(square).div_(math.sqrt(1 - beta2**step)).add_(group["eps"])
-            parameter.add_(mean / root, alpha=-lr / (1 - beta1**step))
+    def _state_names(self, group: dict[str, Any]) -> tuple[str | None, ...]:
+        return "exp_avg", "exp_avg_sq", "max_exp_avg_sq" if group["amsgrad"] else None
+
+    def _numbers(self, group: dict[str, Any]) -> dict[str, Any]:
+        return {**super()._numbers(group), "variant": group["amsgrad"]}
 
 
 class AdamW(Adam):
@@ -96,11 +87,16 @@ class AdamW(Adam):
                          decoupled_weight_decay=True)  # fmt: skip
 
 
-class Adamax(Optimizer):
-    """Adam with the largest |g| so far, decaying, in place of the root of v.
+class NAdam(_AdamRule):
+    """Adam with Nesterov momentum, b1 rising with time as mu_t = b1 (1 - 0.96^(t * momentum_decay) / 2):
 
-    Source: Kingma and Ba, "Adam", arXiv:1412.6980, algorithm 2.
+        p = p - lr * ((1 - mu_t) / (1 - mu_1...mu_t) * g + mu_(t+1) / (1 - mu_1...mu_(t+1)) * m)
+                / (sqrt(v / (1 - b2^t)) + eps)
+
+    Source: Dozat, "Incorporating Nesterov Momentum into Adam", ICLR workshop 2016.
     """
+
+    _rule, _product = "nadam", "mu_product"
 
     def __init__(
         self,
@@ -109,27 +105,84 @@ class Adamax(Optimizer):
         betas: tuple[float, float] = (0.9, 0.999),
         eps: float = 1e-8,
         weight_decay: float = 0.0,
+        momentum_decay: float = 4e-3,
+        decoupled_weight_decay: bool = False,
+        *,
+        foreach: bool | None = None,
+        maximize: bool = False,
+        capturable: bool = False,
+        differentiable: bool = False,
+    ) -> None:
+        super().__init__(params, {"lr": lr, "betas": betas, "eps": eps, "weight_decay": weight_decay,
+                                  "momentum_decay": momentum_decay, "maximize": maximize, "foreach": foreach,
+                                  "capturable": capturable, "differentiable": differentiable,
+                                  "decoupled_weight_decay": decoupled_weight_decay})  # fmt: skip
+
+    def _numbers(self, group: dict[str, Any]) -> dict[str, Any]:
+        return {**super()._numbers(group), "decay": group["momentum_decay"]}
+
+
+class RAdam(_AdamRule):
+    """Adam whose step is rectified by r_t while the variance of its scale is large, and not scaled at all in the first
+    steps, where that variance has no bound.
+
+        l_t = l - 2 t b2^t / (1 - b2^t), l = 2 / (1 - b2) - 1;  r_t^2 = (l_t - 4) (l_t - 2) l / ((l - 4) (l - 2) l_t)
+
+    Source: Liu et al., "On the Variance of the Adaptive Learning Rate and Beyond", arXiv:1908.03265, algorithm 2.
+    """
+
+    _rule = "radam"
+
+    def __init__(
+        self,
+        params: Params,
+        lr: float = 1e-3,
+        betas: tuple[float, float] = (0.9, 0.999),
+        eps: float = 1e-8,
+        weight_decay: float = 0.0,
+        decoupled_weight_decay: bool = False,
+        *,
+        foreach: bool | None = None,
+        maximize: bool = False,
+        capturable: bool = False,
+        differentiable: bool = False,
+    ) -> None:
+        super().__init__(params, {"lr": lr, "betas": betas, "eps": eps, "weight_decay": weight_decay,
+                                  "maximize": maximize, "foreach": foreach, "capturable": capturable,
+                                  "differentiable": differentiable,
+                                  "decoupled_weight_decay": decoupled_weight_decay})  # fmt: skip
+
+
+class Adamax(_AdamRule):
+    """Adam with the largest |g| so far, decaying, in place of the root of v.
+
+        u = max(b2 u, |g| + eps);  p = p - lr / (1 - b1^t) * m / u
+
+    Source: Kingma and Ba, "Adam", arXiv:1412.6980, algorithm 2.
+    """
+
+    _rule = "adamax"
+
+    def __init__(
+        self,
+        params: Params,
+        lr: float = 2e-3,
+        betas: tuple[float, float] = (0.9, 0.999),
+        eps: float = 1e-8,
+        weight_decay: float = 0.0,
+        foreach: bool | None = None,
         *,
         maximize: bool = False,
+        differentiable: bool = False,
+        capturable: bool = False,
     ) -> None:
-        for option, value in (("lr", lr), ("eps", eps), ("weight_decay", weight_decay)):
-            check_option("Adamax", option, value)
-        for number, beta in enumerate(betas):
-            check_option("Adamax", f"betas[{number}]", beta, 0.0, 1.0)
         super().__init__(params, {"lr": lr, "betas": betas, "eps": eps, "weight_decay": weight_decay,
-                                  "maximize": maximize})  # fmt: skip
+                                  "foreach": foreach, "maximize": maximize, "differentiable": differentiable,
+                                  "capturable": capturable})  # fmt: skip
 
-    def _update(self, group: dict[str, Any]) -> None:
+    def _state_names(self, group: dict[str, Any]) -> tuple[str | None, ...]:
+        return "exp_avg", "exp_inf"
+
+    def _numbers(self, group: dict[str, Any]) -> dict[str, Any]:
         beta1, beta2 = group["betas"]
-        for parameter, grad in with_gradient(group):
-            state = self.state[parameter]
-            if not state:
-                state["step"] = _core.zeros((), dtype=_core.float32)
-                state["exp_avg"], state["exp_inf"] = _core.zeros_like(parameter), _core.zeros_like(parameter)
-            state["step"].add_(1)
-            if group["weight_decay"]:
-                grad = _core.add(grad, parameter, alpha=group["weight_decay"])
-            mean, largest = state["exp_avg"], state["exp_inf"]
-            mean.mul_(beta1).add_(grad, alpha=1 - beta1)
-            largest.copy_(_core.maximum(largest * beta2, _core.abs(grad) + group["eps"]))
-            parameter.add_(mean / largest, alpha=-group["lr"] / (1 - beta1 ** state["step"].item()))
+        return {"beta1": beta1, "beta2": beta2}

@@ -5,20 +5,19 @@ from __future__ import annotations
 from typing import Any
 
 from dd2424 import _core
-from dd2424.optim.optimizer import Optimizer, Params, check_option, with_gradient
+from dd2424.optim.optimizer import Params, check_option
+from dd2424.optim.rule import RuleOptimizer
 
 
-def _decayed(group: dict[str, Any], parameter: Any, grad: Any) -> Any:
-    return _core.add(grad, parameter, alpha=group["weight_decay"]) if group["weight_decay"] else grad
-
-
-class RMSprop(Optimizer):
+class RMSprop(RuleOptimizer):
     """Steps divided by the root of a running mean of g^2 (about the mean of g where `centered`):
 
         v = alpha v + (1 - alpha) g^2;  p = p - lr * g / (sqrt(v) + eps), through a momentum buffer if asked
 
     Source: Hinton, "Neural Networks for Machine Learning", lecture 6e; Graves, arXiv:1308.0850, for centered.
     """
+
+    _rule = "rmsprop"
 
     def __init__(
         self,
@@ -29,43 +28,33 @@ class RMSprop(Optimizer):
         weight_decay: float = 0.0,
         momentum: float = 0.0,
         centered: bool = False,
-        *,
+        capturable: bool = False,
+        foreach: bool | None = None,
         maximize: bool = False,
+        differentiable: bool = False,
     ) -> None:
-        options = {"lr": lr, "alpha": alpha, "eps": eps, "weight_decay": weight_decay, "momentum": momentum}
-        for name, value in options.items():
-            check_option("RMSprop", name, value)
-        super().__init__(params, {**options, "centered": centered, "maximize": maximize})
+        super().__init__(params, {"lr": lr, "momentum": momentum, "alpha": alpha, "eps": eps, "centered": centered,
+                                  "weight_decay": weight_decay, "capturable": capturable, "foreach": foreach,
+                                  "maximize": maximize, "differentiable": differentiable})  # fmt: skip
 
-    def _update(self, group: dict[str, Any]) -> None:
-        alpha, lr = group["alpha"], group["lr"]
-        for parameter, grad in with_gradient(group):
-            state = self.state[parameter]
-            if not state:
-                state["step"] = _core.zeros((), dtype=_core.float32)
-                state["square_avg"] = _core.zeros_like(parameter)
-                if group["momentum"] > 0:
-                    state["momentum_buffer"] = _core.zeros_like(parameter)
-                if group["centered"]:
-                    state["grad_avg"] = _core.zeros_like(parameter)
-            state["step"].add_(1)
-            grad = _decayed(group, parameter, grad)
-            square = state["square_avg"].mul_(alpha).add_(_core.square(grad), alpha=1 - alpha)
-            if group["centered"]:
-                mean = state["grad_avg"]
-                mean.add_(grad - mean, alpha=1 - alpha)
-                square = square - _core.square(mean)
-            scaled = grad / _core.sqrt(square).add_(group["eps"])
-            if group["momentum"] > 0:
-                scaled = state["momentum_buffer"].mul_(group["momentum"]).add_(scaled)
-            parameter.add_(scaled, alpha=-lr)
+    def _state_names(self, group: dict[str, Any]) -> tuple[str | None, ...]:
+        return (
+            "square_avg",
+            "momentum_buffer" if group["momentum"] > 0 else None,
+            "grad_avg" if group["centered"] else None,
+        )
+
+    def _numbers(self, group: dict[str, Any]) -> dict[str, Any]:
+        return {"beta2": group["alpha"], "momentum": group["momentum"], "variant": group["centered"]}
 
 
-class Adagrad(Optimizer):
+class Adagrad(RuleOptimizer):
     """Steps divided by the root of the sum of g^2 so far: p = p - lr / (1 + (t - 1) lr_decay) * g / (sqrt(s) + eps).
 
     Source: Duchi, Hazan and Singer, "Adaptive Subgradient Methods", JMLR 2011.
     """
+
+    _rule = "adagrad"
 
     def __init__(
         self,
@@ -75,36 +64,43 @@ class Adagrad(Optimizer):
         weight_decay: float = 0.0,
         initial_accumulator_value: float = 0.0,
         eps: float = 1e-10,
+        foreach: bool | None = None,
         *,
         maximize: bool = False,
+        differentiable: bool = False,
+        fused: bool | None = None,
     ) -> None:
-        options = {"lr": lr, "lr_decay": lr_decay, "eps": eps, "weight_decay": weight_decay,
-                   "initial_accumulator_value": initial_accumulator_value}  # fmt: skip
-        for name, value in options.items():
-            check_option("Adagrad", name, value)
-        super().__init__(params, {**options, "maximize": maximize})
-        for group in self.param_groups:
-            for parameter in group["params"]:
-                state = self.state[parameter]
-                state["step"] = _core.zeros((), dtype=_core.float32)
-                state["sum"] = _core.full_like(parameter, group["initial_accumulator_value"])
+        super().__init__(params, {"lr": lr, "lr_decay": lr_decay, "eps": eps, "weight_decay": weight_decay,
+                                  "initial_accumulator_value": initial_accumulator_value, "foreach": foreach,
+                                  "maximize": maximize, "differentiable": differentiable, "fused": fused})  # fmt: skip
 
-    def _update(self, group: dict[str, Any]) -> None:
-        for parameter, grad in with_gradient(group):
-            state = self.state[parameter]
-            state["step"].add_(1)
-            grad = _decayed(group, parameter, grad)
-            rate = group["lr"] / (1 + (state["step"].item() - 1) * group["lr_decay"])
-            total = state["sum"].add_(_core.square(grad))
-            parameter.add_(grad / _core.sqrt(total).add_(group["eps"]), alpha=-rate)
+    def add_param_group(self, param_group: dict[str, Any]) -> None:
+        """Add parameters, with options that replace the defaults."""
+        super().add_param_group(param_group)
+        group = self.param_groups[-1]
+        for parameter in group["params"]:
+            self._start(parameter, group)
+
+    def _start(self, parameter: Any, group: dict[str, Any]) -> None:
+        state = self.state[parameter]
+        state["step"] = _core.zeros((), dtype=_core.float32)
+        state["sum"] = _core.full_like(parameter, group["initial_accumulator_value"])
+
+    def _state_names(self, group: dict[str, Any]) -> tuple[str | None, ...]:
+        return ("sum",)
+
+    def _numbers(self, group: dict[str, Any]) -> dict[str, Any]:
+        return {"decay": group["lr_decay"]}
 
 
-class Adadelta(Optimizer):
+class Adadelta(RuleOptimizer):
     """Steps in units of earlier steps: p = p - lr * sqrt(u + eps) / sqrt(v + eps) * g, v and u being running means of
     the squares of the gradient and of the step.
 
     Source: Zeiler, "ADADELTA", arXiv:1212.5701.
     """
+
+    _rule = "adadelta"
 
     def __init__(
         self,
@@ -113,25 +109,19 @@ class Adadelta(Optimizer):
         rho: float = 0.9,
         eps: float = 1e-6,
         weight_decay: float = 0.0,
+        foreach: bool | None = None,
         *,
+        capturable: bool = False,
         maximize: bool = False,
+        differentiable: bool = False,
     ) -> None:
-        for name, value in (("lr", lr), ("eps", eps), ("weight_decay", weight_decay)):
-            check_option("Adadelta", name, value)
-        if not 0 <= rho <= 1:
-            raise ValueError(f"Adadelta: rho must be in [0, 1], got {rho}")
-        super().__init__(params, {"lr": lr, "rho": rho, "eps": eps, "weight_decay": weight_decay, "maximize": maximize})
+        check_option("Adadelta", "rho", rho, 0.0, 1.0, closed=True)
+        super().__init__(params, {"lr": lr, "rho": rho, "eps": eps, "weight_decay": weight_decay,
+                                  "maximize": maximize, "capturable": capturable, "foreach": foreach,
+                                  "differentiable": differentiable})  # fmt: skip
 
-    def _update(self, group: dict[str, Any]) -> None:
-        rho, eps = group["rho"], group["eps"]
-        for parameter, grad in with_gradient(group):
-            state = self.state[parameter]
-            if not state:
-                state["step"] = _core.zeros((), dtype=_core.float32)
-                state["square_avg"], state["acc_delta"] = _core.zeros_like(parameter), _core.zeros_like(parameter)
-            state["step"].add_(1)
-            grad = _decayed(group, parameter, grad)
-            square = state["square_avg"].mul_(rho).add_(_core.square(grad), alpha=1 - rho)
-            delta = _core.sqrt(state["acc_delta"] + eps) / _core.sqrt(square + eps) * grad
-            state["acc_delta"].mul_(rho).add_(_core.square(delta), alpha=1 - rho)
-            parameter.add_(delta, alpha=-group["lr"])
+    def _state_names(self, group: dict[str, Any]) -> tuple[str | None, ...]:
+        return "square_avg", "acc_delta"
+
+    def _numbers(self, group: dict[str, Any]) -> dict[str, Any]:
+        return {"beta2": group["rho"]}

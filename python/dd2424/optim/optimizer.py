@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping
 from copy import deepcopy
+from math import inf
 from typing import Any
 
 from dd2424 import _core
@@ -130,7 +131,11 @@ class Optimizer:
             state[key] = {name: _restored(name, value, key) for name, value in values.items()}
         self.state = state
         self.param_groups = [
-            {**deepcopy({name: value for name, value in group.items() if name != "params"}), "params": own["params"]}
+            {
+                **self.defaults,
+                **deepcopy({name: value for name, value in group.items() if name != "params"}),
+                "params": own["params"],
+            }
             for group, own in zip(groups, self.param_groups, strict=True)
         ]
 
@@ -149,11 +154,16 @@ class Optimizer:
         self._pre_hooks, self._post_hooks = {}, {}
 
 
+_COUNTERS = {"step", "mu_product", "eta", "mu"}  # numbers with a dtype of their own, whatever the parameter's
+
+
 def _restored(name: str, value: Any, parameter: Any) -> Any:
     """A copy in the parameter's dtype, but for counts of steps."""
     if not isinstance(value, Tensor):
         return deepcopy(value)
-    if name != "step" and isinstance(parameter, Tensor) and parameter.is_floating_point():
+    if name not in _COUNTERS and isinstance(parameter, Tensor) and parameter.is_floating_point():
+        if value.shape == parameter.shape:  # laid out as the parameter is: a kernel walks both
+            return _core.empty_like(parameter).copy_(value.detach())
         return value.detach().to(parameter.dtype).clone()
     return value.detach().clone()
 
@@ -164,8 +174,10 @@ def with_gradient(group: dict[str, Any]) -> list[tuple[Tensor, Tensor]]:
     return [(p, p.grad if sign == 1 else -p.grad) for p in group["params"] if p.grad is not None]
 
 
-def check_option(optimizer: str, name: str, value: float, low: float = 0.0, below: float = float("inf")) -> None:
-    """Raises: ValueError where an option is not in [low, below)."""
-    if not (low <= value < below or value == below == float("inf")):
-        expected = f"at least {low}" if below == float("inf") else f"in [{low}, {below})"
+def check_option(
+    optimizer: str, name: str, value: float, low: float = 0.0, high: float = inf, closed: bool = False
+) -> None:
+    """Raises: ValueError where an option is not in [low, high), or in [low, high] where `closed`."""
+    if not (low <= value < high or (value == high and (closed or high == inf))):
+        expected = f"at least {low}" if high == inf else f"in [{low}, {high}{']' if closed else ')'}"
         raise ValueError(f"{optimizer}: {name} must be {expected}, got {value}")

@@ -51,13 +51,26 @@ def clip_grad_norm_(
     grads = _gradients(parameters)
     if not grads:
         return _core.zeros(())
-    if norm_type == 2 and not error_if_nonfinite:
+    in_one_kernel = norm_type == 2 and not error_if_nonfinite and len({grad.dtype for grad in grads}) == 1
+    if in_one_kernel and grads[0].dtype in (_core.float32, _core.float64):
         return _core.clip_grad_norm(grads, max_norm)
     total = get_total_norm(grads, norm_type, error_if_nonfinite)
-    scale = _core.clamp(max_norm / (total + 1e-6), None, 1.0)
-    for grad in grads:
-        grad.mul_(scale)
+    _scale(grads, max_norm, total)
     return total
+
+
+def _scale(grads: list[Tensor], max_norm: float, total: Tensor) -> None:
+    factor = _core.clamp(max_norm / (total + 1e-6), None, 1.0)
+    for grad in grads:
+        grad.mul_(factor.to(grad.dtype))
+
+
+@no_grad()
+def clip_grads_with_norm_(
+    parameters: Tensor | Iterable[Tensor], max_norm: float, total_norm: Tensor, foreach: bool | None = None
+) -> None:
+    """Scale all gradients in place by max_norm / total_norm where that is below 1."""
+    _scale(_gradients(parameters), max_norm, total_norm)
 
 
 @no_grad()

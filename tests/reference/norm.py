@@ -1,0 +1,80 @@
+"""Normalisations in float64."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+Array = npt.NDArray[Any]
+
+
+def _column(v: Array | None, ndim: int, default: float) -> Array | float:
+    return default if v is None else v.reshape((1, -1) + (1,) * (ndim - 2))
+
+
+def centred(x: Array, axes: tuple[int, ...]) -> Array:
+    """x less the mean: less its first value first, which is exact where values are close."""
+    x = x.astype(np.float64)
+    x = x - x[tuple(slice(0, 1) if d in [a % x.ndim for a in axes] else slice(None) for d in range(x.ndim))]
+    return x - x.mean(axes, keepdims=True)
+
+
+def standardised(x: Array, axes: tuple[int, ...], eps: float) -> Array:
+    x = centred(x, axes) if x.size else x
+    return x / np.sqrt((x**2).mean(axes, keepdims=True) + eps)
+
+
+def batch_norm(x: Array, weight: Array | None = None, bias: Array | None = None, eps: float = 1e-5) -> Array:
+    y = standardised(x, (0, *range(2, x.ndim)), eps)
+    return y * _column(weight, x.ndim, 1.0) + _column(bias, x.ndim, 0.0)
+
+
+def batch_norm_gradients(x: Array, dy: Array, weight: Array | None = None, eps: float = 1e-5) -> tuple[Array, ...]:
+    """dx, dweight, dbias."""
+    axes = (0, *range(2, x.ndim))
+    normal, rstd = standardised(x, axes, eps), 1 / np.sqrt((centred(x, axes) ** 2).mean(axes, keepdims=True) + eps)
+    g = dy * _column(weight, x.ndim, 1.0)
+    dx = rstd * (g - g.mean(axes, keepdims=True) - normal * (g * normal).mean(axes, keepdims=True))
+    return dx, (dy * normal).sum(axes), dy.sum(axes)
+
+
+def batch_norm_with(
+    x: Array, mean: Array, var: Array, weight: Array | None = None, bias: Array | None = None, eps: float = 1e-5
+) -> Array:
+    """By statistics that are given."""
+    normal = (x - _column(mean, x.ndim, 0.0)) / np.sqrt(_column(var, x.ndim, 1.0) + eps)
+    return normal * _column(weight, x.ndim, 1.0) + _column(bias, x.ndim, 0.0)
+
+
+def running(before: Array, value: Array, momentum: float) -> Array:
+    return (1 - momentum) * before + momentum * value
+
+
+def layer_norm(x: Array, dims: int, weight: Array | float = 1.0, bias: Array | float = 0.0, eps: float = 1e-5) -> Array:
+    return standardised(x, tuple(range(-dims, 0)), eps) * weight + bias
+
+
+def rms_norm(x: Array, dims: int, weight: Array | float = 1.0, eps: float = 1e-5) -> Array:
+    x = x.astype(np.float64)
+    return x / np.sqrt((x**2).mean(tuple(range(-dims, 0)), keepdims=True) + eps) * weight
+
+
+def group_norm(
+    x: Array, groups: int, weight: Array | None = None, bias: Array | None = None, eps: float = 1e-5
+) -> Array:
+    y = standardised(x.reshape((x.shape[0], groups, -1)), (2,), eps).reshape(x.shape)
+    return y * _column(weight, x.ndim, 1.0) + _column(bias, x.ndim, 0.0)
+
+
+def instance_norm(x: Array, weight: Array | None = None, bias: Array | None = None, eps: float = 1e-5) -> Array:
+    return group_norm(x, x.shape[1], weight, bias, eps)
+
+
+def local_response_norm(x: Array, size: int, alpha: float = 1e-4, beta: float = 0.75, k: float = 1.0) -> Array:
+    y = np.empty(x.shape)
+    for c in range(x.shape[1]):
+        near = x[:, max(0, c - size // 2) : c + (size - 1) // 2 + 1].astype(np.float64)
+        y[:, c] = x[:, c] / (k + alpha * (near**2).sum(1) / size) ** beta
+    return y
