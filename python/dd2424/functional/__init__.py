@@ -6,14 +6,14 @@ from dd2424.functional.dropout import *
 from dd2424.functional.elementwise import *
 from dd2424.functional.elementwise_binary import *
 from dd2424.functional.embedding import *
+from dd2424.functional.gemm import *
+from dd2424.functional.gemm_einsum import *
 from dd2424.functional.index import *
 from dd2424.functional.linear import *
 from dd2424.functional.loss import *
 from dd2424.functional.loss_distance import *
 from dd2424.functional.loss_margin import *
 from dd2424.functional.loss_reduction import *
-from dd2424.functional.gemm import *
-from dd2424.functional.gemm_einsum import *
 from dd2424.functional.norm import *
 from dd2424.functional.random import *
 from dd2424.functional.reduce import *

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from math import log as _log
+from typing import TypeAlias
 
 from dd2424 import _core
 from dd2424._core import Tensor
@@ -18,7 +19,7 @@ __all__ = [
     "logaddexp2", "ldexp", "isclose", "allclose", "equal",
 ]
 # fmt: on
-Operand = Tensor | Number
+Operand: TypeAlias = Tensor | Number
 
 
 def add(input: Operand, other: Operand, *, alpha: Number = 1) -> Tensor:

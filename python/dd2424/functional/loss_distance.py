@@ -7,8 +7,8 @@ from collections.abc import Callable
 from dd2424 import _core
 from dd2424._core import Tensor
 from dd2424._types import Reduction
-from dd2424.functional.loss_reduction import legacy_reduction, reduce_loss
 from dd2424.functional.gemm import cosine_similarity, pairwise_distance
+from dd2424.functional.loss_reduction import legacy_reduction, reduce_loss
 
 # fmt: off
 __all__ = [

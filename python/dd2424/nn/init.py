@@ -102,7 +102,8 @@ def dirac_(tensor: Tensor, groups: int = 1) -> Tensor:
         tensor.zero_()
         for group in range(groups):
             for channel in range(min(filters, tensor.shape[1])):
-                tensor[(group * filters + channel, channel, *middle)] = 1.0
+                place = (group * filters + channel, channel, *middle)
+                tensor[place] = 1.0
         return tensor
 
 
@@ -177,7 +178,7 @@ def orthogonal_(tensor: Tensor, gain: float = 1, generator: Generator | None = N
     import numpy as np
 
     rows, columns = tensor.shape[0], tensor.numel() // tensor.shape[0]
-    draw = _core.randn((max(rows, columns), min(rows, columns)), generator=generator, dtype=_core.float64)
+    draw = _core.random((max(rows, columns), min(rows, columns)), "normal", 0.0, 1.0, _core.float64, generator)
     q, r = np.linalg.qr(draw.numpy())
     q *= np.sign(np.diag(r))  # makes the draw uniform over orthogonal matrices
     chosen = np.ascontiguousarray(q if rows >= columns else q.T)

@@ -7,11 +7,13 @@ from typing import Any
 
 from dd2424 import _core
 from dd2424._core import Tensor, dtype
-from dd2424.functional.linear import linear
 from dd2424.functional.gemm import bilinear
+from dd2424.functional.linear import linear
 from dd2424.nn import init
 from dd2424.nn.module import Module
 from dd2424.nn.parameter import Parameter, UninitializedParameter, is_lazy
+
+__all__ = ["Bilinear", "Identity", "LazyLinear", "Linear"]
 
 
 class Identity(Module):

@@ -6,6 +6,8 @@ from typing import Any
 
 from dd2424._core import Tensor, empty, make_subclass
 
+__all__ = ["Buffer", "Parameter", "UninitializedParameter"]
+
 
 class Parameter(Tensor):
     """A tensor that a module learns: assigned to an attribute of a module, it is found by `module.parameters()`.
@@ -56,7 +58,7 @@ class UninitializedParameter(Parameter):
     def materialize(self, shape: tuple[int, ...]) -> None:
         """Become an ordinary parameter of this shape, its elements not yet set."""
         self.data = self.data.new_empty(shape)
-        self.__class__ = Parameter
+        self.__class__ = Parameter  # type: ignore[assignment]
 
     def __repr__(self) -> str:
         return "<UninitializedParameter>"
