@@ -132,7 +132,7 @@ def test_sums_do_not_depend_on_the_roots_order() -> None:
     assert results[0] == results[1]
 
 
-# ---- several walks
+# Several walks.
 
 
 def test_walks_nest_to_the_stated_depth() -> None:

@@ -154,7 +154,7 @@ Tensor flatten(const Tensor& x, Index start_dim, Index end_dim) {
   return shape == x.shape() ? x : reshape(x, shape);
 }
 
-// ---- windows: views that leave elements out
+// Windows: views that leave elements out.
 
 namespace {
 

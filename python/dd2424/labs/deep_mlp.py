@@ -22,6 +22,8 @@ NINE = (50, 30, 20, 20, 10, 10, 10, 10)
 
 @dataclass(frozen=True)
 class DeepMlpOptions(CyclicOptions):
+    """Options of lab `deep-mlp`: the layers, batch normalization, and initialisation."""
+
     lambda_: float = option(0.005, "cost = mean loss + lambda * sum of squared weights, without biases", low=0.0)
     train: int = option(45_000, "the first so many images train; 0: all but the validation images", low=0)
     validation: int = option(5_000, "the next so many images validate", low=1)
@@ -34,6 +36,8 @@ class DeepMlpOptions(CyclicOptions):
 
 
 class DeepMlpLab(Lab):
+    """Lab `deep-mlp`: k layers."""
+
     name = "deep-mlp"
     title = "k layers with and without batch normalization"
     lecture = "lecture 4, assignment 3"

@@ -28,6 +28,8 @@ LOSSES: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
 
 @dataclass(frozen=True)
 class LinearOptions(CommonOptions):
+    """Options of lab `linear`: the loss and mini-batch gradient descent."""
+
     train: int = option(10_000, "the first so many images train; 0: all but the validation images", low=0)
     validation: int = option(10_000, "the next so many images validate", low=1)
     loss: str = option("softmax", "what is minimised; hinge is the binary SVM, on two classes", choices=LOSSES)
@@ -37,6 +39,8 @@ class LinearOptions(CommonOptions):
 
 
 class LinearLab(Lab):
+    """Lab `linear`: one layer of scores under five losses."""
+
     name = "linear"
     title = "one linear layer: softmax regression, multi-class and binary SVM, K sigmoids"
     lecture = "lecture 2, assignment 1"

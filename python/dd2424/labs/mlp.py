@@ -40,6 +40,8 @@ class CyclicOptions(CommonOptions):
 
 @dataclass(frozen=True)
 class MlpOptions(CyclicOptions):
+    """Options of lab `mlp`: the hidden layer, and the search for lambda."""
+
     lambda_: float = option(0.0022, "cost = mean loss + lambda * sum of squared weights, without biases", low=0.0)
     train: int = option(49_000, "the first so many images train; 0: all but the validation images", low=0)
     validation: int = option(1_000, "the next so many images validate", low=1)
@@ -52,6 +54,8 @@ _ONE_BATCH = {"train": 10_000, "validation": 10_000, "lambda_": 0.01}
 
 
 class MlpLab(Lab):
+    """Lab `mlp`: two layers."""
+
     name = "mlp"
     title = "two layers of 50 ReLU units, cyclical learning rate"
     lecture = "lectures 3 to 5, assignment 2"
