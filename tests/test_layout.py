@@ -151,7 +151,9 @@ def test_nothing_is_left_lying_about():
 
 
 def test_the_readers_see_what_they_look_for():
-    text = "namespace a {\nstruct S {\n  int f() const {\n    if (x) {\n    }\n  }\n};\nint list[] = {\n1};\nvoid g() {}\n}"
+    text = (
+        "namespace a {\nstruct S {\n  int f() const {\n    if (x) {\n    }\n  }\n};\nint list[] = {\n1};\nvoid g() {}"
+    )
     assert list(cpp_functions(text)) == [("f", 4), ("g", 1)]
     assert cpp_includes('#include "core/a.h"\n#include <math.h>\n') == (["core/a.h"], ["math.h"])
     assert imported_modules("import dd2424\nfrom dd2424 import nn, Tensor\nfrom dd2424._core import x", PACKAGE) == {

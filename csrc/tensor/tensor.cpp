@@ -56,8 +56,11 @@ void Taped::destroy(Taped* taped) {
 
 TensorImpl::~TensorImpl() = default;
 
+void Tensor::refuse_undefined() { throw TypeError("a tensor must be given, got None"); }
+
 Index Tensor::offset() const {
-  return (impl_->data - static_cast<std::byte*>(impl_->storage->data)) / item_bytes(impl_->dtype);
+  const TensorImpl& t = held();
+  return (t.data - static_cast<std::byte*>(t.storage->data)) / item_bytes(t.dtype);
 }
 
 Tensor empty(const Shape& shape, DType dtype, Device device) {
