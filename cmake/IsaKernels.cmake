@@ -19,14 +19,16 @@ function(dd2424_add_isa_kernels target)
   set(optimisation -O3)
   if(DD2424_SANITIZE)
     set(optimisation -O1)
+  elseif(CMAKE_BUILD_TYPE STREQUAL Debug)
+    set(optimisation -O0)
   endif()
   foreach(isa IN LISTS DD2424_ISAS)
     add_library(${target}_${isa} OBJECT ${ARGN})
     target_link_libraries(${target}_${isa} PRIVATE dd2424_flags)
     target_compile_definitions(${target}_${isa} PRIVATE DD2424_ISA=${isa} DD2424_ISA_IS_${isa})
-    # Fused multiply-add is written, never inferred; -O3, whatever the build type, because the time goes to these loops.
+    # Integers wrap around; fused multiply-add is written, never inferred; -O3 because the time goes here.
     target_compile_options(${target}_${isa} PRIVATE ${DD2424_FLAGS_${isa}} ${optimisation} -fno-exceptions -fno-rtti
-                           -ffp-contract=off -fno-math-errno -fno-trapping-math -Wno-psabi)
+                           -ffp-contract=off -fwrapv -fno-math-errno -fno-trapping-math -Wno-psabi)
     target_sources(${target} PRIVATE $<TARGET_OBJECTS:${target}_${isa}>)
     dd2424_check_isa_objects(${target} ${isa})
   endforeach()

@@ -28,6 +28,7 @@ def test_a_deep_graph_is_walked() -> None:
     assert x.grad.item() == 1
 
 
+@pytest.mark.counts
 def test_a_deep_graph_is_freed_without_a_walk() -> None:
     x = dd2424.zeros(1, requires_grad=True)
     y = chain(x, DEPTH)

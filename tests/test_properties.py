@@ -18,8 +18,8 @@ from arguments import DTYPES, NUMBERS, WHOLE, Call, argument, arguments
 from dd2424 import Tensor, _core
 from signatures import FUNCTIONS, members, signature
 
-# NotImplementedError is a RuntimeError; properties that cannot be set raise AttributeError.
-REFUSALS = (RuntimeError, ValueError, TypeError, IndexError, AttributeError)
+# NotImplementedError is a RuntimeError. What cannot be set raises AttributeError; int() of infinity, OverflowError.
+REFUSALS = (RuntimeError, ValueError, TypeError, IndexError, AttributeError, OverflowError)
 # Set the state of the process, which conftest and their own tests look after.
 STATE = {"set_num_threads", "set_isa", "set_default_dtype", "set_grad_enabled", "empty_cache", "reset_peak_memory"}
 UNSET = {"empty", "empty_like", "new_empty"}  # elements are whatever the memory held
@@ -167,7 +167,7 @@ def test_arrays_of_any_kind(data):
     memory, offset = np.zeros(size * dtype.itemsize + 8, np.uint8), data.draw(st.sampled_from((0, 0, 1, 4)))
     array = np.zeros(shape, dtype) if dtype.hasobject else np.ndarray(shape, dtype, memory, offset)
     steps = tuple(slice(None, None, data.draw(st.sampled_from((1, -1, 2)))) for _ in shape)
-    array = array.transpose(data.draw(st.permutations(range(len(shape)))))[steps]
+    array = array.transpose(data.draw(st.permutations(range(len(shape)))))[(..., *steps)]
     array.flags.writeable = data.draw(st.booleans()) and array.flags.writeable
     for take in (_core.from_numpy, _core.tensor):
         try:

@@ -66,7 +66,7 @@ Index Tensor::offset() const {
 Tensor empty(const Shape& shape, DType dtype, Device device) {
   check(device == Device::cpu, "empty: device must be cpu, got ", device);
   auto impl = make_ref<TensorImpl>();
-  impl->numel = product(shape);
+  impl->numel = checked_numel("empty", shape);
   impl->storage = make_ref<Storage>(static_cast<std::size_t>(impl->numel * item_bytes(dtype)));
   impl->data = static_cast<std::byte*>(impl->storage->data);
   impl->shape = shape;
