@@ -7,7 +7,7 @@ BUILD_REQUIRES := "scikit-build-core>=0.11" "pybind11>=3.0" "cmake>=3.26" "ninja
 SOURCES := CMakeLists.txt pyproject.toml $(shell find csrc cmake -type f)
 export CMAKE_BUILD_PARALLEL_LEVEL ?= $(shell nproc 2>/dev/null || echo 2)
 
-.PHONY: help demo build test lint format bench clean
+.PHONY: help demo build test lint format stubs bench clean
 help: ## this list
 	@grep -E '^[a-z]+:.*##' Makefile | sed -E 's/:.*## /\t/' | expand -t 10
 
@@ -30,6 +30,11 @@ format: .venv/dev ## rewrite the sources in the style that lint checks
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 	find csrc tests -name '*.h' -o -name '*.cpp' -o -name '*.cu' | xargs $(BIN)/clang-format -i
+
+stubs: .venv/dev ## write the types of the compiled module, after its bindings have changed
+	$(BIN)/python tests/make_stubs.py
+	$(BIN)/ruff check --quiet --fix python/dd2424/_core.pyi
+	$(BIN)/ruff format --quiet python/dd2424/_core.pyi
 
 bench: .venv/bench ## measure everything and write docs/benchmarks.md
 	$(BIN)/python benchmarks

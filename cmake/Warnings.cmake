@@ -9,7 +9,10 @@ target_link_libraries(dd2424_flags INTERFACE Threads::Threads)
 
 set(DD2424_SANITIZE "" CACHE STRING "Sanitizers to build with: address,undefined or thread")
 if(DD2424_SANITIZE)
-  target_compile_options(dd2424_flags INTERFACE -fsanitize=${DD2424_SANITIZE} -fno-omit-frame-pointer
-                         -fno-sanitize-recover=all -g)
+  target_compile_definitions(dd2424_flags INTERFACE DD2424_SANITIZED=1)
+  target_compile_options(dd2424_flags INTERFACE -O1 -g1 -fsanitize=${DD2424_SANITIZE} -fno-omit-frame-pointer
+                         -fno-sanitize-recover=all)
   target_link_options(dd2424_flags INTERFACE -fsanitize=${DD2424_SANITIZE})
+else()
+  target_compile_definitions(dd2424_flags INTERFACE DD2424_SANITIZED=0)
 endif()

@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-import dd2424
 import ml_dtypes
 import numpy as np
 import numpy.typing as npt
+
+import dd2424
 
 Array = npt.NDArray[Any]
 

@@ -5,9 +5,10 @@ from __future__ import annotations
 import zlib
 from collections.abc import Iterator
 
-import dd2424
 import numpy as np
 import pytest
+
+import dd2424
 
 
 @pytest.fixture(params=dd2424.supported_isas())

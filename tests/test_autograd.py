@@ -21,7 +21,7 @@ def assert_grad(x: Tensor, *expected: float) -> None:
     np.testing.assert_array_equal(x.grad.numpy(), np.asarray(expected).reshape(x.shape))
 
 
-# ---- backward
+# Backward.
 
 
 def test_backward_gives_the_gradient_of_a_product() -> None:
@@ -132,14 +132,14 @@ def test_what_is_not_finite_stays_so(value: float) -> None:
     np.testing.assert_array_equal(x.grad.numpy(), [2 * value, 4.0])
 
 
-# ---- a graph that is walked more than once
+# A graph that is walked more than once.
 
 
 def test_second_backward_needs_retain_graph() -> None:
     x = leaf(1, 2)
     y = (x * x).sum()
     y.backward()
-    with pytest.raises(RuntimeError, match="backward: the graph must still be whole.*retain_graph=True"):
+    with pytest.raises(RuntimeError, match=r"backward: the graph must still be whole.*retain_graph=True"):
         y.backward()
     assert_grad(x, 2, 4)
 
@@ -206,7 +206,7 @@ def test_create_graph_accumulates_out_of_place() -> None:
     x.grad = None
 
 
-# ---- grad
+# Grad.
 
 
 def test_grad_touches_no_leaf() -> None:

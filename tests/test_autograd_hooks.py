@@ -40,7 +40,7 @@ def test_next_functions_lead_to_the_leaves() -> None:
     assert len({to_x, to_w, product.next_functions[0][0]}) == 2
 
 
-# ---- hooks on tensors
+# Hooks on tensors.
 
 
 def test_a_hook_sees_and_replaces_the_gradient() -> None:
@@ -191,7 +191,7 @@ def test_retain_grad_keeps_an_inner_gradient() -> None:
         dd2424.ones(2).retain_grad()
 
 
-# ---- hooks on nodes
+# Hooks on nodes.
 
 
 def test_node_hooks_run_around_the_node() -> None:

@@ -27,6 +27,7 @@ def test_a_deep_graph_is_walked() -> None:
     assert x.grad.item() == 1
 
 
+@pytest.mark.counts
 def test_a_deep_graph_is_freed_without_a_walk() -> None:
     x = dd2424.zeros(1, requires_grad=True)
     y = chain(x, DEPTH)
@@ -131,7 +132,7 @@ def test_sums_do_not_depend_on_the_roots_order() -> None:
     assert results[0] == results[1]
 
 
-# ---- several walks
+# Several walks.
 
 
 def test_walks_nest_to_the_stated_depth() -> None:

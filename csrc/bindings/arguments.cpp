@@ -38,7 +38,7 @@ bool load_numpy_dtype(py::handle o, DType& dtype) {
 
 }  // namespace
 
-// ---- sizes
+// Sizes.
 
 PyObject* wrap_shape(const Shape& shape) {
   PyObject* size = size_type->tp_alloc(size_type, shape.size());
@@ -72,7 +72,7 @@ Shape shape_from_args(const char* op, const py::args& args) {
   return shape;
 }
 
-// ---- dtypes
+// Dtypes.
 
 py::object dtype_object(DType dtype) {
   return py::reinterpret_borrow<py::object>(dtype_objects[static_cast<int>(dtype)]);

@@ -93,7 +93,7 @@ Tensors listed_inputs(const char* op, py::handle tensors) {
   return inputs;
 }
 
-// ---- grad_fn, as a user looks at it
+// What a user sees of grad_fn.
 
 // A Python function around a node's backward; `is_after` for f(grad_inputs, grad_outputs), else f(grad_outputs).
 struct PythonNodeHook final : NodeHook {

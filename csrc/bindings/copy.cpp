@@ -120,6 +120,9 @@ void bind_creation(py::module_& m) {
                     return with(options, ops::full(shape_from_args(fresh.c_str(), size), Scalar(value), options.dtype));
                   });
   }
+}
+
+void bind_filled(py::module_& m) {
   m.def(
       "full",
       [](const Shape& size, const Scalar& value, const py::kwargs& kwargs) {
@@ -181,6 +184,7 @@ constexpr std::pair<const char*, DType> kConversions[] = {
 
 void bind_copy(py::module_& m) {
   bind_creation(m);
+  bind_filled(m);
   m.def("convert", &convert, "input"_a, "dtype"_a = py::none(), "copy"_a = false);
   for (const auto& [name, dtype] : kConversions)
     define_method(name, [dtype = dtype](const Tensor& x) { return ops::to(x, dtype); });

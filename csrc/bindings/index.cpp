@@ -21,25 +21,7 @@ Tensor replace(const char* op, Tensor self, const F& function) {
   return self;
 }
 
-}  // namespace
-
-void bind_index(py::module_& m) {
-  define(m, "index_select", &ops::index_select, "input"_a, "dim"_a, "index"_a);
-  define(m, "index_add", &ops::index_add, "input"_a, "dim"_a, "index"_a, "source"_a, py::kw_only(), "alpha"_a = 1.0);
-  define_method(
-      "index_add_",
-      [](Tensor self, Index dim, const Tensor& index, const Tensor& source, double alpha) {
-        return replace("index_add_", self,
-                       [&](const Tensor& x) { return ops::index_add(x, dim, index, source, alpha); });
-      },
-      "dim"_a, "index"_a, "source"_a, py::kw_only(), "alpha"_a = 1.0);
-  define(m, "gather", &ops::gather, "input"_a, "dim"_a, "index"_a);
-  define(
-      m, "take_along_dim",
-      [](const Tensor& x, const Tensor& index, const std::optional<Index>& dim) {
-        return dim ? ops::gather(x, *dim, index) : ops::gather(ops::reshape(x, {-1}), 0, ops::reshape(index, {-1}));
-      },
-      "input"_a, "indices"_a, "dim"_a = py::none());
+void bind_scatter(py::module_& m) {
   define(
       m, "scatter",
       [](const Tensor& x, Index dim, const Tensor& index, const Value& source) {
@@ -60,6 +42,28 @@ void bind_index(py::module_& m) {
         return replace("scatter_add_", self, [&](const Tensor& x) { return ops::scatter_add(x, dim, index, source); });
       },
       "dim"_a, "index"_a, "src"_a);
+}
+
+}  // namespace
+
+void bind_index(py::module_& m) {
+  define(m, "index_select", &ops::index_select, "input"_a, "dim"_a, "index"_a);
+  define(m, "index_add", &ops::index_add, "input"_a, "dim"_a, "index"_a, "source"_a, py::kw_only(), "alpha"_a = 1.0);
+  define_method(
+      "index_add_",
+      [](Tensor self, Index dim, const Tensor& index, const Tensor& source, double alpha) {
+        return replace("index_add_", self,
+                       [&](const Tensor& x) { return ops::index_add(x, dim, index, source, alpha); });
+      },
+      "dim"_a, "index"_a, "source"_a, py::kw_only(), "alpha"_a = 1.0);
+  define(m, "gather", &ops::gather, "input"_a, "dim"_a, "index"_a);
+  define(
+      m, "take_along_dim",
+      [](const Tensor& x, const Tensor& index, const std::optional<Index>& dim) {
+        return dim ? ops::gather(x, *dim, index) : ops::gather(ops::reshape(x, {-1}), 0, ops::reshape(index, {-1}));
+      },
+      "input"_a, "indices"_a, "dim"_a = py::none());
+  bind_scatter(m);
   m.def("index", &ops::index, "input"_a, "indices"_a);
   define_method(
       "index_put_",

@@ -29,7 +29,7 @@ class PyRef {
   PyObject* object_ = nullptr;
 };
 
-// ---- the Tensor type
+// The Tensor type.
 
 extern PyTypeObject* tensor_type;
 inline bool is_tensor(PyObject* o) { return PyObject_TypeCheck(o, tensor_type); }
@@ -60,7 +60,7 @@ void define_method(const char* name, F&& f, const Extra&... extra) {
 using DirectBody = Tensor (*)(const Tensor& x, int tag);
 void make_direct(py::module_& m, const char* name, DirectBody body, int tag = 0);
 
-// ---- arguments
+// Arguments.
 
 PyObject* wrap_shape(const Shape& shape);  // a Size
 py::object dtype_object(DType dtype);

@@ -52,73 +52,7 @@ std::int64_t highest_whole(DType dtype) {
   }
 }
 
-}  // namespace
-
-void bind_random(py::module_& m) {
-  py::class_<Generator>(m, "Generator",
-                        "A seed and how many operations have drawn from it. Every draw is a function of both.")
-      .def(py::init([](const py::object&) { return std::make_unique<Generator>(); }), "device"_a = py::none())
-      .def(
-          "manual_seed",
-          [](py::object self, std::uint64_t seed) {
-            self.cast<Generator&>().manual_seed(seed);
-            return self;
-          },
-          "seed"_a)
-      .def("seed",
-           [](Generator& self) {
-             std::random_device source;
-             const std::uint64_t seed = std::uint64_t{source()} << 32 | source();
-             self.manual_seed(seed);
-             return seed;
-           })
-      .def("initial_seed", [](const Generator& self) { return self.state().first; })
-      .def("get_state",
-           [](const Generator& self) {
-             const auto [seed, offset] = self.state();
-             const Tensor state = empty({2}, DType::int64);
-             state.data<Index>()[0] = static_cast<Index>(seed);
-             state.data<Index>()[1] = static_cast<Index>(offset);
-             return state;
-           })
-      .def(
-          "set_state",
-          [](Generator& self, const Tensor& state) {
-            check<TypeError>(state.dtype() == DType::int64 && state.numel() == 2,
-                             "set_state: state must be what get_state() gave");
-            const Tensor flat = ops::contiguous(state);
-            self.set_state(static_cast<std::uint64_t>(flat.data<Index>()[0]),
-                           static_cast<std::uint64_t>(flat.data<Index>()[1]));
-          },
-          "new_state"_a);
-  m.attr("default_generator") = py::cast(&ops::default_generator(), py::return_value_policy::reference);
-
-  m.def(
-      "random",
-      [](const Shape& size, const std::string& distribution, double p, double q, DType dtype, Generator* generator) {
-        const auto kind = distribution == "uniform" ? Distribution::uniform : Distribution::normal;
-        check<ValueError>(distribution == "uniform" || distribution == "normal",
-                          "random: distribution must be uniform or normal, got '", distribution, "'");
-        checked_numel("random", size);
-        return fill_random(empty(size, dtype), kind, p, q, generator);
-      },
-      "size"_a, "distribution"_a, "p"_a, "q"_a, "dtype"_a, "generator"_a = py::none());
-  m.def(
-      "randint",
-      [](std::int64_t low, std::int64_t high, const Shape& size, DType dtype, Generator* generator) {
-        return ops::randint(low, high, size, dtype, chosen(generator));
-      },
-      "low"_a, "high"_a, "size"_a, "dtype"_a = DType::int64, "generator"_a = py::none());
-  m.def(
-      "randperm", [](Index n, DType dtype, Generator* generator) { return ops::randperm(n, dtype, chosen(generator)); },
-      "n"_a, "dtype"_a = DType::int64, "generator"_a = py::none());
-  m.def(
-      "dropout",
-      [](const Tensor& x, double p, bool channels, Generator* generator) {
-        return ops::dropout(x, p, channels, chosen(generator));
-      },
-      "input"_a, "p"_a, "channels"_a = false, "generator"_a = py::none());
-
+void bind_fills() {
   define_method(
       "uniform_",
       [](Tensor self, double low, double high, Generator* g) {
@@ -182,6 +116,79 @@ void bind_random(py::module_& m) {
         return self;
       },
       "from"_a = py::none(), "to"_a = py::none(), py::kw_only(), "generator"_a = py::none());
+}
+
+void bind_generator(py::module_& m) {
+  py::class_<Generator>(m, "Generator",
+                        "A seed and how many operations have drawn from it. Every draw is a function of both.")
+      .def(py::init([](const py::object&) { return std::make_unique<Generator>(); }), "device"_a = py::none())
+      .def(
+          "manual_seed",
+          [](py::object self, std::uint64_t seed) {
+            self.cast<Generator&>().manual_seed(seed);
+            return self;
+          },
+          "seed"_a)
+      .def("seed",
+           [](Generator& self) {
+             std::random_device source;
+             const std::uint64_t seed = std::uint64_t{source()} << 32 | source();
+             self.manual_seed(seed);
+             return seed;
+           })
+      .def("initial_seed", [](const Generator& self) { return self.state().first; })
+      .def("get_state",
+           [](const Generator& self) {
+             const auto [seed, offset] = self.state();
+             const Tensor state = empty({2}, DType::int64);
+             state.data<Index>()[0] = static_cast<Index>(seed);
+             state.data<Index>()[1] = static_cast<Index>(offset);
+             return state;
+           })
+      .def(
+          "set_state",
+          [](Generator& self, const Tensor& state) {
+            check<TypeError>(state.dtype() == DType::int64 && state.numel() == 2,
+                             "set_state: state must be what get_state() gave");
+            const Tensor flat = ops::contiguous(state);
+            self.set_state(static_cast<std::uint64_t>(flat.data<Index>()[0]),
+                           static_cast<std::uint64_t>(flat.data<Index>()[1]));
+          },
+          "new_state"_a);
+}
+
+}  // namespace
+
+void bind_random(py::module_& m) {
+  bind_generator(m);
+  m.attr("default_generator") = py::cast(&ops::default_generator(), py::return_value_policy::reference);
+
+  m.def(
+      "random",
+      [](const Shape& size, const std::string& distribution, double p, double q, DType dtype, Generator* generator) {
+        const auto kind = distribution == "uniform" ? Distribution::uniform : Distribution::normal;
+        check<ValueError>(distribution == "uniform" || distribution == "normal",
+                          "random: distribution must be uniform or normal, got '", distribution, "'");
+        checked_numel("random", size);
+        return fill_random(empty(size, dtype), kind, p, q, generator);
+      },
+      "size"_a, "distribution"_a, "p"_a, "q"_a, "dtype"_a, "generator"_a = py::none());
+  m.def(
+      "randint",
+      [](std::int64_t low, std::int64_t high, const Shape& size, DType dtype, Generator* generator) {
+        return ops::randint(low, high, size, dtype, chosen(generator));
+      },
+      "low"_a, "high"_a, "size"_a, "dtype"_a = DType::int64, "generator"_a = py::none());
+  m.def(
+      "randperm", [](Index n, DType dtype, Generator* generator) { return ops::randperm(n, dtype, chosen(generator)); },
+      "n"_a, "dtype"_a = DType::int64, "generator"_a = py::none());
+  m.def(
+      "dropout",
+      [](const Tensor& x, double p, bool channels, Generator* generator) {
+        return ops::dropout(x, p, channels, chosen(generator));
+      },
+      "input"_a, "p"_a, "channels"_a = false, "generator"_a = py::none());
+  bind_fills();
 }
 
 }  // namespace dd2424

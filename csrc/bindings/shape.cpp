@@ -23,7 +23,7 @@ Tensors split(const Tensor& x, const py::object& sizes, Index dim) {
 Tensors chunk(const Tensor& x, Index chunks, Index dim) {
   check(chunks > 0, "chunk: chunks must be positive, got ", chunks);
   const int d = normalize_dim("chunk", dim, x.ndim());
-  return split(x, py::int_(std::max<Index>(1, (x.size(d) + chunks - 1) / chunks)), d);
+  return split(x, py::int_(std::max<Index>(1, (std::max<Index>(x.size(d), 1) - 1) / chunks + 1)), d);
 }
 
 }  // namespace

@@ -116,7 +116,7 @@ PyObject* get_mT(PyObject* self, void*) {
   });
 }
 
-// ---- methods
+// Methods.
 
 Shape shape_argument(const char* op, PyObject* const* args, Py_ssize_t count) {
   Shape shape;

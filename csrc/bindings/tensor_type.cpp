@@ -11,7 +11,7 @@ namespace dd2424 {
 
 PyTypeObject* tensor_type = nullptr;
 
-// ---- references that die without the GIL
+// References that die without the GIL.
 
 namespace {
 std::mutex dropped_mutex;
@@ -39,7 +39,7 @@ void PyRef::drop(void* object) {
   if (!release_is_pending) release_is_pending = Py_AddPendingCall(release_dropped, nullptr) == 0;
 }
 
-// ---- between tensors and their objects
+// Between tensors and their objects.
 
 namespace {
 // Objects of the plain type that have died wait here for the next tensor. Touched only with the GIL.
@@ -84,7 +84,7 @@ void set_python_error() {
   } catch (const std::exception& error) { PyErr_SetString(PyExc_RuntimeError, error.what()); }
 }
 
-// ---- the type's life
+// The type's life.
 
 namespace {
 
@@ -156,7 +156,7 @@ PyObject* type_new(PyTypeObject* type, PyObject* args, PyObject* kwargs) {
   });
 }
 
-// ---- operators
+// Operators.
 
 // A tensor as it stands in its object, or a number.
 bool load_operand(PyObject* o, ops::Operand& operand) {

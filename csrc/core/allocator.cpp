@@ -12,14 +12,10 @@
 
 #include "core/error.h"
 
-#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
-#define DD2424_BYPASS_CACHE 1
-#else
-#define DD2424_BYPASS_CACHE 0
-#endif
-
 namespace dd2424 {
 namespace {
+
+constexpr bool kBypassesCache = DD2424_SANITIZED;  // so that a sanitizer sees every overrun, and every late use
 
 // Classes are 64, 128, ... 512 bytes, then four steps in each power of two: at most a quarter of a block is unused.
 constexpr int kLinearClasses = 8;
@@ -184,7 +180,7 @@ void* allocate_shared(int index) {
 void* allocate(std::size_t bytes) {
   check(bytes <= size_of(kClasses - 1), "allocate: the system has no memory for ", bytes, " bytes");
   const int index = class_of(bytes);
-  if constexpr (DD2424_BYPASS_CACHE) {
+  if constexpr (kBypassesCache) {
     void* block =
         std::aligned_alloc(kAlignment, (std::max<std::size_t>(bytes, 1) + kAlignment - 1) / kAlignment * kAlignment);
     check(block != nullptr, "allocate: the system has no memory for ", bytes, " bytes");
@@ -198,7 +194,7 @@ void* allocate(std::size_t bytes) {
 }
 
 void release(void* block, std::size_t bytes) noexcept {
-  if constexpr (DD2424_BYPASS_CACHE) return std::free(block);
+  if constexpr (kBypassesCache) return std::free(block);
   const int index = class_of(bytes);
   ThreadCache* mine = index < kSmallClasses ? (cache ? cache : open_cache()) : nullptr;
   if (mine) {

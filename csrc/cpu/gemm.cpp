@@ -219,7 +219,7 @@ struct Block {
       } else {
         Accumulator<T> sums[kTileRows * kTileVectors * kLanes<E>];
         static_assert(sizeof sums >= sizeof(E) * tile_rows_of_widest() * kWidestTile * kLanes<E>);
-        kernels[tile_rows](in, {.out = sums, .out_row = width}, width);
+        kernels[tile_rows](in, {.out = sums, .out_row = width}, vectors * kLanes<E>);
         finish(p.to, part, sums, width);
       }
     }

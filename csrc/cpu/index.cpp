@@ -49,7 +49,7 @@ Status select(const Context&, const IndexSelect& a) {
   return Status::ok;
 }
 
-// ---- advanced indexing
+// Advanced indexing.
 
 // One line of the index space, along its last dimension: where it starts in y, in x and in each index tensor.
 struct Line {
@@ -169,7 +169,7 @@ Status copy_indexed(const Context&, const IndexedCopy& a) {
   return Status::unsupported;
 }
 
-// ---- additions
+// Additions.
 
 inline float value(bfloat16 x) { return to_float(x); }
 template <Arithmetic T>
@@ -266,7 +266,7 @@ Status scatter(const Context& context, ScatterOp op, const IndexedAdd<T>& a) {
   return Status::unsupported;
 }
 
-// ---- batches from bytes
+// Batches from bytes.
 
 inline Vec<float> load_bytes(const std::uint8_t* p, Index count) {
   LaneBytes<float>::Type bytes{};

@@ -13,7 +13,7 @@ inline L log_of(L x) {
   return v[0];
 }
 
-// ---- softmax and its kin
+// Softmax and its kin.
 
 // Terms of a sum that are to be read again are kept in y where it holds them without rounding.
 template <class T>
@@ -140,7 +140,7 @@ Status logsumexp(const Context&, const LogSumExp<T>& a) {
   return Status::ok;
 }
 
-// ---- cross-entropy
+// Cross-entropy.
 
 // A row's contribution, from its maximum m, log sum exp about it, and the sum over c of weight[c] * (x[c] - m).
 template <class T>

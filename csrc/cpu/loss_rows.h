@@ -111,7 +111,7 @@ void for_rows(const Rows& rows, const T* const (&in)[N], T* y, const Line& line,
                [&](Index begin, Index end) { for_rows(rows, in, y, begin, end, line, strip); });
 }
 
-// ---- over the classes of a strip
+// Over the classes of a strip.
 
 template <class T>
 inline auto highest(const Strip<T>& x, Index classes) {
@@ -131,7 +131,7 @@ inline V sum_classes(Index classes, const F& f) {
   return total;
 }
 
-// ---- along a line
+// Along a line.
 
 template <class L>
 inline Vec<L> lane_numbers() {

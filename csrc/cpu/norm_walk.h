@@ -132,7 +132,7 @@ inline void sum_planes(const Extent& extent, Index channel, Index begin, Index e
   for (int s = 0; s < K; ++s) total[s] = lanes_sum<L>(sums[s]);
 }
 
-// ---- chunks
+// Chunks.
 
 constexpr int kSums = 3;  // per chunk and channel, what the workspace holds, in double
 

@@ -8,7 +8,7 @@
 // What every operation does: enter through the door, run a kernel on strided operands, write in place.
 namespace dd2424::ops {
 
-// ---- the door: where a mode is active, an operation is handed to it instead of being run
+// The door: where a mode is active, an operation is handed to it instead of being run.
 
 struct Call {
   const char* name;
@@ -34,7 +34,7 @@ extern __attribute__((tls_model("initial-exec"))) thread_local Index kernels_run
 inline bool mode_is_active() { return detail::active_mode != nullptr; }
 Tensor through_door(const Call& call);
 
-// ---- kernels
+// Kernels.
 
 inline Index kernel_count() { return detail::kernels_run; }  // of this thread
 
@@ -76,7 +76,7 @@ inline void run(const char* op, Status (*kernel)(const Context&, Params...), Ind
   });
 }
 
-// ---- strided operands
+// Strided operands.
 
 // How operands walk through `shape` together, each broadcast to it, dimensions in the first's memory order and
 // collapsed. Null stands for a number: it never moves.
@@ -86,7 +86,7 @@ Strided<N> strided(const Shape& shape, const std::array<const Tensor*, N>& opera
 Tensor sum_to(Tensor x, const Shape& shape);  // undoes broadcasting: sums over what was expanded
 Tensor contiguous(const Tensor& x);
 
-// ---- writing in place
+// Writing in place.
 
 void check_inplace(const char* op, const Tensor& self);  // refuses leaves, read-only memory, expanded tensors
 inline void count_write(const Tensor& self) { self->storage->version.fetch_add(1, std::memory_order_relaxed); }

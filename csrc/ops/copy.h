@@ -14,7 +14,7 @@ Tensor detach(const Tensor& x);
 void copy_into(const Tensor& y, const Tensor& x);  // converts and broadcasts
 void fill_into(const Tensor& y, const Scalar& value);
 
-// ---- creation
+// Creation.
 Tensor full(const Shape& shape, const Scalar& value, DType dtype);
 Tensor zeros(const Shape& shape, DType dtype);
 Tensor full_like(const Tensor& x, const Scalar& value);

@@ -49,7 +49,7 @@ Shape infer_shape(const char* op, Shape shape, Index numel) {
       unknown = d;
     } else {
       check(shape[d] >= 0, op, ": shape must have no negative size but one -1, got ", shape);
-      known *= shape[d];
+      check(!__builtin_mul_overflow(known, shape[d], &known), op, ": shape is too large, got ", shape);
     }
   }
   if (unknown >= 0) {
@@ -58,6 +58,7 @@ Shape infer_shape(const char* op, Shape shape, Index numel) {
   } else {
     check(known == numel, op, ": shape must hold ", numel, " elements, got ", shape);
   }
+  if (known == 0) checked_numel(op, shape);  // beside a size of 0, others may be so large that strides overflow
   return shape;
 }
 
@@ -139,6 +140,7 @@ Tensor expand(const Tensor& x, const Shape& shape) {
     if (d >= shift && own == target[d]) strides[d] = x.strides()[d - shift];
   }
   if (target == x.shape()) return as_view<ReshapeNode>(x, alias(x), x.shape());
+  checked_numel("expand", target);
   return as_view<ExpandNode>(x, alias(x, target, strides, x.offset()), x.shape());
 }
 
@@ -154,7 +156,7 @@ Tensor flatten(const Tensor& x, Index start_dim, Index end_dim) {
   return shape == x.shape() ? x : reshape(x, shape);
 }
 
-// ---- windows: views that leave elements out
+// Windows: views that leave elements out.
 
 namespace {
 
@@ -290,14 +292,16 @@ Tensor strided_window(const Tensor& x, const Geometry& g) {
 Tensor as_strided(const Tensor& x, const Shape& shape, const Shape& strides, Index offset) {
   check(shape.size() == strides.size(), "as_strided: size and stride must have the same length, got ", shape, " and ",
         strides);
-  Index last = offset;
+  const bool is_empty = checked_numel("as_strided", shape) == 0;
+  Index last = offset, reach = 0;
+  bool fits = true;  // no sum or product here may wrap around
   for (int d = 0; d < shape.size(); ++d) {
-    check(strides[d] >= 0 && shape[d] >= 0, "as_strided: size and stride must not be negative, got ", shape, " and ",
-          strides);
-    last += (shape[d] - 1) * strides[d];
+    check(strides[d] >= 0, "as_strided: stride must not be negative, got ", strides);
+    if (is_empty) continue;
+    fits &= !__builtin_mul_overflow(shape[d] - 1, strides[d], &reach) && !__builtin_add_overflow(last, reach, &last);
   }
   const Index capacity = static_cast<Index>(x->storage->bytes) / item_bytes(x.dtype());
-  check(offset >= 0 && (product(shape) == 0 || last < capacity),
+  check(fits && offset >= 0 && (is_empty ? offset <= capacity : last < capacity),
         "as_strided: size, stride and offset must stay within ", capacity, " elements of storage, got ", shape, ", ",
         strides, ", ", offset);
   return as_view<StridedNode>(x, alias(x, shape, strides, offset),
@@ -311,9 +315,12 @@ Ref<Node> view_node(const Tensor& base, const Tensor& view) {
   return node;
 }
 
+constexpr Index kMaxOffset = Index{1} << 62;
+
 Tensor diagonal(const Tensor& x, Index offset, Index dim0, Index dim1) {
   const int a = normalize_dim("diagonal", dim0, x.ndim()), b = normalize_dim("diagonal", dim1, x.ndim());
   check(x.ndim() >= 2 && a != b, "diagonal: dim1 and dim2 must be two dimensions, got ", dim0, " and ", dim1);
+  check(offset > -kMaxOffset && offset < kMaxOffset, "diagonal: offset must be smaller, got ", offset);
   const Index rows = x.size(a) - std::max<Index>(-offset, 0), columns = x.size(b) - std::max<Index>(offset, 0);
   Shape shape, strides;
   for (int d = 0; d < x.ndim(); ++d) {
@@ -323,8 +330,9 @@ Tensor diagonal(const Tensor& x, Index offset, Index dim0, Index dim1) {
   }
   shape.push_back(std::max<Index>(std::min(rows, columns), 0));
   strides.push_back(x.strides()[a] + x.strides()[b]);
+  if (shape.back() == 0) return as_strided(x, shape, strides, x.offset());
   const Index start = offset >= 0 ? offset * x.strides()[b] : -offset * x.strides()[a];
-  return as_strided(x, shape, strides, shape.back() == 0 ? x.offset() : x.offset() + start);
+  return as_strided(x, shape, strides, x.offset() + start);
 }
 
 Tensor unfold(const Tensor& x, Index dim, Index size, Index step) {
@@ -338,7 +346,7 @@ Tensor unfold(const Tensor& x, Index dim, Index size, Index step) {
   shape[d] = (length - size) / step + 1;
   shape.push_back(size);
   strides.push_back(x.strides()[d]);
-  strides[d] *= step;
+  if (Index stride; !__builtin_mul_overflow(strides[d], step, &stride)) strides[d] = stride;  // else it is never taken
   return as_strided(x, shape, strides, x.offset());
 }
 
@@ -353,8 +361,9 @@ Tensors unbind(const Tensor& x, Index dim) {
 Tensors split(const Tensor& x, const std::vector<Index>& sizes, Index dim) {
   const int d = normalize_dim("split", dim, x.ndim());
   Index total = 0;
-  for (Index size : sizes) total += size;
-  check(x.ndim() > 0 && total == x.size(d), "split: sizes must add up to ", x.ndim() ? x.size(d) : 0,
+  bool fits = true;
+  for (Index size : sizes) fits &= !__builtin_add_overflow(total, size, &total);
+  check(fits && x.ndim() > 0 && total == x.size(d), "split: sizes must add up to ", x.ndim() ? x.size(d) : 0,
         ", the size of dimension ", d, ", got ", sizes);
   Tensors parts;
   Index start = 0;

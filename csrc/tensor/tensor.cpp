@@ -56,14 +56,17 @@ void Taped::destroy(Taped* taped) {
 
 TensorImpl::~TensorImpl() = default;
 
+void Tensor::refuse_undefined() { throw TypeError("a tensor must be given, got None"); }
+
 Index Tensor::offset() const {
-  return (impl_->data - static_cast<std::byte*>(impl_->storage->data)) / item_bytes(impl_->dtype);
+  const TensorImpl& t = held();
+  return (t.data - static_cast<std::byte*>(t.storage->data)) / item_bytes(t.dtype);
 }
 
 Tensor empty(const Shape& shape, DType dtype, Device device) {
   check(device == Device::cpu, "empty: device must be cpu, got ", device);
   auto impl = make_ref<TensorImpl>();
-  impl->numel = product(shape);
+  impl->numel = checked_numel("empty", shape);
   impl->storage = make_ref<Storage>(static_cast<std::size_t>(impl->numel * item_bytes(dtype)));
   impl->data = static_cast<std::byte*>(impl->storage->data);
   impl->shape = shape;

@@ -43,25 +43,33 @@ class Tensor {
   explicit Tensor(TensorImpl* impl) : impl_(impl) {}
 
   bool defined() const { return static_cast<bool>(impl_); }
-  const Shape& shape() const { return impl_->shape; }
-  const Shape& strides() const { return impl_->strides; }
-  int ndim() const { return impl_->shape.size(); }
-  Index size(int d) const { return impl_->shape[d]; }
-  Index numel() const { return impl_->numel; }
-  DType dtype() const { return impl_->dtype; }
-  Device device() const { return impl_->storage->device; }
-  bool is_contiguous() const { return impl_->is_contiguous; }
+  const Shape& shape() const { return held().shape; }
+  const Shape& strides() const { return held().strides; }
+  int ndim() const { return held().shape.size(); }
+  Index size(int d) const { return held().shape[d]; }
+  Index numel() const { return held().numel; }
+  DType dtype() const { return held().dtype; }
+  Device device() const { return held().storage->device; }
+  bool is_contiguous() const { return held().is_contiguous; }
   Index offset() const;  // of the first element in the storage, in elements
   template <class T>
   T* data() const {  // null for an undefined tensor
     return impl_ ? reinterpret_cast<T*>(impl_->data) : nullptr;
   }
-  TensorImpl* operator->() const { return impl_.get(); }
+  TensorImpl* operator->() const { return &held(); }
   TensorImpl* impl() const { return impl_.get(); }
   bool is_sole_owner() const { return impl_->count() == 1 && impl_->storage->count() == 1; }
   bool same(const Tensor& other) const { return impl_ == other.impl_; }
 
  private:
+  // A caller may pass None wherever a tensor is wanted: that must be an error, whoever looks at it first.
+  TensorImpl& held() const {
+    if (!impl_) [[unlikely]]
+      refuse_undefined();
+    return *impl_;
+  }
+  [[noreturn]] static void refuse_undefined();
+
   Ref<TensorImpl> impl_;
 };
 using Tensors = SmallVector<Tensor, 4>;

@@ -9,34 +9,49 @@ from typing import TYPE_CHECKING
 
 from dd2424 import _core
 from dd2424._aliases import *
-from dd2424._core import Generator, Size, Tensor, dtype
-from dd2424._device import device
+from dd2424._core import Generator as Generator, Size as Size, Tensor as Tensor, dtype as dtype
+from dd2424._device import device as device
 from dd2424._dtypes import *
-from dd2424._formats import channels_last, channels_last_3d, contiguous_format, memory_format, preserve_format
+from dd2424._formats import (
+    channels_last as channels_last,
+    channels_last_3d as channels_last_3d,
+    contiguous_format as contiguous_format,
+    memory_format as memory_format,
+    preserve_format as preserve_format,
+)
 from dd2424._grad_mode import (
-    enable_grad,
-    inference_mode,
-    is_grad_enabled,
-    is_inference_mode_enabled,
-    no_grad,
-    set_grad_enabled,
+    enable_grad as enable_grad,
+    inference_mode as inference_mode,
+    is_grad_enabled as is_grad_enabled,
+    is_inference_mode_enabled as is_inference_mode_enabled,
+    no_grad as no_grad,
+    set_grad_enabled as set_grad_enabled,
 )
 from dd2424._lazy import lazy_getattr
-from dd2424._print import set_printoptions
+from dd2424._print import set_printoptions as set_printoptions
 from dd2424._runtime import *
-from dd2424._save import load, save
+from dd2424._save import load as load, save as save
 from dd2424._tensor import install
 from dd2424.functional.activation import *
 from dd2424.functional.creation import *
 from dd2424.functional.dropout import *
 from dd2424.functional.elementwise import *
 from dd2424.functional.elementwise_binary import *
-from dd2424.functional.embedding import embedding
+from dd2424.functional.embedding import embedding as embedding
 from dd2424.functional.gemm import *
-from dd2424.functional.gemm_einsum import einsum
+from dd2424.functional.gemm_einsum import einsum as einsum
 from dd2424.functional.index import *
-from dd2424.functional.loss_distance import cosine_embedding_loss, triplet_margin_loss
-from dd2424.functional.norm import batch_norm, group_norm, instance_norm, layer_norm, rms_norm
+from dd2424.functional.loss_distance import (
+    cosine_embedding_loss as cosine_embedding_loss,
+    triplet_margin_loss as triplet_margin_loss,
+)
+from dd2424.functional.norm import (
+    batch_norm as batch_norm,
+    group_norm as group_norm,
+    instance_norm as instance_norm,
+    layer_norm as layer_norm,
+    rms_norm as rms_norm,
+)
 from dd2424.functional.random import *
 from dd2424.functional.reduce import *
 from dd2424.functional.reduce_composed import *
@@ -44,7 +59,19 @@ from dd2424.functional.shape import *
 from dd2424.functional.shape_repeat import *
 
 if TYPE_CHECKING:
-    from dd2424 import autograd, cuda, data, functional, labs, linalg, models, nn, optim, train, utils
+    from dd2424 import (
+        autograd as autograd,
+        cuda as cuda,
+        data as data,
+        functional as functional,
+        labs as labs,
+        linalg as linalg,
+        models as models,
+        nn as nn,
+        optim as optim,
+        train as train,
+        utils as utils,
+    )
 
 __version__ = "0.1.0"
 install()

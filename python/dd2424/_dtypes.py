@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import ml_dtypes
 import numpy as np
 
@@ -48,7 +50,7 @@ class finfo:
         self.dtype = _core.get_default_dtype() if type is None else type
         if not self.dtype.is_floating_point:
             raise TypeError(f"finfo: type must be floating-point, got {self.dtype}")
-        limits = ml_dtypes.finfo(_NUMPY[self.dtype])
+        limits: Any = ml_dtypes.finfo(_NUMPY[self.dtype])  # type: ignore[no-untyped-call]
         self.bits = int(limits.bits)
         self.eps, self.max, self.min = float(limits.eps), float(limits.max), float(limits.min)
         self.tiny = self.smallest_normal = float(limits.tiny)

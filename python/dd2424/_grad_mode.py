@@ -61,7 +61,7 @@ class GradMode:
                     with self._again():
                         generator.close()
                     raise
-                except BaseException as error:  # noqa: BLE001  (thrown in by the caller, for the generator)
+                except BaseException as error:
                     resume = functools.partial(generator.throw, error)
 
         return in_mode
@@ -111,7 +111,7 @@ class inference_mode(GradMode):
             self._before.append(_core.is_grad_enabled())
 
     def _again(self) -> GradMode:
-        return inference_mode(self._mode)  # type: ignore[no-any-return]
+        return inference_mode(self._mode)
 
 
 class set_grad_enabled(GradMode):

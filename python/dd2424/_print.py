@@ -103,8 +103,8 @@ def _text(array: Any, indent: int, summarize: bool, write: _Format) -> str:
     places = ends if cut else list(range(array.shape[0]))
     if array.ndim == 1:
         return _line([" ..." if i is None else write(array[i]) for i in places], indent, write.width)
-    parts = ["..." if i is None else _text(array[i], indent + 1, summarize, write) for i in places]
-    gap = "," + "\n" * (array.ndim - 1) + " " * (indent + 1)
+    parts: list[str] = ["..." if i is None else _text(array[i], indent + 1, summarize, write) for i in places]
+    gap: str = "," + "\n" * (array.ndim - 1) + " " * (indent + 1)
     return "[" + gap.join(parts) + "]"
 
 

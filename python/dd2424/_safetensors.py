@@ -39,11 +39,10 @@ def deserialize(data: bytes) -> tuple[dict[str, Array], dict[str, str]]:
 
     Raises: ValueError saying what is wrong with the bytes.
     """
-    from safetensors import SafetensorError
-    from safetensors import deserialize as read
+    from safetensors import SafetensorError, deserialize as read
 
     try:
-        entries = read(data)
+        entries = read(data)  # type: ignore[no-untyped-call]
     except SafetensorError as error:
         raise ValueError(f"it must be a whole safetensors file: {error}") from error
     arrays = {}

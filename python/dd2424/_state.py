@@ -22,11 +22,10 @@ def take_apart(value: Any, name: str, arrays: dict[str, Array]) -> Any:
     if value is None or isinstance(value, bool | int | float | str):
         return value
     if isinstance(value, Tensor | np.ndarray):
-        is_tensor = isinstance(value, Tensor)
         while not name or name in arrays:  # keys may hold dots
             name += "_" if name else "tensor"
-        arrays[name] = np.array(value.detach().array if is_tensor else value)
-        return {_ARRAY: name, "tensor": is_tensor}
+        arrays[name] = np.array(value.detach().array if isinstance(value, Tensor) else value)
+        return {_ARRAY: name, "tensor": isinstance(value, Tensor)}
     if isinstance(value, np.generic):
         return value.item()
     if isinstance(value, list | tuple):

@@ -70,7 +70,7 @@ def _with_context(cls: type[Function]) -> type[Function]:
 
         found = type(cls.__name__, (cls,), {"forward": staticmethod(forward), "_with_context": None})
         cls._with_context = found  # type: ignore[attr-defined]
-    return found  # type: ignore[no-any-return]
+    return found
 
 
 def once_differentiable(backward: Callable[..., T]) -> Callable[..., T]:
@@ -92,8 +92,8 @@ def once_differentiable(backward: Callable[..., T]) -> Callable[..., T]:
             return result
         results = result if isinstance(result, tuple) else (result,)
         places = [i for i, r in enumerate(results) if isinstance(r, Tensor)]
-        guarded = list(results)
-        tensors = [results[i].detach().requires_grad_() for i in places]
+        guarded: list[Any] = list(results)
+        tensors = [guarded[i].detach().requires_grad_() for i in places]
         for place, tensor in zip(places, Refusal.apply(*tensors), strict=True):
             guarded[place] = tensor
         return tuple(guarded)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from math import log as _log
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 
@@ -21,7 +21,7 @@ __all__ = [
     "logaddexp2", "ldexp", "nextafter", "gcd", "lcm", "isclose", "allclose", "equal",
 ]
 # fmt: on
-Operand = Tensor | Number
+Operand: TypeAlias = Tensor | Number
 
 
 def add(input: Operand, other: Operand, *, alpha: Number = 1) -> Tensor:

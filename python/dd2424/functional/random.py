@@ -80,12 +80,11 @@ def randint(
     device: Device = None,
 ) -> Tensor:
     """Integers in [low, high), or in [0, low) as randint(high, size). Raises: RuntimeError for an empty range."""
-    if not isinstance(high, int):
-        low, high, size = 0, low, high if size is None else size
-    if size is None:
+    start, end, shape = (low, high, size) if isinstance(high, int) else (0, low, high if size is None else size)
+    if shape is None:
         raise TypeError("randint: size must be given, got None")
     require_cpu("randint", device)
-    return _core.randint(low, high, size, dtype or _core.int64, generator)
+    return _core.randint(start, end, shape, dtype or _core.int64, generator)
 
 
 def randperm(

@@ -167,8 +167,9 @@ def norm(
     from dd2424.linalg import matrix_norm, vector_norm
 
     if p == "nuc":
-        return matrix_norm(input, "nuc", (-2, -1) if dim is None else dim, keepdim, dtype=dtype)  # type: ignore[arg-type]
-    order = 2.0 if p in (None, "fro") else float(p)  # type: ignore[arg-type]
+        plane = (-2, -1) if dim is None else dim
+        return matrix_norm(input, "nuc", plane, keepdim, dtype=dtype)  # type: ignore[arg-type]
+    order = 2.0 if p in (None, "fro") else float(p)
     return vector_norm(input, order, dim, keepdim, dtype=dtype)
 
 

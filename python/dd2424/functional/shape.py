@@ -246,5 +246,5 @@ def _each(made: list[Tensor], given: tuple[Any, ...]) -> Any:
     return made[0] if len(given) == 1 and isinstance(given[0], Tensor) else tuple(made)
 
 
-swapaxes, swapdims, moveaxis, row_stack = transpose, transpose, movedim, vstack
+swapaxes, swapdims, moveaxis, row_stack = _core.swapaxes, _core.swapdims, movedim, vstack
 concat, concatenate = cat, cat

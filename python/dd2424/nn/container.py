@@ -11,6 +11,8 @@ from dd2424._core import Tensor
 from dd2424.nn.module import Module
 from dd2424.nn.parameter import Parameter
 
+__all__ = ["ModuleDict", "ModuleList", "ParameterDict", "ParameterList", "Sequential"]
+
 
 def _position(index: int, length: int) -> int:
     place = operator.index(index)

@@ -6,6 +6,8 @@ from dd2424._core import Tensor
 from dd2424.functional.gemm import cosine_similarity, pairwise_distance
 from dd2424.nn.module import Module
 
+__all__ = ["CosineSimilarity", "PairwiseDistance"]
+
 
 class CosineSimilarity(Module):
     """x1 . x2 / (|x1| |x2|) along `dim`. Shapes: inputs the same; output without `dim`."""

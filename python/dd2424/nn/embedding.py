@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from typing import Any
 
-from dd2424 import _core
+from dd2424 import _core, functional as F
 from dd2424._core import Tensor, dtype
 from dd2424._grad_mode import no_grad
-from dd2424.nn import functional as F
 from dd2424.nn import init
 from dd2424.nn.module import Module
 from dd2424.nn.parameter import Parameter
+
+__all__ = ["Embedding", "EmbeddingBag"]
 
 
 class Embedding(Module):

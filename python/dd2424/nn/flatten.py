@@ -7,6 +7,8 @@ from collections.abc import Sequence
 from dd2424._core import Tensor
 from dd2424.nn.module import Module
 
+__all__ = ["Flatten", "Unflatten"]
+
 
 class Flatten(Module):
     """Make one dimension of those from `start_dim` to `end_dim`. Shapes: input (N, *); output (N, prod(*))."""

@@ -6,9 +6,11 @@ from dd2424._lazy import lazy_getattr
 from dd2424.functional.activation import *
 from dd2424.functional.dropout import *
 from dd2424.functional.embedding import *
-from dd2424.functional.gemm import bilinear as bilinear
-from dd2424.functional.gemm import cosine_similarity as cosine_similarity
-from dd2424.functional.gemm import pairwise_distance as pairwise_distance
+from dd2424.functional.gemm import (
+    bilinear as bilinear,
+    cosine_similarity as cosine_similarity,
+    pairwise_distance as pairwise_distance,
+)
 from dd2424.functional.linear import *
 from dd2424.functional.loss import *
 from dd2424.functional.loss_ctc import *

@@ -13,6 +13,8 @@ from dd2424.nn import init
 from dd2424.nn.module import Module
 from dd2424.nn.parameter import Parameter, UninitializedParameter, is_lazy
 
+__all__ = ["Bilinear", "Identity", "LazyLinear", "Linear"]
+
 
 class Identity(Module):
     """The input as it is; any arguments are ignored."""

@@ -13,6 +13,8 @@ from dd2424.nn.module_members import BUFFER, PARAMETER, TRANSIENT
 from dd2424.nn.module_state import Stateful
 from dd2424.nn.parameter import is_lazy
 
+__all__ = ["Module"]
+
 M = TypeVar("M", bound="Module")
 
 

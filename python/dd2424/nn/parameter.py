@@ -6,6 +6,8 @@ from typing import Any
 
 from dd2424._core import Tensor, empty, make_subclass
 
+__all__ = ["Buffer", "Parameter", "UninitializedBuffer", "UninitializedParameter"]
+
 
 class Parameter(Tensor):
     """A tensor that a module learns: assigned to an attribute of a module, it is found by `module.parameters()`.

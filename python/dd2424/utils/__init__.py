@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from dd2424._lazy import lazy_getattr
+
+if TYPE_CHECKING:
+    from dd2424.utils import data as data
 
 __getattr__ = lazy_getattr("dd2424.utils", ("data",))
