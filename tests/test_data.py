@@ -121,8 +121,6 @@ def test_refusals(make, error, message):
         make()
 
 
-# ---- random_split
-
 
 @pytest.mark.parametrize(
     ("lengths", "counts"), [([7, 3], [7, 3]), ([0.5, 0.5], [5, 5]), ([0.33, 0.33, 0.34], [4, 3, 3]), ([10, 0], [10, 0])]
@@ -146,8 +144,6 @@ def test_random_split_depends_on_its_generator_alone():
     dd2424.manual_seed(5)
     assert random_split(range(50), [30, 20])[0].indices == drawn
 
-
-# ---- collate
 
 
 def test_collate_makes_tensors():

@@ -139,8 +139,6 @@ def test_a_file_that_may_not_be_read(home):
         source().read(["a"], download=False)
 
 
-# ---- the unpacked copy of an .xz
-
 
 def kept(home):
     return sorted((home.parent / "cache/dd2424/unpacked").glob("*"))
@@ -165,8 +163,6 @@ def test_a_cache_that_cannot_be_written_is_no_error(home):
     (home / "set/a.xz").write_bytes(lzma.compress(CONTENT["a"]))
     assert source().read(["a"]) == [CONTENT["a"]]
 
-
-# ---- downloads
 
 
 def test_a_download_is_checked_and_put_in_its_place(home, server):
@@ -211,8 +207,6 @@ def test_without_pooch(home, monkeypatch):
     with pytest.raises(DataError, match=r"downloading needs pooch \(pip install 'dd2424\[labs\]'\)"):
         source([Download(("http://127.0.0.1:9/a",), "set/a", "0")]).read(["a"])
 
-
-# ---- the published sets
 
 
 @pytest.mark.parametrize(("load", "folder"), [(mnist, "mnist"), (fashion_mnist, "fashion-mnist"), (cifar10, "cifar-10-batches-py")])

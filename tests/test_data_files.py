@@ -84,8 +84,6 @@ def test_idx_files_that_do_not_belong_together(images, labels, message):
         labelled_images(idx(images), idx(labels), "x", 10)
 
 
-# ---- CIFAR-10
-
 
 @pytest.mark.parametrize("suffix", PACKINGS)
 @pytest.mark.parametrize("protocol", [0, 1, 2, 4, 5])
@@ -110,14 +108,14 @@ def test_binary_layout(tmp_path, rng, suffix):
 
 class Evil:
     def __reduce__(self):
-        return (open, ("/tmp/dd2424-must-not-exist", "w"))
+        return (exec, ("raise SystemExit",))
 
 
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        (pickle.dumps(Evil()), "must hold an array and labels only, got one where it names .*open"),
-        (pickle.dumps({"data": Evil(), "labels": []}), "it names .*open"),
+        (pickle.dumps(Evil()), "must hold an array and labels only, got one where it names builtins.exec"),
+        (pickle.dumps({"data": Evil(), "labels": []}), "it names builtins.exec"),
         (b"cos\nsystem\n(S'true'\ntR.", "it names os.system"),
         (b"not a pickle", "must hold an array and labels only"),
         (b"", "must hold an array and labels only"),
@@ -152,8 +150,6 @@ def test_a_binary_batch_of_a_wrong_size(tmp_path, size):
     with pytest.raises(DataError, match=f"multiple of 3073 bytes, got {size:,}"):
         read_binary_batch(path)
 
-
-# ---- packings
 
 
 @pytest.mark.parametrize("suffix", [".gz", ".xz"])

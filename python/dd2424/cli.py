@@ -154,7 +154,7 @@ def _check(given: argparse.Namespace, words: list[str]) -> int:
 def _info(given: argparse.Namespace, words: list[str]) -> int:
     import dd2424
 
-    print(dd2424.show_config())
+    dd2424.show_config()
     return 0
 
 

@@ -87,7 +87,7 @@ def parse_pickle_batch(content: bytes, name: str) -> Batch:
     """Return the batch in the bytes of a pickle; `name` is for messages. Raises: DataError as `read_pickle_batch`."""
     try:
         loaded = _InertUnpickler(io.BytesIO(content), encoding="bytes").load()
-    except Exception as error:  # noqa: BLE001  # a pickle's opcodes can fail in any way
+    except Exception as error:  # a pickle's opcodes can fail in any way
         reason = str(error) or type(error).__name__
         raise DataError(
             f"{name}: a CIFAR-10 pickle must hold an array and labels only, got one where {reason}"
@@ -129,7 +129,8 @@ def _array(data: Any, name: str) -> NDArray[np.uint8]:
     is_shape = isinstance(shape, tuple) and len(shape) == 2 and all(type(n) is int and n >= 0 for n in shape)
     if not (is_shape and isinstance(content, bytes | bytearray) and len(content) == shape[0] * shape[1]):
         raise DataError(f"{name}: data must have as many bytes as its shape says, got shape {shape!r:.80}")
-    return np.frombuffer(content, np.uint8).reshape(shape, order="F" if is_fortran else "C")
+    values: NDArray[np.uint8] = np.frombuffer(content, np.uint8).reshape(shape, order="F" if is_fortran else "C")
+    return values
 
 
 def _is_tuple(value: Any, length: int) -> bool:

@@ -28,7 +28,8 @@ def digits(split: str = "train", *, validation: int = 0) -> ArrayDataset:
         would be by other writers.
     Raises: DataError when the package's files are damaged; ValueError for another split.
     Source: Alpaydin and Kaynak, "Optical Recognition of Handwritten Digits", UCI Machine Learning Repository (1998),
-        doi:10.24432/C50P49, licence CC BY 4.0: the set's test part, which scikit-learn has too, stored as IDX files (files/README.md).
+        doi:10.24432/C50P49, licence CC BY 4.0: the set's test part, which scikit-learn has too, stored as IDX files
+        (files/README.md).
     """
     images, labels = _read()
     order = permutation(random_bits(0, 0, len(images)))

@@ -30,7 +30,8 @@ def random_bits(seed: int, epoch: int, count: int) -> NDArray[np.uint64]:
 
 def uniform(bits: NDArray[np.uint64]) -> NDArray[np.float64]:
     """Map random words to [0, 1), 53 bits each."""
-    return (bits >> np.uint64(11)).astype(np.float64) * 2.0**-53
+    words: NDArray[np.float64] = (bits >> np.uint64(11)).astype(np.float64)
+    return words * 2.0**-53
 
 
 def permutation(bits: NDArray[np.uint64]) -> NDArray[np.int64]:

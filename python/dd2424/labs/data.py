@@ -57,8 +57,8 @@ class LabData:
     ) -> LabData:
         """Mean and standard deviation are those of `train`, for every part."""
         mean, std = train.statistics("pixel")
-        parts = (part.normalized(mean, std, flatten=True) for part in (train, validation, test))
-        return cls(name, *parts, classes)
+        parts = [part.normalized(mean, std, flatten=True) for part in (train, validation, test)]
+        return cls(name, parts[0], parts[1], parts[2], classes)
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -75,8 +75,8 @@ class LabData:
 
     def only(self, classes: tuple[int, ...]) -> LabData:
         """The images of two classes, labelled 0 and 1, standardised by their own statistics."""
-        parts = (_only(part, classes) for part in (self.train, self.validation, self.test))
-        return LabData.standardised(self.name, *parts, [self.classes[k] for k in classes])
+        train, validation, test = (_only(part, classes) for part in (self.train, self.validation, self.test))
+        return LabData.standardised(self.name, train, validation, test, [self.classes[k] for k in classes])
 
 
 def _only(part: ArrayDataset, classes: tuple[int, ...]) -> ArrayDataset:

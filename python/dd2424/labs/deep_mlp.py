@@ -21,7 +21,9 @@ NINE = (50, 30, 20, 20, 10, 10, 10, 10)
 
 
 @dataclass(frozen=True)
-class Options(CyclicOptions):
+class DeepMlpOptions(CyclicOptions):
+    """Options of lab `deep-mlp`: the layers, batch normalization, and initialisation."""
+
     lambda_: float = option(0.005, "cost = mean loss + lambda * sum of squared weights, without biases", low=0.0)
     train: int = option(45_000, "the first so many images train; 0: all but the validation images", low=0)
     validation: int = option(5_000, "the next so many images validate", low=1)
@@ -34,10 +36,12 @@ class Options(CyclicOptions):
 
 
 class DeepMlpLab(Lab):
+    """Lab `deep-mlp`: k layers."""
+
     name = "deep-mlp"
     title = "k layers with and without batch normalization"
     lecture = "lecture 4, assignment 3"
-    Options = Options
+    Options = DeepMlpOptions
     settings = (
         Setting("3-bn", "3 layers, batch norm", {}, Figure(53.5, 52.8, 54.2)),
         Setting("3", "3 layers", {"batch_norm": False}, Figure(52.0, 51.3, 54.0)),
@@ -49,17 +53,17 @@ class DeepMlpLab(Lab):
         "other": {"train": 0, "validation": 5_000, "lambda_": 0.0005, "half_cycle": 1_650},
     }
 
-    def model(self, options: Options, data: LabData) -> nn.Module:
+    def model(self, options: DeepMlpOptions, data: LabData) -> nn.Module:
         std = options.sigma or None
         return MLP(data.inputs, options.hidden, len(data.classes), batch_norm=options.batch_norm, std=std)
 
-    def objective(self, options: Options) -> Objective:
+    def objective(self, options: DeepMlpOptions) -> Objective:
         return Objective(losses.softmax)
 
-    def schedule(self, options: Options, data: LabData) -> Schedule:
+    def schedule(self, options: DeepMlpOptions, data: LabData) -> Schedule:
         return options.schedule()
 
-    def sweep(self, options: Options, data: LabData, train: Callable[[str, Any], Record]) -> Options:
+    def sweep(self, options: DeepMlpOptions, data: LabData, train: Callable[[str, Any], Record]) -> DeepMlpOptions:
         """The course's comparison: every layer starts with one small spread, with and without batch norm."""
         if options.sensitivity:
             for sigma in SIGMAS:
@@ -68,7 +72,7 @@ class DeepMlpLab(Lab):
                     train(name, dataclasses.replace(options, sigma=sigma, batch_norm=batch_norm))
         return options
 
-    def next_steps(self, options: Options, data: LabData) -> list[str]:
+    def next_steps(self, options: DeepMlpOptions, data: LabData) -> list[str]:
         base = f"dd2424 train deep-mlp --data {data.name}"
         other = "no" if options.batch_norm else "yes"
         nine = ",".join(map(str, NINE))

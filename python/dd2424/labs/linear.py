@@ -27,7 +27,9 @@ LOSSES: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
 
 
 @dataclass(frozen=True)
-class Options(CommonOptions):
+class LinearOptions(CommonOptions):
+    """Options of lab `linear`: the loss and mini-batch gradient descent."""
+
     train: int = option(10_000, "the first so many images train; 0: all but the validation images", low=0)
     validation: int = option(10_000, "the next so many images validate", low=1)
     loss: str = option("softmax", "what is minimised; hinge is the binary SVM, on two classes", choices=LOSSES)
@@ -37,10 +39,12 @@ class Options(CommonOptions):
 
 
 class LinearLab(Lab):
+    """Lab `linear`: one layer of scores under five losses."""
+
     name = "linear"
     title = "one linear layer: softmax regression, multi-class and binary SVM, K sigmoids"
     lecture = "lecture 2, assignment 1"
-    Options = Options
+    Options = LinearOptions
     settings = (
         Setting("2", "lr .001, lambda 0", {"lr": 0.001}, Figure(39.1, 38.6, 39.6)),
         Setting("1", "lr .1, lambda 0: unstable", {"lr": 0.1}, Figure(28.3, 25.0, 33.0)),
@@ -55,7 +59,7 @@ class LinearLab(Lab):
         "other": {"train": 0, "validation": 5_000, "lr": 0.01, "lambda_": 0.0001, "epochs": 10},
     }
 
-    def prepare(self, options: Options, data: LabData) -> LabData:
+    def prepare(self, options: LinearOptions, data: LabData) -> LabData:
         if options.loss != "hinge":
             return data
         pair = options.classes
@@ -66,19 +70,19 @@ class LinearLab(Lab):
             )
         return data.only(pair)
 
-    def model(self, options: Options, data: LabData) -> nn.Module:
+    def model(self, options: LinearOptions, data: LabData) -> nn.Module:
         return LinearClassifier(data.inputs, 1 if options.loss == "hinge" else len(data.classes))
 
-    def objective(self, options: Options) -> Objective:
+    def objective(self, options: LinearOptions) -> Objective:
         if options.loss == "hinge":
             return Objective(losses.hinge, _sign)
         return Objective(LOSSES[options.loss])
 
-    def schedule(self, options: Options, data: LabData) -> Schedule:
+    def schedule(self, options: LinearOptions, data: LabData) -> Schedule:
         per_epoch = data.steps_per_epoch(options.batch)
         return Schedule(options.epochs * per_epoch, per_epoch, options.lr)
 
-    def next_steps(self, options: Options, data: LabData) -> list[str]:
+    def next_steps(self, options: LinearOptions, data: LabData) -> list[str]:
         commands = [f"dd2424 train linear --data {data.name} loss={loss}" for loss in LOSSES if loss != options.loss]
         return [
             *commands[:2],

@@ -39,7 +39,9 @@ class CyclicOptions(CommonOptions):
 
 
 @dataclass(frozen=True)
-class Options(CyclicOptions):
+class MlpOptions(CyclicOptions):
+    """Options of lab `mlp`: the hidden layer, and the search for lambda."""
+
     lambda_: float = option(0.0022, "cost = mean loss + lambda * sum of squared weights, without biases", low=0.0)
     train: int = option(49_000, "the first so many images train; 0: all but the validation images", low=0)
     validation: int = option(1_000, "the next so many images validate", low=1)
@@ -52,10 +54,12 @@ _ONE_BATCH = {"train": 10_000, "validation": 10_000, "lambda_": 0.01}
 
 
 class MlpLab(Lab):
+    """Lab `mlp`: two layers."""
+
     name = "mlp"
     title = "two layers of 50 ReLU units, cyclical learning rate"
     lecture = "lectures 3 to 5, assignment 2"
-    Options = Options
+    Options = MlpOptions
     settings = (
         Setting("best", "the searched lambda .0022, 3 cycles on 49,000 images", {}, Figure(52.0, 51.3, 52.7)),
         Setting("1", "1 cycle, n_s 500, lambda .01, 10,000 images", {**_ONE_BATCH, "half_cycle": 500, "cycles": 1},
@@ -76,16 +80,16 @@ class MlpLab(Lab):
         "other": {"train": 0, "validation": 5_000, "lambda_": 0.0002, "half_cycle": 1_100, "cycles": 3},
     }
 
-    def model(self, options: Options, data: LabData) -> nn.Module:
+    def model(self, options: MlpOptions, data: LabData) -> nn.Module:
         return MLP(data.inputs, options.hidden, len(data.classes), gain=1.0)
 
-    def objective(self, options: Options) -> Objective:
+    def objective(self, options: MlpOptions) -> Objective:
         return Objective(losses.softmax)
 
-    def schedule(self, options: Options, data: LabData) -> Schedule:
+    def schedule(self, options: MlpOptions, data: LabData) -> Schedule:
         return options.schedule()
 
-    def sweep(self, options: Options, data: LabData, train: Callable[[str, Any], Record]) -> Options:
+    def sweep(self, options: MlpOptions, data: LabData, train: Callable[[str, Any], Record]) -> MlpOptions:
         """The course's search: `search` lambdas evenly on a log scale, then as many around the best of them."""
         if not options.search:
             return options
@@ -103,12 +107,12 @@ class MlpLab(Lab):
         best = max(tried, key=lambda log: tried[log])
         return dataclasses.replace(options, lambda_=float(f"{10**best:.3g}"), search=0)
 
-    def next_steps(self, options: Options, data: LabData) -> list[str]:
+    def next_steps(self, options: MlpOptions, data: LabData) -> list[str]:
         base = f"dd2424 train mlp --data {data.name}"
         return [f"{base} hidden=400", f"{base} search=8", f"dd2424 train deep-mlp --data {data.name}"]
 
 
-def searched(options: Options, lambda_: float, data: LabData) -> Options:
+def searched(options: MlpOptions, lambda_: float, data: LabData) -> MlpOptions:
     """The course's run for one lambda: nine tenths of the images train, 2 cycles of n_s = 2 floor(n / batch)."""
     images = len(data.train) + len(data.validation)
     train = images * 9 // 10

@@ -105,7 +105,7 @@ def save_probabilities(path: Path, probabilities: Array, is_right: Array, title:
     Shapes: probabilities and is_right (N,).
     """
     figure, (axis,) = _figure(1, 1, 5.5, 3.4)
-    bins = np.linspace(0, 1, 41)
+    bins = [k / 40 for k in range(41)]
     axis.hist(probabilities[is_right], bins, alpha=0.6, label=f"right ({int(is_right.sum())})")
     axis.hist(probabilities[~is_right], bins, alpha=0.6, label=f"wrong ({int((~is_right).sum())})")
     axis.set_xlabel("probability of the true class")

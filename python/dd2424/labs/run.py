@@ -149,7 +149,7 @@ def _require_same(request: Request, pairs: dict[str, str], stored: Record, asked
 
 
 def _session(lab: Lab, config: Record) -> Session:
-    values = {k: tuple(v) if isinstance(v, list) else v for k, v in config["options"].items()}
+    values: Record = {k: tuple(v) if isinstance(v, list) else v for k, v in config["options"].items()}
     return Session(lab, load_source(config["data"]), lab.Options(**values), config["seed"], config["device"])
 
 

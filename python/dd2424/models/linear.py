@@ -17,7 +17,9 @@ class LinearClassifier(nn.Module):
         super().__init__()
         self.scores = nn.Linear(inputs, classes)
         nn.init.normal_(self.scores.weight, 0.0, std)
+        assert self.scores.bias is not None
         nn.init.zeros_(self.scores.bias)
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.scores(x)
+        scores: Tensor = self.scores(x)
+        return scores

@@ -51,4 +51,5 @@ class MLP(nn.Module):
         else:
             for layer in hidden:
                 x = F.linear(x, layer.weight, layer.bias, activation="relu")
-        return scores(x)
+        y: Tensor = scores(x)
+        return y

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from dd2424 import functional as F
 from dd2424._core import Tensor
-from dd2424.functional import dropout as F
 from dd2424.nn.module import Module
+
+__all__ = ["AlphaDropout", "Dropout", "Dropout1d", "Dropout2d", "Dropout3d", "FeatureAlphaDropout"]
 
 
 class _Dropout(Module):

@@ -33,6 +33,8 @@ class Batches(Stateful, Protocol):
 
 
 class Scheduler(Stateful, Protocol):
+    """Changes the learning rate once a step."""
+
     def step(self) -> None: ...
 
 
