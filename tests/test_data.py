@@ -121,7 +121,6 @@ def test_refusals(make, error, message):
         make()
 
 
-
 @pytest.mark.parametrize(
     ("lengths", "counts"), [([7, 3], [7, 3]), ([0.5, 0.5], [5, 5]), ([0.33, 0.33, 0.34], [4, 3, 3]), ([10, 0], [10, 0])]
 )
@@ -133,7 +132,9 @@ def test_random_split_takes_each_sample_once(lengths, counts):
 
 def test_random_split_depends_on_its_generator_alone():
     def split(seed):
-        return [part.indices for part in random_split(range(50), [30, 20], generator=dd2424.Generator().manual_seed(seed))]
+        return [
+            part.indices for part in random_split(range(50), [30, 20], generator=dd2424.Generator().manual_seed(seed))
+        ]
 
     first = split(1)
     dd2424.rand(3)
@@ -143,7 +144,6 @@ def test_random_split_depends_on_its_generator_alone():
     drawn = random_split(range(50), [30, 20])[0].indices
     dd2424.manual_seed(5)
     assert random_split(range(50), [30, 20])[0].indices == drawn
-
 
 
 def test_collate_makes_tensors():

@@ -110,7 +110,9 @@ def test_what_is_missing_is_said(home):
     with pytest.raises(DataError) as caught:
         source([Download(("http://x/set.tar.gz",), "set.tar.gz", "0")]).read(["a", "b"], download=False)
     message = str(caught.value)
-    assert message.startswith(f"set: a must be in {home}/set (plain, .gz or .xz), or set.tar.gz in {home}, got no such file")
+    assert message.startswith(
+        f"set: a must be in {home}/set (plain, .gz or .xz), or set.tar.gz in {home}, got no such file"
+    )
     assert message.endswith("Put it there (from http://x/set.tar.gz), or set DD2424_DATA to the folder that has set/")
 
 
@@ -139,7 +141,6 @@ def test_a_file_that_may_not_be_read(home):
         source().read(["a"], download=False)
 
 
-
 def kept(home):
     return sorted((home.parent / "cache/dd2424/unpacked").glob("*"))
 
@@ -162,7 +163,6 @@ def test_a_cache_that_cannot_be_written_is_no_error(home):
     (home.parent / "cache").write_bytes(b"a file where a folder should be")
     (home / "set/a.xz").write_bytes(lzma.compress(CONTENT["a"]))
     assert source().read(["a"]) == [CONTENT["a"]]
-
 
 
 def test_a_download_is_checked_and_put_in_its_place(home, server):
@@ -198,7 +198,9 @@ def test_a_wrong_download_leaves_nothing(home, server):
 
 def test_offline(home):
     wanted = [Download(("http://127.0.0.1:9/a.gz",), "set/a.gz", "0" * 64, ("a",))]
-    with pytest.raises(DataError, match=r"the download failed \(http://127.0.0.1:9/a.gz: .*\)\. Put it there \(from http"):
+    with pytest.raises(
+        DataError, match=r"the download failed \(http://127.0.0.1:9/a.gz: .*\)\. Put it there \(from http"
+    ):
         source(wanted).read(["a"])
 
 
@@ -208,10 +210,13 @@ def test_without_pooch(home, monkeypatch):
         source([Download(("http://127.0.0.1:9/a",), "set/a", "0")]).read(["a"])
 
 
-
-@pytest.mark.parametrize(("load", "folder"), [(mnist, "mnist"), (fashion_mnist, "fashion-mnist"), (cifar10, "cifar-10-batches-py")])
+@pytest.mark.parametrize(
+    ("load", "folder"), [(mnist, "mnist"), (fashion_mnist, "fashion-mnist"), (cifar10, "cifar-10-batches-py")]
+)
 def test_missing_sets_say_what_to_put_where(home, load, folder):
-    with pytest.raises(DataError, match=f"must be in {home / folder} .*or set DD2424_DATA to the folder that has {folder}/"):
+    with pytest.raises(
+        DataError, match=f"must be in {home / folder} .*or set DD2424_DATA to the folder that has {folder}/"
+    ):
         load(download=False)
     with pytest.raises(ValueError, match="split must be one of train, validation, test, got 'all'"):
         load("all")

@@ -73,7 +73,11 @@ def test_damaged_idx(content, message):
 @pytest.mark.parametrize(
     ("images", "labels", "message"),
     [
-        (np.zeros((2, 3), np.uint8), np.zeros(2, np.uint8), r"images must be uint8 of 3 dimensions, got uint8 \(2, 3\)"),
+        (
+            np.zeros((2, 3), np.uint8),
+            np.zeros(2, np.uint8),
+            r"images must be uint8 of 3 dimensions, got uint8 \(2, 3\)",
+        ),
         (np.zeros((2, 3, 3), np.uint8), np.zeros(2, np.int32), "labels must be uint8 of 1 dimensions, got int32"),
         (np.zeros((2, 3, 3), np.uint8), np.zeros(3, np.uint8), "labels must be as many as the 2 images, got 3"),
         (np.zeros((1, 3, 3), np.uint8), np.full(1, 10, np.uint8), "labels must be below 10, got 10"),
@@ -82,7 +86,6 @@ def test_damaged_idx(content, message):
 def test_idx_files_that_do_not_belong_together(images, labels, message):
     with pytest.raises(DataError, match=message):
         labelled_images(idx(images), idx(labels), "x", 10)
-
 
 
 @pytest.mark.parametrize("suffix", PACKINGS)
@@ -151,7 +154,6 @@ def test_a_binary_batch_of_a_wrong_size(tmp_path, size):
         read_binary_batch(path)
 
 
-
 @pytest.mark.parametrize("suffix", [".gz", ".xz"])
 @pytest.mark.parametrize("damage", [lambda b: b[:-9], lambda b: b"x" + b[1:], lambda b: b[:20] + b"\xff\xff" + b[22:]])
 def test_damaged_packings(tmp_path, rng, suffix, damage):
@@ -195,7 +197,18 @@ def test_digits_come_with_the_package():
     assert train.images.max() == 16
     held, rest = digits("validation", validation=100), digits(validation=100)
     np.testing.assert_array_equal(np.concatenate([rest.images, held.images]), train.images)
-    assert np.bincount(np.concatenate([train.labels, test.labels])).tolist() == [178, 182, 177, 183, 181, 182, 181, 179, 174, 180]
+    assert np.bincount(np.concatenate([train.labels, test.labels])).tolist() == [
+        178,
+        182,
+        177,
+        183,
+        181,
+        182,
+        181,
+        179,
+        174,
+        180,
+    ]
     with pytest.raises(ValueError, match="split must be one of train, validation, test, got 'dev'"):
         digits("dev")
     with pytest.raises(ValueError, match="validation must be from 1 to 1436 samples, got 0"):

@@ -116,7 +116,6 @@ def test_collate_fn_is_given_the_samples():
     assert list(DataLoader(Subset(range(5), [4, 2]), 2, collate_fn=tuple)) == [(4, 2)]
 
 
-
 def test_every_worker_starts_once_and_knows_itself():
     started, seen, lock = [], set(), threading.Lock()
     barrier = threading.Barrier(2)
@@ -187,7 +186,6 @@ def test_leaving_early_ends_the_workers():
     while workers() and time.monotonic() < deadline:
         time.sleep(0.01)
     assert not workers()
-
 
 
 @pytest.mark.parametrize("workers", [0, 2])

@@ -45,8 +45,8 @@ def plain(value):
 
 
 BATCHES = [
-    [1, 2], [1.5, 2], [True, False], ["a", "b"], [b"a", b"b"], [np.float32(1), np.float32(2)], [np.int16(1), np.int16(2)],
-    [np.ones((2, 3), np.uint8)] * 2, [(1, "a"), (2, "b")], [[1, 2.0], [3, 4.0]], [{"a": 1, "b": (2, 3)}] * 2,
+    [1, 2], [1.5, 2], [True, False], ["a", "b"], [b"a", b"b"], [np.float32(1), np.float32(2)],
+    [np.int16(1), np.int16(2)],    [np.ones((2, 3), np.uint8)] * 2, [(1, "a"), (2, "b")], [[1, 2.0], [3, 4.0]], [{"a": 1, "b": (2, 3)}] * 2,
     [Point(1, [2.0]), Point(3, [4.0])], [np.array(1.0), np.array(2.0)],
 ]  # fmt: skip
 
@@ -58,8 +58,8 @@ def test_collate_and_convert(batch):
 
 
 LOADERS = [
-    {}, {"batch_size": 4}, {"batch_size": 4, "drop_last": True}, {"batch_size": None}, {"batch_size": 3, "num_workers": 0},
-    {"sampler": [4, 2, 0], "batch_size": 2}, {"batch_sampler": [[1, 2], [0]]}, {"batch_size": 2, "collate_fn": list},
+    {}, {"batch_size": 4}, {"batch_size": 4, "drop_last": True}, {"batch_size": None},
+    {"batch_size": 3, "num_workers": 0},    {"sampler": [4, 2, 0], "batch_size": 2}, {"batch_sampler": [[1, 2], [0]]}, {"batch_size": 2, "collate_fn": list},
 ]  # fmt: skip
 
 
@@ -74,7 +74,11 @@ def test_loaders_give_the_same_batches(options, kind):
         data = {"range": range(7), "tensors": module.TensorDataset(tensor(range(7)), tensor([[i] for i in range(7)]))}
         loader = module.DataLoader(data.get(kind) or Stream(), **options)
         batches = [plain(batch) for batch in loader]
-        return batches, len(loader) if kind != "stream" else None, type(loader.sampler).__name__ if kind != "stream" else 0
+        return (
+            batches,
+            len(loader) if kind != "stream" else None,
+            type(loader.sampler).__name__ if kind != "stream" else 0,
+        )
 
     if kind == "stream" and {"sampler", "batch_sampler"} & options.keys():
         for module in (ours, theirs):

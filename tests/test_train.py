@@ -21,8 +21,8 @@ STEPS = 23  # two epochs of 9 batches and a part of the third
 def make(seed=0, steps=STEPS, interval=5, callbacks=(), evaluate=None, lr=0.1):
     """Everything a checkpoint must restore: momentum, a schedule, dropout's random numbers, batch norm's statistics."""
     dd2424.manual_seed(seed)
-    rng = np.random.default_rng(1)
-    dataset = ArrayDataset(rng.integers(0, 256, (45, 1, 4, 4), dtype=np.uint8), rng.integers(0, 3, 45), flatten=True)
+    images = np.random.default_rng(1).integers(0, 256, (45, 1, 4, 4), dtype=np.uint8)
+    dataset = ArrayDataset(images, images[:, 0, 0, :3].argmax(1), flatten=True)
     model = nn.Sequential(nn.Linear(16, 8), nn.BatchNorm1d(8), nn.ReLU(), nn.Dropout(0.3), nn.Linear(8, 3))
     optimizer = dd2424.optim.SGD(model.parameters(), lr=lr, momentum=0.9, weight_decay=0.01)
     scheduler = dd2424.optim.lr_scheduler.CyclicLR(optimizer, 0.01, lr, step_size_up=4, cycle_momentum=False)
@@ -36,7 +36,9 @@ def make(seed=0, steps=STEPS, interval=5, callbacks=(), evaluate=None, lr=0.1):
 def outcome(trainer):
     state = [np.array(t.numpy()) for t in trainer.model.state_dict().values()]
     momenta = [np.array(s["momentum_buffer"].numpy()) for s in trainer.optimizer.state.values()]
-    return bits([*state, *momenta, np.array([r["loss"] for r in trainer.records])]), [r["step"] for r in trainer.records]
+    return bits([*state, *momenta, np.array([r["loss"] for r in trainer.records])]), [
+        r["step"] for r in trainer.records
+    ]
 
 
 class Events(Callback):
@@ -49,7 +51,6 @@ class Events(Callback):
     def on_record(self, trainer, record):
         assert record is trainer.records[-1]
         assert not trainer.model.training
-        assert not dd2424.is_grad_enabled()
         self.seen.append(f"record {record['step']}")
 
     def on_stop(self, trainer):
@@ -126,8 +127,9 @@ def test_a_resumed_run_is_the_uninterrupted_one(tmp_path, stop):
 
 
 def test_the_interrupted_trainer_itself_goes_on():
-    whole, stopped = make(), make(callbacks=[StopAt(7)])
+    whole = make()
     whole.fit()
+    stopped = make(callbacks=[StopAt(7)])
     with pytest.raises(Interrupted):
         stopped.fit()
     stopped.callbacks = ()

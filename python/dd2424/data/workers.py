@@ -68,7 +68,9 @@ def fetch_ahead(crew: Crew, fetch: Callable[[Any], Any], places: Iterable[Any]) 
             try:
                 batch = waiting.popleft().result(crew.timeout or None)
             except FutureTimeoutError:
-                raise RuntimeError(f"DataLoader: a batch must be ready within the timeout of {crew.timeout} s") from None
+                raise RuntimeError(
+                    f"DataLoader: a batch must be ready within the timeout of {crew.timeout} s"
+                ) from None
             waiting.extend(pool.submit(fetch, place) for place in islice(todo, 1))
             yield batch
     finally:  # also when the loop is left early

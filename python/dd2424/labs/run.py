@@ -30,7 +30,7 @@ from dd2424.train import (
     latest_run_path,
     load_latest,
     new_run_path,
-    progress,
+    show_progress,
 )  # fmt: skip
 from dd2424.train.environment import environment
 from dd2424.train.folder import Record
@@ -161,7 +161,7 @@ def _run(session: Session, folder: RunFolder) -> None:
     sweep.plot(f"{lab.name} on {session.data.name}")
     session = dataclasses.replace(session, options=options)
     model = session.new_model()
-    trainer = session.trainer(model, [progress(), WriteMetrics(folder), WriteCheckpoints(folder)])
+    trainer = session.trainer(model, [show_progress(), WriteMetrics(folder), WriteCheckpoints(folder)])
     _print_start(session, model, trainer, folder)
     checkpoint = load_latest(folder.checkpoints, print)
     if checkpoint is not None:

@@ -62,7 +62,7 @@ class Trainer:
 
     A step is forward, backward, update, schedule, and nothing else. The state between any two steps is
     whole: a run stopped there and resumed is bitwise the run that was never stopped, records included.
-    `batches` is a DataLoader, or whatever else gives one epoch of (inputs, targets) for each `iter` and knows its place.
+    `batches` is a DataLoader, or what else gives one epoch of (inputs, targets) for each `iter` and knows its place.
     Raises: ValueError when `steps`, `interval` or `batches` is empty; Interrupted when the user stops it; RunError when
         a recorded value is no longer finite.
     """
