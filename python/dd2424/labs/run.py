@@ -11,9 +11,9 @@ from typing import Any
 import numpy as np
 
 import dd2424
-from dd2424.labs import get_lab
 from dd2424.labs.base import Lab
-from dd2424.labs.options import option_names, split_words
+from dd2424.labs.options import option_names, option_text, split_words
+from dd2424.labs.registry import get_lab
 from dd2424.labs.report import confusion_table, worst_confusions
 from dd2424.labs.results import evaluation, finish, load_weights
 from dd2424.labs.session import Session, penalised
@@ -62,7 +62,7 @@ def train(request: Request) -> int:
     path = path or new_run_path(RUNS, f"{lab.name}-{config['data']}")
     try:
         with RunFolder(path) as folder:
-            if folder.is_finished:
+            if folder.is_finished and request.resume:
                 accuracy = folder.read_result()["test_accuracy"]
                 print(f"run {path} is finished (test accuracy {accuracy:.4f}); there is nothing to resume")
                 return 0
@@ -178,7 +178,7 @@ def _run(session: Session, folder: RunFolder) -> None:
 def _print_start(session: Session, model: Any, trainer: Trainer, folder: RunFolder) -> None:
     parameters = sum(p.numel() for p in model.parameters())
     weights = sum(p.numel() for p in penalised(model)[0])
-    options = ", ".join(f"{name}={_text(getattr(session.options, f.name))}" for name, f in _shown(session.options))
+    options = ", ".join(f"{name}={option_text(getattr(session.options, f.name))}" for name, f in _shown(session.options))
     print(f"options: {options}")
     print(
         f"model: {parameters:,} parameters; cost = mean loss + {session.options.lambda_:g} * "
@@ -189,18 +189,6 @@ def _print_start(session: Session, model: Any, trainer: Trainer, folder: RunFold
 
 def _shown(options: Any) -> list[tuple[str, Any]]:
     return list(option_names(type(options)).items())
-
-
-def _text(value: Any) -> str:
-    if isinstance(value, bool):
-        return "yes" if value else "no"
-    return (
-        ",".join(map(str, value))
-        if isinstance(value, tuple)
-        else f"{value:g}"
-        if isinstance(value, float)
-        else str(value)
-    )
 
 
 def _print_result(session: Session, result: Record, folder: RunFolder | None = None) -> None:

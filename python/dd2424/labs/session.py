@@ -14,6 +14,9 @@ from dd2424._safetensors import Array
 from dd2424.data import ArrayDataset, DataLoader
 from dd2424.labs.base import Lab, Objective
 from dd2424.labs.data import LabData, Source
+from dd2424.labs.options import option_text
+from dd2424.labs.registry import get_lab
+from dd2424.labs.sources import choose_source, load_source
 from dd2424.train import Callback, Trainer
 
 _EVALUATION_BATCH = 1000
@@ -108,3 +111,19 @@ def penalised(model: dd2424.nn.Module) -> tuple[list[Any], list[Any]]:
     """Parameters that the penalty counts, the weight matrices, and the rest: biases, batch norm's scales and shifts."""
     weights = [p for p in model.parameters() if p.ndim >= 2]
     return weights, [p for p in model.parameters() if p.ndim < 2]
+
+
+def new_session(lab: str, data: str | None = None, *, seed: int = 0, device: str = "cpu", **options: Any) -> Session:
+    """A training of a lab as `dd2424 train LAB --data DATA --seed SEED key=value ...` would do it.
+
+        session = new_session("mlp", "cifar10", setting="1")
+        trainer = session.trainer(session.new_model())
+        trainer.train_steps(len(trainer.batches))       # an epoch
+        loss, scores = session.scores(trainer.model, session.data.test)
+
+    Raises: UsageError naming an unknown lab, data set, option or value; DataError where the data cannot be had.
+    """
+    found = get_lab(lab)
+    name, _ = choose_source(data, found.real_data)
+    pairs = {key.rstrip("_"): option_text(value) for key, value in options.items()}
+    return Session(found, load_source(name), found.resolve(name, pairs), seed, device)
