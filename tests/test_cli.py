@@ -24,6 +24,7 @@ def here(tmp_path, monkeypatch):
     """Every test runs in an empty folder, with no data but what comes with the package."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("DD2424_DATA", str(tmp_path / "no-data"))
+    monkeypatch.setattr("dd2424.labs.plots.can_plot", lambda: False)  # pictures take most of a short run's time
     return tmp_path
 
 
@@ -45,7 +46,9 @@ def process(*arguments, **options):
                             text=True, **options)  # fmt: skip
 
 
-def test_train_writes_a_run_folder(capsys, here):
+@pytest.mark.slow
+def test_train_writes_a_run_folder(capsys, here, monkeypatch):
+    monkeypatch.setattr("dd2424.labs.plots.can_plot", lambda: True)
     code, output, _ = run(capsys, "train", *QUICK, "--out", "run", "--seed", 3)
     assert code == 0
     names = {path.name for path in (here / "run").iterdir()}
@@ -84,7 +87,9 @@ def test_eval_finds_the_accuracy_of_the_run(capsys, lab):
 
 def test_the_lab_s_own_data_are_taken_where_they_are(capsys):
     _, output, _ = run(capsys, "train", "linear", "epochs=1")
-    assert "data: digits (1,797 handwritten digits of 8 x 8 pixels, bundled), because the lab's own is not here" in output
+    assert (
+        "data: digits (1,797 handwritten digits of 8 x 8 pixels, bundled), because the lab's own is not here" in output
+    )
     assert "--data cifar10 downloads it" in output
     assert "run folder: runs/linear-digits-1" in output
 
@@ -186,7 +191,10 @@ def test_out_must_be_empty(capsys, here):
     before = (here / "run/result.json").stat().st_mtime_ns
     code, _, errors = run(capsys, "train", *QUICK, "--out", "run")
     assert code == 2
-    assert "--out must be a new or an empty folder, got run (holds checkpoints, config.json, confusion.png, ...)" in errors
+    assert (
+        "--out must be a new or an empty folder, got run (holds checkpoints, config.json, environment.json, ...)"
+        in errors
+    )
     assert "--resume continues that run" in errors
     assert (here / "run/result.json").stat().st_mtime_ns == before
     (here / "other").mkdir()
@@ -236,7 +244,9 @@ def test_a_run_that_diverges_says_so(capsys, here):
 
 def test_a_full_disk_ends_the_run_and_it_can_be_resumed(capsys, here, monkeypatch):
     whole = dd2424._files.os.fsync
-    monkeypatch.setattr(dd2424._files.os, "fsync", lambda d: (_ for _ in ()).throw(OSError(28, "No space left on device")))
+    monkeypatch.setattr(
+        dd2424._files.os, "fsync", lambda d: (_ for _ in ()).throw(OSError(28, "No space left on device"))
+    )
     code, _, errors = run(capsys, "train", *QUICK, "--out", "run")
     assert code == 1
     assert "the disk is full; free some space" in errors
@@ -282,13 +292,13 @@ def test_an_interrupted_run_goes_on_to_the_same_weights(capsys, here, number, co
 
 @pytest.mark.slow
 def test_a_killed_run_goes_on_from_its_last_checkpoint(capsys, here):
-    running = process("train", "mlp", "--data", "digits", "half_cycle=20", "hidden=10", "cycles=500", "--out", "run")
+    running = process("train", "mlp", "--data", "digits", "half_cycle=20", "hidden=10", "cycles=60", "--out", "run")
     deadline = time.monotonic() + 60
     while not (here / "run/metrics.jsonl").exists() and time.monotonic() < deadline:
         time.sleep(0.01)
     running.kill()
     running.communicate()
-    code, output, _ = run(capsys, "train", "mlp", "--out", "run", "--resume", "--data", "digits", "cycles=500")
+    code, output, _ = run(capsys, "train", "mlp", "--out", "run", "--resume", "--data", "digits", "cycles=60")
     assert code == 0
     assert output.splitlines()[-1].startswith("test accuracy ")
 

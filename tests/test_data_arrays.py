@@ -6,12 +6,12 @@ import pickle
 
 import numpy as np
 import pytest
-from accuracy import assert_accurate, same_for_any_threads
-from reference import data as reference
 
 import dd2424
+from accuracy import assert_accurate, same_for_any_threads
 from dd2424 import _core
 from dd2424.data import ArrayDataset, DataLoader, default_collate
+from reference import data as reference
 
 SHAPES = [(1, 1), (3, 7), (1, 8, 8), (3, 5, 7), (65,), (3, 32, 32)]
 

@@ -8,9 +8,9 @@ import time
 
 import numpy as np
 import pytest
-from accuracy import same_for_any_threads
 
 import dd2424
+from accuracy import same_for_any_threads
 from dd2424.data import (
     ArrayDataset,
     BatchSampler,

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from accuracy import same_for_any_threads
 
 import dd2424
+from accuracy import same_for_any_threads
 from dd2424.data import (
     BatchSampler,
     RandomSampler,

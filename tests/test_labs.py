@@ -46,7 +46,9 @@ def small(rng, count=60, classes=3, shape=(1, 4, 4)):
 def test_losses_match_numpy(rng, name):
     scores, labels = scores_and_labels(rng, name, np.float32)
     loss = getattr(losses, name)(dd2424.from_numpy(scores), dd2424.from_numpy(labels))
-    assert_accurate(loss, np.array(getattr(reference, name)(scores.astype(np.float64), labels)), roundings=16, scale=1.0)
+    assert_accurate(
+        loss, np.array(getattr(reference, name)(scores.astype(np.float64), labels)), roundings=16, scale=1.0
+    )
 
 
 @pytest.mark.parametrize("name", LOSSES)
@@ -214,9 +216,7 @@ def test_verdicts():
     assert figure.verdict(39.61).endswith("above the band")
 
 
-@pytest.mark.parametrize(
-    ("text", "value"), [("yes", True), ("OFF", False), ("1", True), ("false", False)]
-)
+@pytest.mark.parametrize(("text", "value"), [("yes", True), ("OFF", False), ("1", True), ("false", False)])
 def test_switches(text, value):
     kind = get_lab("deep-mlp").Options
     assert parse_options(kind, "deep-mlp", {"batch_norm": text}) == {"batch_norm": value}

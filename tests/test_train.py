@@ -8,9 +8,9 @@ import threading
 
 import numpy as np
 import pytest
-from accuracy import bits, same_for_any_threads
 
 import dd2424
+from accuracy import bits, same_for_any_threads
 from dd2424 import nn
 from dd2424.data import ArrayDataset, DataLoader
 from dd2424.train import Callback, Interrupted, RunError, Trainer, load_checkpoint, save_checkpoint

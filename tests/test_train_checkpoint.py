@@ -65,7 +65,10 @@ def test_the_last_two_are_kept(tmp_path):
     for step in (1, 2, 10):
         save_checkpoint(tmp_path, step, state(step))
     (tmp_path / ".step-000000011.safetensors.1.tmp").write_bytes(b"unfinished")
-    assert [path.name for path in checkpoint_files(tmp_path)] == ["step-000000002.safetensors", "step-000000010.safetensors"]
+    assert [path.name for path in checkpoint_files(tmp_path)] == [
+        "step-000000002.safetensors",
+        "step-000000010.safetensors",
+    ]
     assert load_latest(tmp_path, pytest.fail)["step"] == 10
     assert load_latest(tmp_path / "none", pytest.fail) is None
 
@@ -154,7 +157,9 @@ def test_only_an_empty_folder_is_taken(tmp_path):
         folder.require_empty()
 
 
-@pytest.mark.parametrize(("name", "reason"), [("file/run", "a part of this path is a file"), ("x" * 300, "the name is too long")])
+@pytest.mark.parametrize(
+    ("name", "reason"), [("file/run", "a part of this path is a file"), ("x" * 300, "the name is too long")]
+)
 def test_a_folder_that_cannot_be_made(tmp_path, name, reason):
     (tmp_path / "file").touch()
     with pytest.raises(RunError, match=f"cannot use run folder .*: {reason}"):
@@ -191,6 +196,11 @@ def test_a_damaged_config_is_named(tmp_path):
 def test_messages():
     assert nearest("mlpp", ["mlp", "linear"]) == "; did you mean 'mlp'? (there are: mlp, linear)"
     assert nearest("?", ["mlp"]) == " (there are: mlp)"
-    assert os_error_message(OSError(errno.ENOSPC, "x", "f"), "cannot write") == "cannot write f: the disk is full; free some space"
-    assert os_error_message(OSError(errno.EIO, "Input/output error"), "cannot write") == "cannot write: Input/output error"
+    assert (
+        os_error_message(OSError(errno.ENOSPC, "x", "f"), "cannot write")
+        == "cannot write f: the disk is full; free some space"
+    )
+    assert (
+        os_error_message(OSError(errno.EIO, "Input/output error"), "cannot write") == "cannot write: Input/output error"
+    )
     assert (RunError("x").exit_code, UsageError("x").exit_code, Interrupted().exit_code) == (1, 2, 130)

@@ -17,12 +17,16 @@ def softmax(scores: Array, labels: Array) -> float:
 
 def svm(scores: Array, labels: Array) -> float:
     """Weston and Watkins: mean of the sum over the wrong classes of max(0, s_j - s_y + 1)."""
-    return float(np.mean([sum(max(0.0, s[j] - s[y] + 1) for j in range(len(s)) if j != y) for s, y in zip(scores, labels)]))
+    return float(
+        np.mean([sum(max(0.0, s[j] - s[y] + 1) for j in range(len(s)) if j != y) for s, y in zip(scores, labels)])
+    )
 
 
 def crammer_singer(scores: Array, labels: Array) -> float:
     """Crammer and Singer: only the worst of the wrong classes counts."""
-    return float(np.mean([max(max(0.0, s[j] - s[y] + 1) for j in range(len(s)) if j != y) for s, y in zip(scores, labels)]))
+    return float(
+        np.mean([max(max(0.0, s[j] - s[y] + 1) for j in range(len(s)) if j != y) for s, y in zip(scores, labels)])
+    )
 
 
 def sigmoid(scores: Array, labels: Array) -> float:

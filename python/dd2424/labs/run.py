@@ -178,7 +178,9 @@ def _run(session: Session, folder: RunFolder) -> None:
 def _print_start(session: Session, model: Any, trainer: Trainer, folder: RunFolder) -> None:
     parameters = sum(p.numel() for p in model.parameters())
     weights = sum(p.numel() for p in penalised(model)[0])
-    options = ", ".join(f"{name}={option_text(getattr(session.options, f.name))}" for name, f in _shown(session.options))
+    options = ", ".join(
+        f"{name}={option_text(getattr(session.options, f.name))}" for name, f in _shown(session.options)
+    )
     print(f"options: {options}")
     print(
         f"model: {parameters:,} parameters; cost = mean loss + {session.options.lambda_:g} * "
