@@ -42,8 +42,8 @@ def run(capsys, *arguments):
 
 
 def process(*arguments, **options):
-    return subprocess.Popen([sys.executable, "-m", "dd2424", *arguments], stdout=subprocess.PIPE, stderr=subprocess.PIPE,
-                            text=True, **options)  # fmt: skip
+    command, pipe = [sys.executable, "-m", "dd2424", *arguments], subprocess.PIPE
+    return subprocess.Popen(command, stdout=pipe, stderr=pipe, text=True, **options)
 
 
 @pytest.mark.slow
@@ -103,14 +103,14 @@ def test_data_that_cannot_be_had(capsys, monkeypatch):
 
 
 MISTAKES = {
-    "trian": "unknown command 'trian'; did you mean 'train'?",
+    "trainn": "unknown command 'trainn'; did you mean 'train'?",
     "--verson": "unknown argument '--verson'; did you mean '--version'?",
     "list extra": "list: unknown argument 'extra'",
     "train": "train: the following arguments are required: LAB",
     "train mpl": "train: unknown lab 'mpl'; did you mean 'mlp'? (there are: linear, mlp, deep-mlp)",
     "train mlp --data cifar": "--data must be a known data set, got 'cifar'; did you mean 'cifar10'?",
     "train mlp foo": "train: options must be key=value, got 'foo'",
-    "train mlp hiden=3": "train mlp: unknown option 'hiden'; did you mean 'hidden'?",
+    "train mlp hiddn=3": "train mlp: unknown option 'hiddn'; did you mean 'hidden'?",
     "train mlp hidden=a": "train mlp: hidden must be whole numbers with commas between",
     "train mlp cycles=0": "train mlp: cycles must be at least 1, got '0'",
     "train mlp a=1 a=2": "train: a must be given once, got '1' and '2'",

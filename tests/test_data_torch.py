@@ -46,8 +46,8 @@ def plain(value):
 
 BATCHES = [
     [1, 2], [1.5, 2], [True, False], ["a", "b"], [b"a", b"b"], [np.float32(1), np.float32(2)],
-    [np.int16(1), np.int16(2)],    [np.ones((2, 3), np.uint8)] * 2, [(1, "a"), (2, "b")], [[1, 2.0], [3, 4.0]], [{"a": 1, "b": (2, 3)}] * 2,
-    [Point(1, [2.0]), Point(3, [4.0])], [np.array(1.0), np.array(2.0)],
+    [np.int16(1), np.int16(2)], [np.ones((2, 3), np.uint8)] * 2, [(1, "a"), (2, "b")], [[1, 2.0], [3, 4.0]],
+    [{"a": 1, "b": (2, 3)}] * 2, [Point(1, [2.0]), Point(3, [4.0])], [np.array(1.0), np.array(2.0)],
 ]  # fmt: skip
 
 
@@ -59,7 +59,8 @@ def test_collate_and_convert(batch):
 
 LOADERS = [
     {}, {"batch_size": 4}, {"batch_size": 4, "drop_last": True}, {"batch_size": None},
-    {"batch_size": 3, "num_workers": 0},    {"sampler": [4, 2, 0], "batch_size": 2}, {"batch_sampler": [[1, 2], [0]]}, {"batch_size": 2, "collate_fn": list},
+    {"batch_size": 3, "num_workers": 0}, {"sampler": [4, 2, 0], "batch_size": 2}, {"batch_sampler": [[1, 2], [0]]},
+    {"batch_size": 2, "collate_fn": list},
 ]  # fmt: skip
 
 

@@ -228,7 +228,7 @@ def test_switches(text, value):
         (["hidden"], "options must be key=value, got 'hidden'"),
         (["=3"], "options must be key=value, got '=3'"),
         (["a=1", "a=2"], "a must be given once, got '1' and '2'"),
-        (["hiden=3"], "unknown option 'hiden'; did you mean 'hidden'"),
+        (["hiddn=3"], "unknown option 'hiddn'; did you mean 'hidden'"),
         (["hidden=5,x"], "hidden must be whole numbers with commas between, such as 50,50, got '5,x'"),
         (["hidden=5,0"], "hidden must be 1 to 100000, got '5,0'"),
         (["batch=ten"], "batch must be a whole number, got 'ten'"),
@@ -247,8 +247,8 @@ def test_refused_options(words, message):
 def test_refused_sessions():
     with pytest.raises(UsageError, match="unknown lab 'mpl'; did you mean 'mlp'"):
         new_session("mpl")
-    with pytest.raises(UsageError, match="unknown option 'hiden'"):
-        new_session("mlp", "digits", hiden=3)
+    with pytest.raises(UsageError, match="unknown option 'hiddn'"):
+        new_session("mlp", "digits", hiddn=3)
     with pytest.raises(UsageError, match="classes must be two different classes of 0 to 9, got 3,3"):
         new_session("linear", "digits", loss="hinge", classes=(3, 3)).data  # noqa: B018
 

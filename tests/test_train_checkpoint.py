@@ -1,4 +1,4 @@
-"""Checkpoints and run folders: whole files or none, damage is noticed, the last good one is found, folders are locked."""
+"""Checkpoints and run folders: whole files or none, damage is noticed, the last good is found, folders are locked."""
 
 from __future__ import annotations
 
@@ -96,7 +96,7 @@ def test_other_formats_and_versions_are_refused(tmp_path, monkeypatch):
     monkeypatch.undo()
     with pytest.raises(RunError, match="must have format version 1 to 1, got 2"):
         load_checkpoint(path)
-    with pytest.raises(RunError, match="cannot read .*none: there is no such file or folder"):
+    with pytest.raises(RunError, match=r"cannot read .*none: there is no such file or folder"):
         load_checkpoint(tmp_path / "none")
 
 
@@ -138,8 +138,9 @@ def test_a_folder_is_locked_while_in_use(tmp_path):
 
 
 def test_a_process_that_dies_frees_its_folder(tmp_path):
-    code = f"import os, pathlib\nfrom dd2424.train import RunFolder\nRunFolder(pathlib.Path({str(tmp_path)!r})).__enter__()\nos._exit(9)"
-    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 9
+    code = "import os, pathlib, sys; from dd2424.train import RunFolder; "
+    code += "RunFolder(pathlib.Path(sys.argv[1])).__enter__(); os._exit(9)"
+    assert subprocess.run([sys.executable, "-c", code, tmp_path], check=False).returncode == 9
     with RunFolder(tmp_path):
         assert (tmp_path / ".lock").read_text() == f"process {os.getpid()}"
 

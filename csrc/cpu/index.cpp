@@ -275,8 +275,8 @@ inline Vec<float> load_bytes(const std::uint8_t* p, Index count) {
   return widen<float>(bytes);
 }
 
-constexpr Index kRows = 4;    // images at a time: their cache misses overlap, and mean and rstd are loaded once
-constexpr Index kLine = 64;   // bytes that a prefetch brings
+constexpr Index kRows = 4;   // images at a time: their cache misses overlap, and mean and rstd are loaded once
+constexpr Index kLine = 64;  // bytes that a prefetch brings
 struct Rows {
   const std::uint8_t* x[kRows];
   const std::uint8_t* next[kRows];  // images that come after these

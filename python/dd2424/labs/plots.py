@@ -7,7 +7,7 @@ import io
 import math
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, ParamSpec
+from typing import TYPE_CHECKING, Any, ParamSpec
 
 import numpy as np
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 Arguments = ParamSpec("Arguments")
 _DPI = 140
-_STYLE = {
+_STYLE: dict[Any, Any] = {
     "font.size": 9, "axes.titlesize": 10, "axes.spines.top": False, "axes.spines.right": False, "axes.axisbelow": True,
     "figure.titlesize": 11, "legend.frameon": False, "legend.fontsize": 8, "grid.alpha": 0.25, "lines.linewidth": 1.6,
 }  # fmt: skip
