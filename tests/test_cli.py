@@ -263,6 +263,29 @@ def test_damaged_weights_are_named(capsys, here):
     assert "weights run/weights.safetensors are damaged or of another model" in errors
 
 
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"version": 2}, "config.json must have version 1, got 2"),
+        ({"lab": "mpl"}, "unknown lab 'mpl'"),
+        ({"options": {"depth": 3}}, "config.json must hold the options of lab mlp, got others"),
+        ({"options": None}, "config.json must hold the options of lab mlp"),
+        (None, "config.json must have data, device, lab, options, seed, got none"),
+    ],
+)
+def test_a_config_that_was_changed(capsys, here, change, message):
+    run(capsys, "train", *QUICK, "--out", "run")
+    (here / "run/result.json").unlink()
+    place = here / "run/config.json"
+    place.write_text(json.dumps({**json.loads(place.read_text()), **change} if change else {"version": 1}))
+    for words in (["eval", "run"], ["train", "mlp", "--data", "digits", "--out", "run", "--resume"]):
+        if change and "lab" in change and words[0] == "train":
+            continue  # refused because the lab asked for is another
+        code, _, errors = run(capsys, *words)
+        assert code in (1, 2)
+        assert message in errors
+
+
 def test_no_memory_is_one_line(capsys):
     code, _, errors = run(capsys, "train", "mlp", "--data", "digits", "hidden=100000,100000,100000", "--out", "run")
     assert code == 1

@@ -86,9 +86,9 @@ def evaluate(path: Path) -> int:
         raise UsageError(f"eval: RUN must be a run folder, got {path}, which has no config.json")
     if not folder.weights.exists():
         raise UsageError(f"eval: {path} must be a finished run, but has no weights.safetensors; resume it first")
-    config = folder.read_config()
+    config = _stored_config(folder)
     if folder.is_finished:
-        config = {**config, "options": folder.read_result()["options"]}
+        config = {**config, "options": folder.read_result().get("options")}
     check_device(config["device"])
     session = _session(get_lab(config["lab"]), config)
     model = session.new_model()
@@ -127,16 +127,26 @@ def _plan(request: Request, lab: Lab) -> tuple[Record, Path | None, str]:
         "options": dataclasses.asdict(lab.resolve(data, pairs)),
     }
     if request.resume and path is not None and RunFolder(path).is_run:
-        stored = RunFolder(path).read_config()
+        stored = _stored_config(RunFolder(path))
         _require_same(request, pairs, stored, config)
         return stored, path, stored["data"]
     return config, path, note
 
 
+def _stored_config(folder: RunFolder) -> Record:
+    """The configuration of a run. Raises: RunError when it is of another version of this program, or damaged."""
+    config, place = folder.read_config(), folder.path / "config.json"
+    if not isinstance(config, dict) or config.get("version") != CONFIG_VERSION:
+        version = config.get("version") if isinstance(config, dict) else config
+        raise RunError(f"{place} must have version {CONFIG_VERSION}, got {version}")
+    missing = {"lab", "data", "seed", "device", "options"} - config.keys()
+    if missing:
+        raise RunError(f"{place} must have {', '.join(sorted(missing))}, got none")
+    return config
+
+
 def _require_same(request: Request, pairs: dict[str, str], stored: Record, asked: Record) -> None:
     """A resumed run keeps its configuration. Raises: UsageError naming what was asked for differently."""
-    if stored.get("version") != CONFIG_VERSION:
-        raise RunError(f"{request.out}: config.json must have version {CONFIG_VERSION}, got {stored.get('version')}")
     given = {"lab": True, "data": request.data, "seed": request.seed, "device": request.device}
     for name, value in given.items():
         if value is not None and stored[name] != asked[name]:
@@ -149,8 +159,12 @@ def _require_same(request: Request, pairs: dict[str, str], stored: Record, asked
 
 
 def _session(lab: Lab, config: Record) -> Session:
-    values: Record = {k: tuple(v) if isinstance(v, list) else v for k, v in config["options"].items()}
-    return Session(lab, load_source(config["data"]), lab.Options(**values), config["seed"], config["device"])
+    try:
+        values: Record = {k: tuple(v) if isinstance(v, list) else v for k, v in config["options"].items()}
+        options = lab.Options(**values)
+    except (AttributeError, TypeError) as error:
+        raise RunError(f"config.json must hold the options of lab {lab.name}, got others: {error}") from None
+    return Session(lab, load_source(config["data"]), options, config["seed"], config["device"])
 
 
 def _run(session: Session, folder: RunFolder) -> None:

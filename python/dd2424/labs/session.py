@@ -19,7 +19,7 @@ from dd2424.labs.registry import get_lab
 from dd2424.labs.sources import choose_source, load_source
 from dd2424.train import Callback, Trainer
 
-_EVALUATION_BATCH = 1000
+_EVALUATION_BATCH = 250  # its images, as floats, stay in the cache
 _MOST_TRAINING_IMAGES = 10_000  # evaluated at each record: a fixed part is enough for a curve
 
 
