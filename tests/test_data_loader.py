@@ -93,6 +93,15 @@ def test_the_same_batches_for_any_workers_and_threads(rng, workers):
     ]
 
 
+def test_a_batch_takes_the_memory_of_the_one_before():
+    dataset = ArrayDataset(np.zeros((50, 3000), np.uint8), np.zeros(50, int))
+    places = set()
+    for batch in DataLoader(dataset, 10):
+        places.add(batch[0].data_ptr())
+        del batch
+    assert len(places) == 1
+
+
 def test_samplers():
     assert values(DataLoader(range(9), 2, sampler=[3, 1, 2])) == [[3, 1], [2]]
     assert values(DataLoader(range(9), batch_sampler=[[3, 1], [2]])) == [[3, 1], [2]]

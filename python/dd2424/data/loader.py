@@ -167,6 +167,7 @@ class DataLoader(Generic[T_co]):
         for batch in self._fetch_all(places):
             running["position"] += 1
             yield batch
+            del batch  # its memory, still in the cache, is the next one's
         if self._running is running:
             self._running = None
 

@@ -118,6 +118,7 @@ class Trainer:
         step = self.train_step
         for inputs, targets in islice(self._stream, count):
             step(inputs, targets)
+            del inputs, targets  # their memory, still in the cache, is the next batch's
             if self.stop_signal:
                 break
 
