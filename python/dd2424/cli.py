@@ -14,7 +14,7 @@ from dd2424.train.errors import RunError, UsageError, nearest, os_error_message
 
 _EXAMPLES = """examples:
   dd2424 train mlp --data digits           trains in seconds on data that is bundled
-  dd2424 train linear setting=3 seed=1     key=value sets an option of the lab; dd2424 list shows them
+  dd2424 train linear setting=3 --seed 1   key=value sets an option of the lab; dd2424 list shows them
   dd2424 train mlp --out runs/a --resume   goes on with an interrupted run
 """
 
@@ -41,8 +41,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or the interpreter complains at exit
     except OSError as error:
         print(f"dd2424: {os_error_message(error, 'failed on')}", file=sys.stderr)
-    except MemoryError:
-        print("dd2424: out of memory; choose a smaller batch or fewer images (train=)", file=sys.stderr)
+    except (MemoryError, RuntimeError) as error:
+        if not isinstance(error, MemoryError) and not str(error).startswith("allocate:"):
+            raise
+        print("dd2424: out of memory; choose fewer units, a smaller batch or fewer images (train=)", file=sys.stderr)
     except KeyboardInterrupt:
         print("dd2424: interrupted", file=sys.stderr)
         return 130
@@ -54,6 +56,10 @@ def _dispatch(arguments: list[str]) -> int:
     if arguments and not arguments[0].startswith("-") and arguments[0] not in _COMMANDS:
         raise UsageError(f"unknown command {arguments[0]!r}{nearest(arguments[0], _COMMANDS)}")
     given, rest = parser.parse_known_args(arguments)
+    if given.version:
+        return _version()
+    if given.command is None and rest:
+        raise UsageError(f"unknown argument {rest[0]!r}{nearest(rest[0], ('--help', '--version'))}")
     if given.command is None:
         parser.print_help()
         return 0
@@ -71,6 +77,7 @@ def _parser() -> argparse.ArgumentParser:
         epilog=_EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
+    parser.add_argument("--version", action="store_true", help="print the version")
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", parser_class=_Parser)
     commands.add_parser("list", help="the labs, their settings, options and the figures they should reach")
     train = commands.add_parser(
@@ -112,6 +119,13 @@ def _positive(text: str) -> int:
     if not text.isdigit() or int(text) == 0:
         raise argparse.ArgumentTypeError(f"must be a whole number from 1, got {text!r}")
     return int(text)
+
+
+def _version() -> int:
+    import dd2424
+
+    print(f"dd2424 {dd2424.__version__}")
+    return 0
 
 
 def _list(given: argparse.Namespace, words: list[str]) -> int:
@@ -162,7 +176,10 @@ def _set_threads(threads: int | None) -> None:
     if threads is not None:
         import dd2424
 
-        dd2424.set_num_threads(threads)
+        try:
+            dd2424.set_num_threads(threads)
+        except ValueError as error:
+            raise UsageError(str(error).replace("set_num_threads: threads", "--threads")) from None
 
 
 _COMMANDS: dict[str, Callable[[argparse.Namespace, list[str]], int]] = {

@@ -27,6 +27,7 @@ from dd2424.data.sampler import (
     SubsetRandomSampler,
     WeightedRandomSampler,
 )
+from dd2424.data.workers import WorkerInfo, get_worker_info
 
 __all__ = [
     "CIFAR10_CLASSES",
@@ -47,12 +48,14 @@ __all__ = [
     "SubsetRandomSampler",
     "TensorDataset",
     "WeightedRandomSampler",
+    "WorkerInfo",
     "cifar10",
     "data_dir",
     "default_collate",
     "default_convert",
     "digits",
     "fashion_mnist",
+    "get_worker_info",
     "mnist",
     "random_split",
 ]

@@ -80,7 +80,7 @@ class ArrayDataset(Dataset[tuple["Tensor", int]]):
 
     def __getitem__(self, index: int) -> tuple[Tensor, int]:
         row = range(len(self))[index]
-        images, labels = self.get_batch([row])
+        images, labels = ArrayDataset.get_batch(self, [row])  # a subclass may make its batches of samples
         return images[0], int(labels[0].item())
 
     def get_batch(self, indices: Indices) -> list[Tensor]:

@@ -24,13 +24,14 @@ _RECORD = 1 + 3 * 32 * 32  # bytes an image in the binary layout: its label, the
 
 Batch = tuple[NDArray[np.uint8], NDArray[np.int64]]
 
-# The names by which NumPy's arrays are rebuilt, in pickles of NumPy 1 and 2, and bytes in those of Python 3.
+# The names by which arrays are rebuilt, in pickles of NumPy 1 and 2, up to protocol 4 and in protocol 5.
 _ARRAY_PARTS = {
     ("numpy.core.multiarray", "_reconstruct"),
     ("numpy._core.multiarray", "_reconstruct"),
+    ("numpy.core.numeric", "_frombuffer"),
+    ("numpy._core.numeric", "_frombuffer"),
     ("numpy", "ndarray"),
     ("numpy", "dtype"),
-    ("_codecs", "encode"),
 }
 
 
@@ -53,9 +54,17 @@ class _InertUnpickler(pickle.Unpickler):
     """Builds containers, numbers and strings; imports nothing, calls nothing, and refuses unknown names."""
 
     def find_class(self, module: str, name: str) -> Any:
+        if (module, name) == ("_codecs", "encode"):  # how Python 3 writes bytes in protocols 0 to 2
+            return _latin1
         if (module, name) not in _ARRAY_PARTS:
             raise pickle.UnpicklingError(f"it names {module}.{name}")
         return _StandIn(name)
+
+
+def _latin1(text: object, encoding: object = "latin1") -> bytes:
+    if not isinstance(text, str) or encoding != "latin1":
+        raise pickle.UnpicklingError("bytes are not in latin1")
+    return text.encode("latin-1")
 
 
 def read_pickle_batch(path: str | Path) -> Batch:
@@ -107,20 +116,25 @@ def parse_binary_batch(content: bytes, name: str) -> Batch:
 
 
 def _array(data: Any, name: str) -> NDArray[np.uint8]:
-    """Return the array that a stand-in describes: state (version, shape, dtype, is_fortran, bytes)."""
-    state = data.state if isinstance(data, _StandIn) and data.name == "_reconstruct" else ()
-    if not (isinstance(state, tuple) and len(state) == 5):
-        raise DataError(f"{name}: data must be an array of bytes, got {type(data).__name__}")
-    _, shape, dtype, is_fortran, content = state
+    """Return the array that a stand-in describes: its state, or in protocol 5 its arguments."""
+    if isinstance(data, _StandIn) and data.name == "_reconstruct" and _is_tuple(data.state, 5):
+        _, shape, dtype, is_fortran, content = data.state
+    elif isinstance(data, _StandIn) and data.name == "_frombuffer" and _is_tuple(data.args, 4):
+        content, dtype, shape, order = data.args
+        is_fortran = order == "F"
+    else:
+        raise DataError(f"{name}: data must be an array of bytes, got {type(data).__name__.lstrip('_')}")
     if not (isinstance(dtype, _StandIn) and dtype.name == "dtype" and dtype.args[:1] in (("u1",), (b"u1",))):
         raise DataError(f"{name}: data must be uint8, got another dtype")
-    if isinstance(content, _StandIn) and content.name == "encode" and isinstance(content.args[0], str):
-        content = content.args[0].encode("latin-1", "replace")
     is_shape = isinstance(shape, tuple) and len(shape) == 2 and all(type(n) is int and n >= 0 for n in shape)
-    if not (is_shape and isinstance(content, bytes) and len(content) == shape[0] * shape[1]):
+    if not (is_shape and isinstance(content, bytes | bytearray) and len(content) == shape[0] * shape[1]):
         raise DataError(f"{name}: data must have as many bytes as its shape says, got shape {shape!r:.80}")
     values: NDArray[np.uint8] = np.frombuffer(content, np.uint8).reshape(shape, order="F" if is_fortran else "C")
     return values
+
+
+def _is_tuple(value: Any, length: int) -> bool:
+    return isinstance(value, tuple) and len(value) == length
 
 
 def _checked_labels(labels: NDArray[Any], name: str) -> NDArray[np.int64]:

@@ -9,7 +9,7 @@ import numpy as np
 
 
 def default_convert(data: Any) -> Any:
-    """Turn arrays inside `data` into tensors; leave all else as it is."""
+    """Turn arrays inside `data` into tensors; leave all else as it is, but tuples become lists, as in PyTorch."""
     from dd2424 import _core
 
     if isinstance(data, (np.ndarray, np.generic)) and _is_numeric(data.dtype):
@@ -20,7 +20,7 @@ def default_convert(data: Any) -> Any:
         return _rebuild_mapping(data, {key: default_convert(value) for key, value in data.items()})
     if isinstance(data, Sequence):
         fields = [default_convert(value) for value in data]
-        return tuple(fields) if type(data) is tuple else _rebuild_sequence(data, fields)
+        return _rebuild_sequence(data, fields)  # a tuple becomes a list, as in PyTorch
     return data
 
 

@@ -191,6 +191,8 @@ def random_split(dataset: Any, lengths: Sequence[float], generator: Any = None) 
         counts = [math.floor(n * fraction) for fraction in lengths]
         for part in range(n - sum(counts)):
             counts[part % len(counts)] += 1
+    if min(counts, default=0) < 0:
+        raise ValueError(f"random_split: lengths must not be negative, got {list(lengths)}")
     if sum(counts) != n:
         raise ValueError(f"random_split: lengths must sum to the data set's {n}, got {list(lengths)}")
     order = permutation(random_bits(draw_seed(generator), 0, n)).tolist()

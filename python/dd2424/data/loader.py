@@ -10,7 +10,7 @@ from .collate import default_collate, default_convert
 from .dataset import Dataset, IterableDataset, samples_at
 from .sampler import BatchSampler, RandomSampler, SequentialSampler, index_batches
 from .seeds import Seeded
-from .workers import fetch_ahead
+from .workers import Crew, fetch_ahead, read_ahead
 
 T_co = TypeVar("T_co", covariant=True)
 Collate = Callable[[list[Any]], Any]
@@ -21,7 +21,8 @@ class DataLoader(Generic[T_co]):
 
     A data set with a `get_batch` of its own (such as `ArrayDataset`) makes a whole batch in one call, unless a
     `collate_fn` is given. `batch_size=None` delivers samples one by one. With `num_workers`, so many threads prepare
-    batches ahead, `prefetch_factor` (2) each; order and content are the same for any number. `state_dict` tells the
+    batches ahead, `prefetch_factor` (2) each; order and content are the same for any number (a stream, an
+    IterableDataset, is read by one thread, so that every sample comes once). `state_dict` tells the
     place in the middle of a pass; a loader that loads it goes on there, batch for batch. What concerns processes and
     pinned memory is accepted and has no effect.
 
@@ -54,6 +55,7 @@ class DataLoader(Generic[T_co]):
         self.dataset, self.batch_size, self.drop_last = dataset, batch_size, drop_last
         self.num_workers, self.prefetch_factor, self.worker_init_fn = num_workers, prefetch_factor, worker_init_fn
         self.generator, self.timeout, self.pin_memory = generator, timeout, pin_memory
+        self.persistent_workers = persistent_workers
         self._check_workers()
         self._check_order(shuffle, sampler, batch_sampler)
         is_stream = isinstance(dataset, IterableDataset)
@@ -78,6 +80,8 @@ class DataLoader(Generic[T_co]):
     def _check_workers(self) -> None:
         if self.num_workers < 0:
             raise ValueError(f"DataLoader: num_workers must not be negative, got {self.num_workers}")
+        if self.persistent_workers and self.num_workers == 0:
+            raise ValueError("DataLoader: persistent_workers must come with num_workers, got 0 of them")
         if self.timeout < 0:
             raise ValueError(f"DataLoader: timeout must not be negative, got {self.timeout}")
         ahead = self.prefetch_factor
@@ -89,9 +93,9 @@ class DataLoader(Generic[T_co]):
         if size is not None and (isinstance(size, bool) or not isinstance(size, int) or size <= 0):
             raise ValueError(f"DataLoader: batch_size must be a positive int or None, got {size!r}")
         has_order = bool(shuffle) or sampler is not None or batch_sampler is not None
-        if isinstance(self.dataset, IterableDataset) and (has_order or self.num_workers):
+        if isinstance(self.dataset, IterableDataset) and has_order:
             raise ValueError(
-                "DataLoader: an IterableDataset must come without shuffle, sampler, batch_sampler and num_workers, "
+                "DataLoader: an IterableDataset must come without shuffle, sampler and batch_sampler, "
                 "for it has its own order, got one of them"
             )
         if sampler is not None and shuffle:
@@ -115,7 +119,9 @@ class DataLoader(Generic[T_co]):
         return n // self.batch_size if self.drop_last else -(-n // self.batch_size)
 
     def __iter__(self) -> Iterator[Any]:
-        return self._stream() if isinstance(self.dataset, IterableDataset) else self._pass()
+        if not isinstance(self.dataset, IterableDataset):
+            return self._pass()
+        return read_ahead(self._crew(1), self._stream()) if self.num_workers else self._stream()
 
     def state_dict(self) -> dict[str, int]:
         """Return how many batches of the current pass are done, and the pass's `seed` and `epoch` where it has them.
@@ -161,15 +167,19 @@ class DataLoader(Generic[T_co]):
         for batch in self._fetch_all(places):
             running["position"] += 1
             yield batch
+            del batch  # its memory, still in the cache, is the next one's
         if self._running is running:
             self._running = None
 
     def _fetch_all(self, places: Iterator[Any]) -> Iterator[Any]:
         if not self.num_workers:
             return map(self._fetch, places)
-        return fetch_ahead(
-            self._fetch, places, self.num_workers, self.prefetch_factor or 2, self.timeout, self.worker_init_fn
-        )
+        return fetch_ahead(self._crew(self.num_workers), self._fetch, places)
+
+    def _crew(self, count: int) -> Crew:
+        order, depth = self._order(), (self.prefetch_factor or 2) * self.num_workers // count
+        seed = order.seed if order is not None else 0
+        return Crew(count, depth, self.timeout, self.worker_init_fn, seed, self.dataset)
 
     def _collated(self, place: Any) -> Any:
         if self.batch_sampler is None:

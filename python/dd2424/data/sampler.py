@@ -12,7 +12,7 @@ from numpy.typing import ArrayLike, NDArray
 from dd2424 import _core
 from dd2424._core import Tensor
 
-from .seeds import Seeded, permutation, random_bits, uniform
+from .seeds import Seeded, random_bits, shuffle, uniform
 
 T_co = TypeVar("T_co", covariant=True)
 Indices = NDArray[np.int64]
@@ -101,8 +101,7 @@ class RandomSampler(SeededSampler):
         n, wanted = len(self.data_source), self.num_samples
         if self.replacement:
             return (uniform(self.bits(wanted)) * n).astype(np.int64)
-        rounds = self.bits(-(-wanted // n) * n).reshape(-1, n)
-        return np.concatenate([permutation(bits) for bits in rounds])[:wanted]
+        return shuffle(self.seed, self.epoch, n, rounds=-(-wanted // n))[:wanted]
 
 
 class SubsetRandomSampler(SeededSampler):
@@ -116,7 +115,7 @@ class SubsetRandomSampler(SeededSampler):
         return len(self._subset)
 
     def draw(self) -> Indices:
-        return self._subset[permutation(self.bits(len(self)))]
+        return self._subset[shuffle(self.seed, self.epoch, len(self))]
 
 
 class WeightedRandomSampler(SeededSampler):

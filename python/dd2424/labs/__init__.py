@@ -1,21 +1,12 @@
-"""Labs: one recipe per topic of the course."""
+"""Labs: one recipe per topic of the course.
+
+The command line runs them whole; `new_session` gives their data, model and trainer to a program or a notebook.
+"""
 
 from __future__ import annotations
 
 from dd2424.labs.base import Lab
-from dd2424.labs.deep_mlp import DeepMlpLab
-from dd2424.labs.linear import LinearLab
-from dd2424.labs.mlp import MlpLab
-from dd2424.train import UsageError, nearest
+from dd2424.labs.registry import LABS, get_lab
+from dd2424.labs.session import Session, new_session
 
-LABS: dict[str, Lab] = {lab.name: lab for lab in (LinearLab(), MlpLab(), DeepMlpLab())}
-
-
-def get_lab(name: str) -> Lab:
-    """Raises: UsageError naming the labs there are."""
-    if name not in LABS:
-        raise UsageError(f"train: unknown lab {name!r}{nearest(name, LABS)}")
-    return LABS[name]
-
-
-__all__ = ["LABS", "Lab", "get_lab"]
+__all__ = ["LABS", "Lab", "Session", "get_lab", "new_session"]

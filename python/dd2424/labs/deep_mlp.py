@@ -29,7 +29,7 @@ class DeepMlpOptions(CyclicOptions):
     validation: int = option(5_000, "the next so many images validate", low=1)
     half_cycle: int = option(2_250, "steps from lr_min up to lr_max, and as many down (the course's n_s)", low=1)
     cycles: int = option(2, "how many cycles to train", low=1)
-    hidden: tuple[int, ...] = option((50, 50), "units of each hidden layer", low=1)
+    hidden: tuple[int, ...] = option((50, 50), "units of each hidden layer", low=1, high=100_000)
     batch_norm: bool = option(True, "batch normalization before each ReLU")
     sigma: float = option(0.0, "spread of every layer's first weights; 0: He's sqrt(2 / fan-in)", low=0.0)
     sensitivity: bool = option(False, "first compare sigma .1, .001 and .0001, with and without batch norm")

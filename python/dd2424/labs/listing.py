@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from dd2424.labs import LABS
 from dd2424.labs.base import Lab
-from dd2424.labs.options import option_names
+from dd2424.labs.options import option_names, option_text
+from dd2424.labs.registry import LABS
 from dd2424.labs.sources import describe_sources
 
 
@@ -24,12 +24,6 @@ def _lab(lab: Lab) -> str:
     for name, field in option_names(lab.Options).items():
         if name != "setting":
             choices = field.metadata["choices"]
-            values = "|".join(choices) if choices else _text(field.default)
+            values = "|".join(choices) if choices else option_text(field.default)
             lines.append(f"    {name + '=' + values:<24} {field.metadata['help']}")
     return "\n".join(lines)
-
-
-def _text(value: object) -> str:
-    if isinstance(value, bool):
-        return "yes" if value else "no"
-    return ",".join(map(str, value)) if isinstance(value, tuple) else str(value)

@@ -45,7 +45,7 @@ class MlpOptions(CyclicOptions):
     lambda_: float = option(0.0022, "cost = mean loss + lambda * sum of squared weights, without biases", low=0.0)
     train: int = option(49_000, "the first so many images train; 0: all but the validation images", low=0)
     validation: int = option(1_000, "the next so many images validate", low=1)
-    hidden: tuple[int, ...] = option((50,), "units of each hidden layer", low=1)
+    hidden: tuple[int, ...] = option((50,), "units of each hidden layer", low=1, high=100_000)
     search: int = option(0, "try so many lambdas on 45,000 images first, coarse then fine; 8 is the course's", low=0)
     log_lambda: tuple[int, ...] = option((-5, -1), "the search's range of log10 lambda", low=-12, high=3)
 

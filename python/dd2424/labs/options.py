@@ -45,6 +45,15 @@ def parse_options(kind: type[Any], lab: str, pairs: Mapping[str, str]) -> dict[s
     return {fields[key].name: _parse(lab, key, fields[key], text) for key, text in pairs.items()}
 
 
+def option_text(value: Any) -> str:
+    """A value as a user types it."""
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, tuple | list):
+        return ",".join(map(str, value))
+    return str(value)
+
+
 def _parse(lab: str, key: str, field: dataclasses.Field[Any], text: str) -> Any:
     choices, low, high = field.metadata["choices"], field.metadata["low"], field.metadata["high"]
     if choices and text not in choices:

@@ -11,9 +11,9 @@ from typing import Any
 import numpy as np
 
 import dd2424
-from dd2424.labs import get_lab
 from dd2424.labs.base import Lab
-from dd2424.labs.options import option_names, split_words
+from dd2424.labs.options import option_names, option_text, split_words
+from dd2424.labs.registry import get_lab
 from dd2424.labs.report import confusion_table, worst_confusions
 from dd2424.labs.results import evaluation, finish, load_weights
 from dd2424.labs.session import Session, penalised
@@ -30,7 +30,7 @@ from dd2424.train import (
     latest_run_path,
     load_latest,
     new_run_path,
-    progress,
+    show_progress,
 )  # fmt: skip
 from dd2424.train.environment import environment
 from dd2424.train.folder import Record
@@ -62,7 +62,7 @@ def train(request: Request) -> int:
     path = path or new_run_path(RUNS, f"{lab.name}-{config['data']}")
     try:
         with RunFolder(path) as folder:
-            if folder.is_finished:
+            if folder.is_finished and request.resume:
                 accuracy = folder.read_result()["test_accuracy"]
                 print(f"run {path} is finished (test accuracy {accuracy:.4f}); there is nothing to resume")
                 return 0
@@ -86,9 +86,9 @@ def evaluate(path: Path) -> int:
         raise UsageError(f"eval: RUN must be a run folder, got {path}, which has no config.json")
     if not folder.weights.exists():
         raise UsageError(f"eval: {path} must be a finished run, but has no weights.safetensors; resume it first")
-    config = folder.read_config()
+    config = _stored_config(folder)
     if folder.is_finished:
-        config = {**config, "options": folder.read_result()["options"]}
+        config = {**config, "options": folder.read_result().get("options")}
     check_device(config["device"])
     session = _session(get_lab(config["lab"]), config)
     model = session.new_model()
@@ -127,16 +127,26 @@ def _plan(request: Request, lab: Lab) -> tuple[Record, Path | None, str]:
         "options": dataclasses.asdict(lab.resolve(data, pairs)),
     }
     if request.resume and path is not None and RunFolder(path).is_run:
-        stored = RunFolder(path).read_config()
+        stored = _stored_config(RunFolder(path))
         _require_same(request, pairs, stored, config)
         return stored, path, stored["data"]
     return config, path, note
 
 
+def _stored_config(folder: RunFolder) -> Record:
+    """The configuration of a run. Raises: RunError when it is of another version of this program, or damaged."""
+    config, place = folder.read_config(), folder.path / "config.json"
+    if not isinstance(config, dict) or config.get("version") != CONFIG_VERSION:
+        version = config.get("version") if isinstance(config, dict) else config
+        raise RunError(f"{place} must have version {CONFIG_VERSION}, got {version}")
+    missing = {"lab", "data", "seed", "device", "options"} - config.keys()
+    if missing:
+        raise RunError(f"{place} must have {', '.join(sorted(missing))}, got none")
+    return config
+
+
 def _require_same(request: Request, pairs: dict[str, str], stored: Record, asked: Record) -> None:
     """A resumed run keeps its configuration. Raises: UsageError naming what was asked for differently."""
-    if stored.get("version") != CONFIG_VERSION:
-        raise RunError(f"{request.out}: config.json must have version {CONFIG_VERSION}, got {stored.get('version')}")
     given = {"lab": True, "data": request.data, "seed": request.seed, "device": request.device}
     for name, value in given.items():
         if value is not None and stored[name] != asked[name]:
@@ -149,8 +159,12 @@ def _require_same(request: Request, pairs: dict[str, str], stored: Record, asked
 
 
 def _session(lab: Lab, config: Record) -> Session:
-    values: Record = {k: tuple(v) if isinstance(v, list) else v for k, v in config["options"].items()}
-    return Session(lab, load_source(config["data"]), lab.Options(**values), config["seed"], config["device"])
+    try:
+        values: Record = {k: tuple(v) if isinstance(v, list) else v for k, v in config["options"].items()}
+        options = lab.Options(**values)
+    except (AttributeError, TypeError) as error:
+        raise RunError(f"config.json must hold the options of lab {lab.name}, got others: {error}") from None
+    return Session(lab, load_source(config["data"]), options, config["seed"], config["device"])
 
 
 def _run(session: Session, folder: RunFolder) -> None:
@@ -161,7 +175,7 @@ def _run(session: Session, folder: RunFolder) -> None:
     sweep.plot(f"{lab.name} on {session.data.name}")
     session = dataclasses.replace(session, options=options)
     model = session.new_model()
-    trainer = session.trainer(model, [progress(), WriteMetrics(folder), WriteCheckpoints(folder)])
+    trainer = session.trainer(model, [show_progress(), WriteMetrics(folder), WriteCheckpoints(folder)])
     _print_start(session, model, trainer, folder)
     checkpoint = load_latest(folder.checkpoints, print)
     if checkpoint is not None:
@@ -178,7 +192,9 @@ def _run(session: Session, folder: RunFolder) -> None:
 def _print_start(session: Session, model: Any, trainer: Trainer, folder: RunFolder) -> None:
     parameters = sum(p.numel() for p in model.parameters())
     weights = sum(p.numel() for p in penalised(model)[0])
-    options = ", ".join(f"{name}={_text(getattr(session.options, f.name))}" for name, f in _shown(session.options))
+    options = ", ".join(
+        f"{name}={option_text(getattr(session.options, f.name))}" for name, f in _shown(session.options)
+    )
     print(f"options: {options}")
     print(
         f"model: {parameters:,} parameters; cost = mean loss + {session.options.lambda_:g} * "
@@ -189,18 +205,6 @@ def _print_start(session: Session, model: Any, trainer: Trainer, folder: RunFold
 
 def _shown(options: Any) -> list[tuple[str, Any]]:
     return list(option_names(type(options)).items())
-
-
-def _text(value: Any) -> str:
-    if isinstance(value, bool):
-        return "yes" if value else "no"
-    return (
-        ",".join(map(str, value))
-        if isinstance(value, tuple)
-        else f"{value:g}"
-        if isinstance(value, float)
-        else str(value)
-    )
 
 
 def _print_result(session: Session, result: Record, folder: RunFolder | None = None) -> None:

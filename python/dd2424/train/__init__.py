@@ -6,7 +6,7 @@ from dd2424.train.callbacks import WriteCheckpoints, WriteMetrics
 from dd2424.train.checkpoint import load_checkpoint, load_latest, save_checkpoint
 from dd2424.train.errors import Interrupted, RunError, UsageError, nearest, os_error_message
 from dd2424.train.folder import RunFolder, latest_run_path, new_run_path
-from dd2424.train.progress import progress
+from dd2424.train.progress import show_progress
 from dd2424.train.trainer import Callback, Trainer
 
 __all__ = [
@@ -24,6 +24,6 @@ __all__ = [
     "nearest",
     "new_run_path",
     "os_error_message",
-    "progress",
     "save_checkpoint",
+    "show_progress",
 ]

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
+import math
+import os
 import sys
 import time
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from dd2424.train.folder import Record
@@ -12,19 +16,20 @@ from dd2424.train.trainer import Callback, Trainer
 if TYPE_CHECKING:
     from rich.console import RenderableType
     from rich.live import Live
+    from rich.table import Table
 
 _SPARKS = "▁▂▃▄▅▆▇█"
+_NARROW = 70  # columns: below, there is no room for a bar
+_REDRAWS_PER_S = 4  # one takes some 3 ms of the interpreter
 _COLUMNS = {"train_cost": "train cost", "train_accuracy": "accuracy", "validation_cost": "valid cost",
             "validation_accuracy": "accuracy"}  # fmt: skip
 
 
-def progress() -> Callback:
+def show_progress() -> Callback:
     """The display that suits standard output."""
-    if sys.stdout.isatty():
-        try:
+    if sys.stdout.isatty() and os.environ.get("TERM", "dumb") != "dumb":
+        with contextlib.suppress(ImportError):
             return LiveProgress()
-        except ImportError:
-            pass
     return PlainProgress()
 
 
@@ -54,8 +59,11 @@ class LiveProgress(Callback):
     def __init__(self) -> None:
         import rich.live
 
-        self._live: Live = rich.live.Live(get_renderable=self._render, refresh_per_second=8)
         self._trainer: Trainer | None = None
+        self._console = rich.get_console()
+        self._live: Live = rich.live.Live(
+            console=self._console, get_renderable=self._render, refresh_per_second=_REDRAWS_PER_S
+        )
 
     def on_start(self, trainer: Trainer) -> None:
         self._trainer = trainer
@@ -67,29 +75,59 @@ class LiveProgress(Callback):
 
     def _render(self) -> RenderableType:
         from rich.console import Group
+
+        trainer = self._trainer
+        return Group(self._bar(trainer), self._metrics(trainer)) if trainer is not None else ""
+
+    def _bar(self, trainer: Trainer) -> Table:
+        """How far the run is, how fast, and how much longer it takes."""
         from rich.progress_bar import ProgressBar
         from rich.table import Table
 
-        trainer = self._trainer
-        if trainer is None:
-            return ""
         elapsed_s = time.perf_counter() - self._start_s
         rate = (trainer.step - self._start_step) / max(elapsed_s, 1e-9)
+        left_s = (trainer.steps - trainer.step) / rate if rate else 0.0
         bar = Table.grid(padding=(0, 1))
-        text = f"step {trainer.step}/{trainer.steps}  {rate:,.0f} steps/s  {elapsed_s:.1f} s"
-        bar.add_row(ProgressBar(trainer.steps, trainer.step, width=40), text)
-        table = Table.grid(padding=(0, 2))
-        for name, title in _COLUMNS.items():
-            values = [record[name] for record in trainer.records if name in record]
-            if values:
-                kind = "training" if name.startswith("train") else "validation"
-                table.add_row(f"{kind} {title.split()[-1]}", f"{values[-1]:.4f}", sparkline(values))
-        return Group(bar, table)
+        place, left = f"step {trainer.step:,}/{trainer.steps:,}", f"{_clock(left_s)} left"
+        if self._console.width < _NARROW:
+            bar.add_row(place, left)
+        else:
+            length = min(40, self._console.width - _NARROW + 8)
+            bar.add_row(ProgressBar(trainer.steps, trainer.step, width=length), place, f"{rate:,.0f} steps/s",
+                        f"{_clock(elapsed_s)}, {left}")  # fmt: skip
+        return bar
+
+    def _metrics(self, trainer: Trainer) -> Table:
+        """A row for cost and for accuracy: the last value and the curve, of training and of validation images."""
+        from rich.table import Table
+
+        records = list(trainer.records)  # the loop goes on while this is drawn
+        width = max(0, min(30, (self._console.width - 54) // 2))
+        table = Table.grid(padding=(0, 1))
+        for name in ("cost", "accuracy"):
+            cells = [f"[bold]{name}[/bold]"]
+            for part, colour in (("training", "blue"), ("validation", "yellow")):
+                values = [r[key] for r in records if (key := f"{part.removesuffix('ing')}_{name}") in r]
+                if values:
+                    curve = f" [{colour}]{sparkline(values, width):<{width}}[/{colour}]" if width else ""
+                    cells += [part, f"{values[-1]:.4f}{curve}"]
+            if len(cells) > 1:
+                table.add_row(*cells)
+        return table
 
 
-def sparkline(values: list[float], width: int = 40) -> str:
-    """`values` as a line of blocks, lowest to highest, at most `width` of them (the last ones)."""
-    shown = values[-width:]
-    low, high = min(shown), max(shown)
+def sparkline(values: Sequence[float], width: int = 40) -> str:
+    """`values` as at most `width` blocks from the lowest to the highest, evenly taken; blanks where not finite."""
+    count = min(len(values), width)
+    shown = [values[i * (len(values) - 1) // max(count - 1, 1)] for i in range(count)]
+    finite = [value for value in shown if math.isfinite(value)]
+    low, high = min(finite, default=0.0), max(finite, default=0.0)
     scale = (len(_SPARKS) - 1) / (high - low) if high > low else 0.0
-    return "".join(_SPARKS[round((value - low) * scale)] for value in shown)
+    return "".join(_SPARKS[round((v - low) * scale)] if math.isfinite(v) else " " for v in shown)
+
+
+def _clock(seconds: float) -> str:
+    """Minutes and seconds, and hours where there are any."""
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02d}:{rest:02d}" if hours else f"{minutes}:{rest:02d}"

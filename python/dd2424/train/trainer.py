@@ -62,7 +62,9 @@ class Trainer:
 
     A step is forward, backward, update, schedule, and nothing else. The state between any two steps is
     whole: a run stopped there and resumed is bitwise the run that was never stopped, records included.
-    Raises: Interrupted when the user stops it; RunError when the training loss is no longer finite.
+    `batches` is a DataLoader, or what else gives one epoch of (inputs, targets) for each `iter` and knows its place.
+    Raises: ValueError when `steps`, `interval` or `batches` is empty; Interrupted when the user stops it; RunError when
+        a recorded value is no longer finite.
     """
 
     def __init__(
@@ -78,6 +80,9 @@ class Trainer:
         scheduler: Scheduler | None = None,
         callbacks: Sequence[Callback] = (),
     ) -> None:
+        for name, count in (("steps", steps), ("interval", interval), ("len(batches)", len(batches))):
+            if count < 1:
+                raise ValueError(f"Trainer: {name} must be at least 1, got {count}")
         self.model, self.loss, self.optimizer, self.batches = model, loss, optimizer, batches
         self.steps, self.interval, self.evaluate = steps, interval, evaluate
         self.scheduler = scheduler
@@ -85,9 +90,11 @@ class Trainer:
         self.step = 0
         self.records: list[Record] = []
         self.stop_signal = 0
+        self._stream = _endless(batches)
 
     def fit(self) -> None:
         """Train from `self.step` to `self.steps`."""
+        self.stop_signal = 0
         with _stop_on_signals(self):
             try:
                 self._notify("on_start")
@@ -96,8 +103,26 @@ class Trainer:
             finally:
                 self._notify("on_exit")
 
+    def train_step(self, inputs: dd2424.Tensor, targets: dd2424.Tensor) -> None:
+        """One update on one batch: everything that a step costs besides its data."""
+        self.optimizer.zero_grad()
+        self.loss(self.model(inputs), targets).backward()
+        self.optimizer.step()
+        if self.scheduler is not None:
+            self.scheduler.step()
+        self.step += 1
+
+    def train_steps(self, count: int) -> None:
+        """`count` updates on the batches that come next, without records; fewer when the user stops the run."""
+        self.model.train()
+        step = self.train_step
+        for inputs, targets in islice(self._stream, count):
+            step(inputs, targets)
+            del inputs, targets  # their memory, still in the cache, is the next batch's
+            if self.stop_signal:
+                break
+
     def _train(self) -> None:
-        stream = _endless(self.batches)
         while self.step < self.steps or self._record_is_due():
             if self.stop_signal:
                 self._notify("on_stop")
@@ -106,24 +131,11 @@ class Trainer:
                 self._record()
             else:
                 boundary = (self.step // self.interval + 1) * self.interval
-                self._advance(stream, min(boundary, self.steps) - self.step)
+                self.train_steps(min(boundary, self.steps) - self.step)
 
     def _record_is_due(self) -> bool:
         at_boundary = self.step % self.interval == 0 or self.step == self.steps
         return at_boundary and (not self.records or self.records[-1]["step"] != self.step)
-
-    def _advance(self, stream: Iterator[tuple[dd2424.Tensor, dd2424.Tensor]], count: int) -> None:
-        model, loss, optimizer, scheduler = self.model, self.loss, self.optimizer, self.scheduler
-        model.train()
-        for inputs, targets in islice(stream, count):
-            optimizer.zero_grad()
-            loss(model(inputs), targets).backward()
-            optimizer.step()
-            if scheduler is not None:
-                scheduler.step()
-            self.step += 1
-            if self.stop_signal:
-                break
 
     def _record(self) -> None:
         self.model.eval()
@@ -166,6 +178,7 @@ class Trainer:
             if self.scheduler is not None:
                 self.scheduler.load_state_dict(state["scheduler"])
             self.batches.load_state_dict(state["batches"])
+            self._stream = _endless(self.batches)
             dd2424.set_rng_state(state["rng"])
             self.step, self.records = int(state["step"]), list(state["records"])
         except (KeyError, TypeError, ValueError, RuntimeError) as error:
