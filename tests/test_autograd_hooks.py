@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import pytest
-
 import dd2424
+import pytest
 from dd2424 import Tensor
 
 

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-import pytest
-
 import dd2424
+import pytest
 from dd2424 import Tensor
 
 

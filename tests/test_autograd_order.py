@@ -6,11 +6,10 @@ import subprocess
 import sys
 import threading
 
+import dd2424
 import numpy as np
 import pytest
 from accuracy import bits
-
-import dd2424
 from dd2424 import Tensor, autograd
 
 DEPTH = 100_000
@@ -168,7 +167,7 @@ def test_threads_walk_graphs_of_their_own_into_one_leaf(size: int) -> None:
         try:
             for _ in range(steps):
                 (x * 2).sum().backward()
-        except BaseException as error:  # noqa: BLE001
+        except BaseException as error:
             failures.append(error)
 
     threads = [threading.Thread(target=work) for _ in range(4)]

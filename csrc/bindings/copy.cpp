@@ -132,6 +132,21 @@ Tensor convert(const Tensor& x, const std::optional<DType>& dtype, bool copies) 
   return copies && y.same(x) ? ops::clone(x) : y;
 }
 
+// The name of the memory format asked for: those that there is no kernel for yet are refused, never ignored.
+std::string format_from(const char* op, const py::kwargs& kwargs, const char* fallback) {
+  std::string format = fallback;
+  for (const auto& [key, value] : kwargs) {
+    check<TypeError>(std::string(py::str(key)) == "memory_format", op, ": got an unexpected keyword argument '",
+                     std::string(py::str(key)), "'");
+    if (value.is_none()) continue;
+    format = std::string(py::repr(value));
+    format = format.substr(format.rfind('.') + 1);
+    check(format == "preserve_format" || format == "contiguous_format", op,
+          ": memory_format must be preserve_format or contiguous_format, got ", format);
+  }
+  return format;
+}
+
 constexpr std::pair<const char*, DType> kConversions[] = {
     {"float", DType::float32}, {"double", DType::float64}, {"half", DType::float16}, {"bfloat16", DType::bfloat16},
     {"long", DType::int64},    {"int", DType::int32},      {"short", DType::int16},  {"char", DType::int8},
@@ -144,8 +159,17 @@ void bind_copy(py::module_& m) {
   m.def("convert", &convert, "input"_a, "dtype"_a = py::none(), "copy"_a = false);
   for (const auto& [name, dtype] : kConversions)
     define_method(name, [dtype = dtype](const Tensor& x) { return ops::to(x, dtype); });
-  define(m, "clone", [](const Tensor& x, const py::kwargs&) { return ops::clone(x); }, "input"_a);
-  define_method("contiguous", [](const Tensor& x, const py::kwargs&) { return ops::contiguous(x); });
+  define(
+      m, "clone",
+      [](const Tensor& x, const py::kwargs& kwargs) {
+        const bool is_plain = format_from("clone", kwargs, "preserve_format") == "preserve_format";
+        return is_plain ? ops::clone(x) : ops::clone_contiguous(x);
+      },
+      "input"_a);
+  define_method("contiguous", [](const Tensor& x, const py::kwargs& kwargs) {
+    format_from("contiguous", kwargs, "contiguous_format");
+    return ops::contiguous(x);
+  });
   define_method(
       "copy_", [](Tensor x, const Tensor& source, bool) { return ops::copy_(x, source); }, "src"_a,
       "non_blocking"_a = false);

@@ -32,10 +32,12 @@ from dd2424.functional.dropout import *
 from dd2424.functional.elementwise import *
 from dd2424.functional.elementwise_binary import *
 from dd2424.functional.embedding import embedding
-from dd2424.functional.index import *
-from dd2424.functional.loss_distance import cosine_embedding_loss, triplet_margin_loss
 from dd2424.functional.gemm import *
 from dd2424.functional.gemm_einsum import einsum
+from dd2424.functional.index import *
+from dd2424.functional.index_reduce import *
+from dd2424.functional.index_sort import *
+from dd2424.functional.loss_distance import cosine_embedding_loss, triplet_margin_loss
 from dd2424.functional.norm import batch_norm, group_norm, instance_norm, layer_norm, rms_norm
 from dd2424.functional.random import *
 from dd2424.functional.reduce import *

@@ -61,7 +61,7 @@ class GradMode:
                     with self._again():
                         generator.close()
                     raise
-                except BaseException as error:  # noqa: BLE001  (thrown in by the caller, for the generator)
+                except BaseException as error:
                     resume = functools.partial(generator.throw, error)
 
         return in_mode

@@ -23,16 +23,19 @@ _METHODS = {
     "shape": ("unflatten", "ravel", "movedim", "moveaxis", "tensor_split", "hsplit", "vsplit", "dsplit"),
     "shape_repeat": ("repeat", "tile", "repeat_interleave", "fliplr", "flipud", "roll", "rot90", "tril", "triu",
                      "diag", "diag_embed", "diagflat", "flip"),
-    "index": ("index_copy", "index_fill", "take", "take_along_dim", "masked_select", "masked_scatter", "argwhere",
-              "sort", "argsort", "topk", "kthvalue", "median", "nanmedian", "mode", "quantile", "cummax", "cummin",
-              "unique", "unique_consecutive", "bincount", "histc"),
+    "index": ("index_copy", "index_fill", "index_put", "scatter", "put", "take", "take_along_dim", "masked_select",
+              "masked_scatter", "select_scatter", "slice_scatter", "diagonal_scatter", "nonzero", "argwhere"),
+    "index_sort": ("sort", "msort", "argsort", "topk", "kthvalue", "median", "nanmedian", "mode", "quantile",
+                   "nanquantile", "cummax", "cummin", "unique", "unique_consecutive", "bincount", "histc"),
+    "index_reduce": ("scatter_reduce", "index_reduce"),
     "gemm": ("outer", "ger", "vdot", "inner", "addbmm", "addr", "kron", "cross", "trace"),
     "random": ("bernoulli", "multinomial"),
     "activation": ("prelu", "hardshrink"),
 }
 # Methods whose in-place form is: compute, then write over the tensor.
 _IN_PLACE = ("sinc", "logit", "nan_to_num", "deg2rad", "rad2deg", "lerp", "addcmul", "addcdiv", "tril", "triu",
-             "masked_fill", "masked_scatter", "index_copy", "index_fill", "float_power", "renorm", "cumsum", "cumprod",
+             "masked_fill", "masked_scatter", "index_copy", "index_fill", "scatter", "scatter_reduce",
+             "index_reduce", "put", "float_power", "renorm", "cumsum", "cumprod",
              "addmm", "addmv", "baddbmm", "eq", "ne", "lt", "le", "gt", "ge", "logical_and", "logical_or",
              "logical_not")
 # fmt: on

@@ -190,7 +190,7 @@ def eye(
 def _triangle(row: int, col: int, offset: int, lower: bool) -> Tensor:
     rows, columns = _core.arange(0, row).unsqueeze(1), _core.arange(0, col).unsqueeze(0)
     inside = columns - rows <= offset if lower else columns - rows >= offset
-    return _core.nonzero(inside).T
+    return _core.nonzero(inside).T.contiguous()
 
 
 def tril_indices(row: int, col: int, offset: int = 0) -> Tensor:

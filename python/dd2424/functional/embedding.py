@@ -39,7 +39,7 @@ def embedding(
 
 
 def _limit(weight: Tensor, flat: Tensor, max_norm: float, norm_type: float) -> None:
-    from dd2424.functional.index import unique
+    from dd2424.functional.index_sort import unique
     from dd2424.functional.reduce import renorm
 
     with no_grad():
