@@ -79,6 +79,10 @@ Indexed resolve(const Tensor& x, PyObject* const* keys, Py_ssize_t count) {
       dim += x.ndim() - taken;
     } else {
       const Tensor index = index_tensor(key);
+      if (index.ndim() == 0 && is_integer(index.dtype()) && index.dtype() != DType::uint8) {  // a NumPy array
+        result.view = ops::select(result.view, dim, ops::item(index).integer);
+        continue;
+      }
       if (PyBool_Check(key) || (index.dtype() == DType::bool_ && index.ndim() == 0)) {
         result.view = ops::unsqueeze(result.view, dim);  // a mask without dimensions keeps all or nothing
       }

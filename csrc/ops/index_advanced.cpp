@@ -266,7 +266,8 @@ void index_put_(Tensor& self, const Tensors& indices, const Tensor& values, bool
   const Tensors plain = plain_indices(self, indices);
   const Tensor source = to(values, self.dtype());
   const Lookup lookup = advanced(self, plain);
-  check(broadcast_shapes("index_put_", lookup.shape, source.shape()) == lookup.shape,
+  check(broadcasts(lookup.shape, source.shape()) &&
+            broadcast_shapes("index_put_", lookup.shape, source.shape()) == lookup.shape,
         "index_put_: values must broadcast to ", lookup.shape, ", got ", source.shape());
   if (!records({&self, &source})) {
     const GradMode off(false);
