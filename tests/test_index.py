@@ -122,7 +122,9 @@ def test_masks_without_dimensions_keep_all_or_nothing(rng: np.random.Generator) 
         np.testing.assert_array_equal(x.numpy(), np.where(mask, 1.0, array))
 
 
-@pytest.mark.parametrize("dtype", ["float32", "bfloat16", "float16", "int64", "int32", "int16", "int8", "uint8", "bool"])
+@pytest.mark.parametrize(
+    "dtype", ["float32", "bfloat16", "float16", "int64", "int32", "int16", "int8", "uint8", "bool"]
+)
 @pytest.mark.parametrize("layout", ["dense", "reversed", "strided"])
 def test_every_dtype_and_layout(isa: str, rng: np.random.Generator, dtype: str, layout: str) -> None:
     x = dd2424.tensor(rng.integers(0, 2 if dtype == "bool" else 100, (6, 7, 33))).to(getattr(dd2424, dtype))

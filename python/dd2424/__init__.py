@@ -21,6 +21,7 @@ from dd2424._grad_mode import (
     no_grad,
     set_grad_enabled,
 )
+from dd2424._interop import *
 from dd2424._lazy import lazy_getattr
 from dd2424._print import set_printoptions
 from dd2424._runtime import *
