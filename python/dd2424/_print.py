@@ -129,7 +129,7 @@ def describe(tensor: Tensor) -> str:
     notes = []
     if array.size == 0 and array.ndim != 1:
         notes.append(f"size={tuple(array.shape)}")
-    implied = (_core.get_default_dtype(), _core.bool) if array.size == 0 else (
+    implied = (_core.get_default_dtype(),) if array.size == 0 else (
         _core.get_default_dtype(), _core.int64, _core.bool)  # fmt: skip
     if tensor.dtype not in implied:
         notes.append(f"dtype={tensor.dtype!r}")
