@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+import dd2424
 import numpy as np
 import pytest
-
-import dd2424
 from dd2424 import Tensor
 from dd2424.autograd import gradcheck, gradgradcheck
 
@@ -187,9 +186,9 @@ def test_setting_data() -> None:
     assert np.shares_memory(x.detach().numpy(), other.numpy())
     y = x * x
     x.data = dd2424.zeros(4)
-    with pytest.raises(RuntimeError, match="modified by an in-place operation"):
+    with pytest.raises(RuntimeError, match=r"modified by an in-place operation"):
         y.sum().backward()
-    with pytest.raises(RuntimeError, match="data: a tensor that requires a gradient must stay floating"):
+    with pytest.raises(RuntimeError, match=r"data: a tensor that requires a gradient must stay floating"):
         x.data = dd2424.zeros(4, dtype=dd2424.int64)
-    with pytest.raises(TypeError, match="data: must be set to a tensor"):
+    with pytest.raises(TypeError, match=r"data: must be set to a tensor"):
         x.data = 3

@@ -7,10 +7,9 @@ import resource
 import subprocess
 import sys
 
+import dd2424
 import numpy as np
 import pytest
-
-import dd2424
 from dd2424 import Tensor, nn
 
 
@@ -67,6 +66,7 @@ def test_a_step_asks_the_system_for_nothing(threads: int) -> None:
     assert after["allocations"] > before["allocations"]
 
 
+@pytest.mark.slow
 def test_a_step_touches_no_new_page() -> None:
     """In a process of its own: page faults are counted by process, and other tests leave threads behind."""
     code = """

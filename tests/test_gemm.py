@@ -5,20 +5,20 @@ from __future__ import annotations
 import itertools
 from typing import Any
 
+import dd2424
 import ml_dtypes
 import numpy as np
 import pytest
 from accuracy import assert_accurate, bits, same_for_any_threads
-from reference import gemm as reference
-
-import dd2424
 from dd2424 import Tensor
 from dd2424.autograd import gradcheck, gradgradcheck
+from reference import gemm as reference
 
 # (m, n, k): tails of every tile, vectors and rows, skinny ones, dots, several blocks of k and of columns, split k
 SIZES = [
     (1, 1, 1), (1, 1, 7), (2, 3, 5), (7, 1, 33), (1, 33, 9), (13, 31, 17), (16, 64, 16), (33, 65, 31), (12, 32, 100),
-    (100, 10, 257), (65, 130, 67), (128, 129, 513), (5, 3, 4097), (3, 200, 5), (200, 3, 5), (1, 4097, 3), (24, 40, 4200),
+    (100, 10, 257), (65, 130, 67), (128, 129, 513), (5, 3, 4097), (3, 200, 5), (200, 3, 5), (1, 4097, 3),
+    (24, 40, 4200),
 ]  # fmt: skip
 LARGE = [(257, 270, 600), (40, 4100, 33), (300, 64, 1100)]
 DTYPES = ["float32", "float64", "bfloat16"]
@@ -136,7 +136,8 @@ def test_batches_in_any_order_and_expanded(rng: np.random.Generator) -> None:
 
 
 @pytest.mark.parametrize("shapes", [((3,), (3,)), ((3,), (3, 4)), ((2, 3), (3,)), ((3,), (5, 3, 4)), ((5, 2, 3), (3,)),
-                                    ((0,), (0,)), ((2, 0), (0, 3)), ((0, 3), (3, 2)), ((2, 0), (0,))], ids=str)  # fmt: skip
+                                    ((0,), (0,)), ((2, 0), (0, 3)), ((0, 3), (3, 2)), ((2, 0), (0,))],
+                         ids=str)  # fmt: skip
 def test_vectors_and_nothing(rng: np.random.Generator, shapes: Any) -> None:
     a, b = (array(rng, *shape, dtype="float64") for shape in shapes)
     c = dd2424.tensor(a) @ dd2424.tensor(b)

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
+import dd2424
 import numpy as np
 import pytest
 from accuracy import assert_accurate
-from reference import gemm as reference
-
-import dd2424
 from dd2424 import Tensor
 from dd2424.autograd import gradcheck, gradgradcheck
+from reference import gemm as reference
 
 
 def leaf(*shape: int) -> Tensor:

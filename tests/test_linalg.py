@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+import dd2424
 import numpy as np
 import pytest
-
-import dd2424
 from dd2424 import Tensor, linalg
 from dd2424.autograd import gradcheck, gradgradcheck
 
@@ -185,17 +184,17 @@ def test_refusals() -> None:
         with pytest.raises(RuntimeError, match=r"A must have shape \(\*, n, n\), got \(2, 3\)"):
             function(wide)
     for dtype in (dd2424.int64, dd2424.bfloat16):
-        with pytest.raises(RuntimeError, match="inv: A must be float32 or float64, got"):
+        with pytest.raises(RuntimeError, match=r"inv: A must be float32 or float64, got"):
             linalg.inv(singular.to(dtype))
-    with pytest.raises(RuntimeError, match="solve: B must have 2 rows"):
+    with pytest.raises(RuntimeError, match=r"solve: B must have 2 rows"):
         linalg.solve(dd2424.eye(2), dd2424.ones(3, 2))
-    with pytest.raises(RuntimeError, match="solve: B must have A's dtype"):
+    with pytest.raises(RuntimeError, match=r"solve: B must have A's dtype"):
         linalg.solve(dd2424.eye(2), dd2424.ones(2, 2).double())
-    with pytest.raises(RuntimeError, match="qr: mode must be"):
+    with pytest.raises(RuntimeError, match=r"qr: mode must be"):
         linalg.qr(wide, "full")
-    with pytest.raises(RuntimeError, match="eigh: UPLO must be"):
+    with pytest.raises(RuntimeError, match=r"eigh: UPLO must be"):
         linalg.eigh(singular, "X")
-    with pytest.raises(ValueError, match="matrix_norm: ord must be"):
+    with pytest.raises(ValueError, match=r"matrix_norm: ord must be"):
         linalg.matrix_norm(wide, 3)
-    with pytest.raises(RuntimeError, match="multi_dot: tensors must be at least 2"):
+    with pytest.raises(RuntimeError, match=r"multi_dot: tensors must be at least 2"):
         linalg.multi_dot([wide])

@@ -9,11 +9,10 @@ import sys
 import threading
 from typing import Any
 
+import dd2424
 import numpy as np
 import pytest
 from accuracy import bits
-
-import dd2424
 
 
 def in_child(code: str, **environment: str) -> subprocess.CompletedProcess[str]:
@@ -39,7 +38,7 @@ def test_number_of_threads() -> None:
         assert dd2424.get_num_threads() == threads
         work()
     for wrong in (0, -1, 5000):
-        with pytest.raises(ValueError, match="set_num_threads: threads must be from 1 to 1024, got"):
+        with pytest.raises(ValueError, match=r"set_num_threads: threads must be from 1 to 1024, got"):
             dd2424.set_num_threads(wrong)
     with pytest.raises(TypeError):
         dd2424.set_num_threads("two")
@@ -201,7 +200,7 @@ def test_tensors_are_aligned() -> None:
 
 
 def test_what_does_not_fit_is_an_error() -> None:
-    with pytest.raises(RuntimeError, match="allocate: the system has no memory for"):
+    with pytest.raises(RuntimeError, match=r"allocate: the system has no memory for"):
         dd2424.empty(1 << 50, dtype=dd2424.uint8)
     assert dd2424.ones(3).sum().item() == 3
 

@@ -6,11 +6,10 @@ import gc
 import weakref
 from typing import Any
 
+import dd2424
 import ml_dtypes
 import numpy as np
 import pytest
-
-import dd2424
 from dd2424 import Tensor
 
 DTYPES = ["float32", "float64", "float16", "int64", "int32", "int16", "int8", "uint8", "bool"]
@@ -34,7 +33,7 @@ def test_memory_is_shared_both_ways(dtype: str) -> None:
 def test_strides_are_kept() -> None:
     array = np.arange(24.0).reshape(4, 6)
     for view in (array.T, array[1:, ::2], array[:, 2], np.broadcast_to(array[0], (3, 6)), array[:0]):
-        x = dd2424.from_numpy(view) if view.flags.writeable else dd2424.from_numpy(view)
+        x = dd2424.from_numpy(view)
         np.testing.assert_array_equal(x.numpy(), view)
         if view.size:
             assert x.data_ptr() == view.ctypes.data
@@ -70,7 +69,7 @@ def test_read_only_memory_may_not_be_written() -> None:
     for write in (lambda: x.add_(1), lambda: x.fill_(0.0), lambda: x.__setitem__(0, 1.0), lambda: x[0].zero_(),
                   lambda: x.T.mul_(2), lambda: x.__setitem__([0], 1.0), lambda: x.copy_(x + 1),
                   lambda: x.detach().add_(1), lambda: x.data.add_(1)):  # fmt: skip
-        with pytest.raises(RuntimeError, match="must be writable, got one over read-only memory"):
+        with pytest.raises(RuntimeError, match=r"must be writable, got one over read-only memory"):
             write()
     assert array.sum() == 15
     assert x.clone().add_(1).sum().item() == 21
@@ -96,14 +95,14 @@ def test_refusals() -> None:
         dd2424.from_numpy(np.arange(3)[::-1])
     assert dd2424.tensor(np.arange(3)[::-1]).tolist() == [2, 1, 0]
     for dtype in (complex, "U3", object, "M8[s]", np.uint32, [("a", "f4")]):
-        with pytest.raises(TypeError, match="from_numpy: array must have one of the dtypes"):
+        with pytest.raises(TypeError, match=r"from_numpy: array must have one of the dtypes"):
             dd2424.from_numpy(np.zeros(2, dtype))
-    with pytest.raises(TypeError, match="from_numpy: expected a NumPy array, got list"):
+    with pytest.raises(TypeError, match=r"from_numpy: expected a NumPy array, got list"):
         dd2424.from_numpy([1, 2])
     leaf = dd2424.ones(2, requires_grad=True)
     with pytest.raises(RuntimeError, match=r"requires a gradient; use .detach\(\).numpy\(\)"):
         leaf.numpy()
-    with pytest.raises(RuntimeError, match="requires a gradient"):
+    with pytest.raises(RuntimeError, match=r"requires a gradient"):
         np.asarray(leaf)
     assert leaf.numpy(force=True).tolist() == [1, 1]
 
@@ -150,7 +149,7 @@ def test_frombuffer_and_bytearray() -> None:
     assert np.frombuffer(data, np.float32)[0] == 5
     assert dd2424.frombuffer(data, dtype=dd2424.float32, count=2, offset=4).tolist() == [1, 2]
     assert dd2424.frombuffer(bytes(data), dtype=dd2424.int16).shape == (8,)
-    with pytest.raises(ValueError, match="buffer"):
+    with pytest.raises(ValueError, match=r"buffer"):
         dd2424.frombuffer(data, dtype=dd2424.float64, offset=3)
 
 
@@ -172,7 +171,7 @@ def test_dlpack_with_numpy(dtype: str) -> None:
 
 
 def test_dlpack_of_a_leaf_is_refused() -> None:
-    with pytest.raises(RuntimeError, match="requires a gradient"):
+    with pytest.raises(RuntimeError, match=r"requires a gradient"):
         dd2424.ones(2, requires_grad=True).__dlpack__()
 
 
@@ -216,5 +215,5 @@ def test_ragged_and_foreign_data_are_refused() -> None:
     for data in ([[1], [1, 2]], "text", [None], {"a": 1}, object()):
         with pytest.raises((TypeError, ValueError)):
             dd2424.tensor(data)
-    with pytest.raises(RuntimeError, match="tensor: only floating tensors can require gradients"):
+    with pytest.raises(RuntimeError, match=r"tensor: only floating tensors can require gradients"):
         dd2424.tensor([1], requires_grad=True)

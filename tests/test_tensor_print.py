@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
+import dd2424
 import numpy as np
 import pytest
-
-import dd2424
 
 NAN, INF = float("nan"), float("inf")
 
@@ -73,7 +72,7 @@ def test_options() -> None:
     assert "..." not in repr(dd2424.arange(5000))
     dd2424.set_printoptions(profile="default", linewidth=20)
     assert repr(dd2424.arange(6)) == "tensor([0, 1, 2, 3,\n        4, 5])"
-    with pytest.raises(ValueError, match="set_printoptions: profile must be one of"):
+    with pytest.raises(ValueError, match=r"set_printoptions: profile must be one of"):
         dd2424.set_printoptions(profile="long")
 
 
@@ -91,7 +90,8 @@ CASES: list[Any] = [
     *[np.array(x) for x in ([1.5, 2.25, NAN], [1e-5, 1.0], [1e10, 1.0], [0.0, 0.0], [-0.0, 1.0], [1e-8, 2e-8],
                             [100000.5, 2.0], [0.5, 1e3 + 0.5], [123456789.0], [1e8], [1.0, 1001.5], [INF, 1.5])],
     *[np.random.default_rng(0).standard_normal(s) for s in (
-        (2, 3), (3, 4, 5), (2, 2, 2, 2), (1001,), (50, 50), (7, 200), (11, 11, 11), (0, 3), (2, 0, 3), (30,), (2, 1, 20))],
+        (2, 3), (3, 4, 5), (2, 2, 2, 2), (1001,), (50, 50), (7, 200), (11, 11, 11), (0, 3), (2, 0, 3), (30,),
+        (2, 1, 20))],
     np.random.default_rng(0).standard_normal((5, 5)) * 1e6,
     np.random.default_rng(0).standard_normal((5, 5)) * 1e-6,
     np.random.default_rng(0).integers(-1000, 1000, (40, 40)),

@@ -6,11 +6,10 @@ import io
 import pathlib
 from typing import Any
 
+import dd2424
 import numpy as np
 import pytest
 from accuracy import bits
-
-import dd2424
 from dd2424 import Tensor, nn
 
 DTYPES = ["float32", "float64", "bfloat16", "float16", "int64", "int32", "int16", "int8", "uint8", "bool"]
@@ -100,7 +99,7 @@ def test_other_programs_read_the_tensors(tmp_path: pathlib.Path) -> None:
 
 def test_what_cannot_be_saved() -> None:
     for thing in (nn.Linear(1, 1), {"f": print}, [object()], {1, 2}, 1j):
-        with pytest.raises(TypeError, match="save: .* must hold numbers, strings, tensors, lists or dicts, got"):
+        with pytest.raises(TypeError, match=r"save: .* must hold numbers, strings, tensors, lists or dicts, got"):
             dd2424.save(thing, io.BytesIO())
 
 
@@ -110,11 +109,11 @@ def test_damaged_files(tmp_path: pathlib.Path) -> None:
     whole = path.read_bytes()
     for damaged in (b"", whole[:5], whole[:-1], whole[:50], b"\xff" * 100, b"PK\x03\x04" + whole, whole + b"x"):
         path.write_bytes(damaged)
-        with pytest.raises(ValueError, match="load: .*x must be a safetensors file"):
+        with pytest.raises(ValueError, match=r"load: .*x must be a safetensors file"):
             dd2424.load(path)
     with pytest.raises(FileNotFoundError):
         dd2424.load(tmp_path / "none")
-    with pytest.raises(RuntimeError, match="load: device must be cpu, got cuda"):
+    with pytest.raises(RuntimeError, match=r"load: device must be cpu, got cuda"):
         dd2424.load(path, map_location="cuda")
 
 

@@ -29,6 +29,12 @@ PyObject* get_array(PyObject* self, void*) {
 PyObject* get_requires_grad(PyObject* self, void*) {
   return guarded([&] { return PyBool_FromLong(needs_grad(unwrap(self))); });
 }
+PyObject* get_retains_grad(PyObject* self, void*) {
+  return guarded([&] {
+    const Tensor t = unwrap(self);
+    return PyBool_FromLong(grad_node(t) != nullptr && t->leaf);
+  });
+}
 PyObject* get_base(PyObject* self, void*) {
   return guarded([&] { return wrap(Tensor(unwrap(self)->base)); });
 }
@@ -293,6 +299,7 @@ PyGetSetDef tensor_properties[] = {
     {"array", get_array, nullptr, "The same memory as a NumPy array.", nullptr},
     {"T", get_reversed, nullptr, "The dimensions in reverse order.", nullptr},
     {"mT", get_mT, nullptr, "The last two dimensions exchanged.", nullptr},
+    {"retains_grad", get_retains_grad, nullptr, "Whether a tensor inside the graph keeps its gradient.", nullptr},
     {"_base", get_base, nullptr, "The tensor it is a view of, or None.", nullptr},
     {"_version", get_version, nullptr, "How often its memory was written in place.", nullptr},
     {"output_nr", get_output_index, nullptr, "Which output of grad_fn it is.", nullptr},

@@ -12,6 +12,7 @@ from dd2424._aliases import *
 from dd2424._core import Generator, Size, Tensor, dtype
 from dd2424._device import device
 from dd2424._dtypes import *
+from dd2424._extra import *
 from dd2424._formats import channels_last, channels_last_3d, contiguous_format, memory_format, preserve_format
 from dd2424._grad_mode import (
     enable_grad,
@@ -46,12 +47,12 @@ from dd2424.functional.shape import *
 from dd2424.functional.shape_repeat import *
 
 if TYPE_CHECKING:
-    from dd2424 import autograd, cuda, data, functional, labs, linalg, models, nn, optim, train, utils
+    from dd2424 import autograd, cuda, data, functional, labs, linalg, models, nn, optim, testing, train, utils
 
 __version__ = "0.1.0"
 install()
 _SUBMODULES = (
-    "autograd", "cuda", "data", "functional", "labs", "linalg", "models", "nn", "optim", "train", "utils",
+    "autograd", "cuda", "data", "functional", "labs", "linalg", "models", "nn", "optim", "testing", "train", "utils",
 )  # fmt: skip
 __getattr__ = lazy_getattr("dd2424", _SUBMODULES)
 

@@ -35,7 +35,9 @@ def take_apart(value: Any, name: str, arrays: dict[str, Array]) -> Any:
     if isinstance(value, Mapping):
         if all(isinstance(key, str) and not key.startswith("__") for key in value):
             return {key: take_apart(item, _joined(name, key), arrays) for key, item in value.items()}
-        items = [[take_apart(key, name, arrays), take_apart(item, _joined(name, key), arrays)] for key, item in value.items()]
+        items = [
+            [take_apart(key, name, arrays), take_apart(item, _joined(name, key), arrays)] for key, item in value.items()
+        ]
         return {_ITEMS: items}
     raise TypeError(
         f"save: {name or 'obj'} must hold numbers, strings, tensors, lists or dicts, got {type(value).__name__}"

@@ -6,7 +6,7 @@ import functools
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from dd2424 import _core
+from dd2424 import _core, _extra, _missing
 from dd2424._core import Tensor, dtype
 from dd2424._device import CPU, device, require_cpu
 from dd2424._formats import channels_last, contiguous_format, memory_format
@@ -215,8 +215,13 @@ def install() -> None:
         module = importlib.import_module(f"dd2424.functional.{family}")
         for name in names:
             setattr(Tensor, name, getattr(module, name))
-    for name in _IN_PLACE:
+    for name, value in _extra.METHODS.items():
+        setattr(Tensor, name, value)
+    for name in (*_IN_PLACE, *_extra.IN_PLACE):
         setattr(Tensor, f"{name}_", _in_place(getattr(Tensor, name)))
+    for name, known in _extra.ALIASES.items():
+        setattr(Tensor, name, getattr(Tensor, known))
+    _missing.install()
 
 
 __all__ = ["install"]

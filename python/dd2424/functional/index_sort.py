@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 
@@ -48,6 +48,11 @@ def _taken(input: Tensor, indices: Any, dim: int) -> ValuesAndIndices:
     return ValuesAndIndices(_core.gather(input, dim, index), index)
 
 
+def _alone(input: Tensor) -> ValuesAndIndices:
+    """Of a tensor without dimensions: itself, at place 0."""
+    return _taken(input, np.zeros((), np.int64), 0)
+
+
 def sort(input: Tensor, dim: int = -1, descending: bool = False, stable: bool = True) -> ValuesAndIndices:
     """Sorted along `dim`, always stably; NaN counts as the largest."""
     return _taken(input, _order(input, dim, descending), dim)
@@ -89,6 +94,8 @@ def median(input: Tensor, dim: int | None = None, keepdim: bool = False) -> Any:
     """The middle element, the lower of two; a NaN wins. Along `dim`, (values, indices)."""
     if dim is None:
         return median(_core.reshape(input, (-1,)), 0).values
+    if input.ndim == 0:
+        return _alone(input)
     order, array = _order(input, dim, False), input.detach().numpy()
     middle = np.take(order, [(input.shape[dim] - 1) // 2], axis=dim)
     if input.is_floating_point():
@@ -101,6 +108,8 @@ def nanmedian(input: Tensor, dim: int | None = None, keepdim: bool = False) -> A
     """The middle element of those that are not NaN, the lower of two."""
     if dim is None:
         return nanmedian(_core.reshape(input, (-1,)), 0).values
+    if input.ndim == 0:
+        return _alone(input)
     order = _order(input, dim, False)  # NaN come last
     count = (~np.isnan(input.detach().numpy())).sum(axis=dim, keepdims=True)
     return _at_rank(input, np.take_along_axis(order, np.maximum(count - 1, 0) // 2, dim), dim, keepdim)
@@ -113,6 +122,8 @@ def mode(input: Tensor, dim: int = -1, keepdim: bool = False) -> ValuesAndIndice
         values, counts = np.unique(row, return_counts=True)
         return int(np.nonzero(row == values[counts.argmax()])[0][-1])
 
+    if input.ndim == 0:
+        return _alone(input)
     places = np.apply_along_axis(last_of_most_frequent, dim, input.detach().numpy())
     return _at_rank(input, np.expand_dims(places, dim), dim, keepdim)
 
@@ -187,7 +198,7 @@ def _quantile(
 
 def _running_extreme(input: Tensor, dim: int, better: Any) -> ValuesAndIndices:
     if input.ndim == 0:
-        return _taken(input, np.zeros((), np.int64), 0)
+        return _alone(input)
     array = np.moveaxis(input.detach().numpy(), dim, 0)
     places = np.zeros(array.shape, np.int64)
     for i in range(1, array.shape[0]):
@@ -222,7 +233,7 @@ def searchsorted(
 
     Raises: RuntimeError where the other dimensions of a sequence of several rows are not the input's.
     """
-    after = "right" if right or side == "right" else "left"
+    after: Literal["left", "right"] = "right" if right or side == "right" else "left"
     edges = sorted_sequence if sorter is None else _core.gather(sorted_sequence, -1, sorter)
     rows, values = edges.detach().numpy(), input.detach().numpy() if isinstance(input, Tensor) else np.asarray(input)
     if rows.ndim == 1:
