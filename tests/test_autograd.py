@@ -139,7 +139,7 @@ def test_second_backward_needs_retain_graph() -> None:
     x = leaf(1, 2)
     y = (x * x).sum()
     y.backward()
-    with pytest.raises(RuntimeError, match="backward: the graph must still be whole.*retain_graph=True"):
+    with pytest.raises(RuntimeError, match=r"backward: the graph must still be whole.*retain_graph=True"):
         y.backward()
     assert_grad(x, 2, 4)
 
