@@ -40,6 +40,8 @@ void bind_gemm(py::module_& m) {
         [=](const Tensor& a, const Tensor& b) {
           check_dims(name, first, a, a_dims);
           check_dims(name, second, b, b_dims);
+          check(a_dims < 3 || a.size(0) == b.size(0), name, ": ", second, " must have the batch size ", a.size(0),
+                " of ", first, ", got ", b.size(0));
           return ops::matmul(a, b);
         },
         py::arg(first), py::arg(second));

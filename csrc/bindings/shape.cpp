@@ -23,7 +23,9 @@ Tensors split(const Tensor& x, const py::object& sizes, Index dim) {
 Tensors chunk(const Tensor& x, Index chunks, Index dim) {
   check(chunks > 0, "chunk: chunks must be positive, got ", chunks);
   const int d = normalize_dim("chunk", dim, x.ndim());
-  return split(x, py::int_(std::max<Index>(1, (std::max<Index>(x.size(d), 1) - 1) / chunks + 1)), d);
+  check(x.ndim() > 0, "chunk: input must have a dimension, got one without");
+  if (x.size(d) == 0) return ops::split(x, std::vector<Index>(static_cast<std::size_t>(chunks), 0), d);
+  return split(x, py::int_((x.size(d) - 1) / chunks + 1), d);
 }
 
 }  // namespace

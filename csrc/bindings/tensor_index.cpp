@@ -23,8 +23,13 @@ Tensor apply_integer(const Tensor& x, int dim, PyObject* key) {
   return ops::select(x, dim, i);
 }
 
+// An integer, or an integer tensor without dimensions, which selects as one.
 bool is_plain_integer(PyObject* key) {
-  if (PyBool_Check(key) || is_tensor(key)) return false;
+  if (PyBool_Check(key)) return false;
+  if (is_tensor(key)) {
+    const Tensor& t = unwrap(key);
+    return t.ndim() == 0 && is_integer(t.dtype()) && t.dtype() != DType::uint8;
+  }
   return PyLong_Check(key) || (PyIndex_Check(key) && !PySequence_Check(key));
 }
 
@@ -74,6 +79,10 @@ Indexed resolve(const Tensor& x, PyObject* const* keys, Py_ssize_t count) {
       dim += x.ndim() - taken;
     } else {
       const Tensor index = index_tensor(key);
+      if (index.ndim() == 0 && is_integer(index.dtype()) && index.dtype() != DType::uint8) {  // a NumPy array
+        result.view = ops::select(result.view, dim, ops::item(index).integer);
+        continue;
+      }
       if (PyBool_Check(key) || (index.dtype() == DType::bool_ && index.ndim() == 0)) {
         result.view = ops::unsqueeze(result.view, dim);  // a mask without dimensions keeps all or nothing
       }

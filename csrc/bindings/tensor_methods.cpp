@@ -29,6 +29,12 @@ PyObject* get_array(PyObject* self, void*) {
 PyObject* get_requires_grad(PyObject* self, void*) {
   return guarded([&] { return PyBool_FromLong(needs_grad(unwrap(self))); });
 }
+PyObject* get_retains_grad(PyObject* self, void*) {
+  return guarded([&] {
+    const Tensor t = unwrap(self);
+    return PyBool_FromLong(grad_node(t) != nullptr && t->leaf);
+  });
+}
 PyObject* get_base(PyObject* self, void*) {
   return guarded([&] { return wrap(Tensor(unwrap(self)->base)); });
 }
@@ -131,38 +137,77 @@ Shape shape_argument(const char* op, PyObject* const* args, Py_ssize_t count) {
   }
   return shape;
 }
+// How many arguments there are where the only one may be given by its name.
+Py_ssize_t count_with(const char* op, const char* name, Py_ssize_t count, PyObject* names) {
+  if (!names) [[likely]]
+    return count;
+  PyObject* given = PyTuple_GET_ITEM(names, 0);
+  check<TypeError>(PyUnicode_CompareWithASCIIString(given, name) == 0, op, ": got an unexpected keyword argument '",
+                   std::string(py::str(py::handle(given))), "', expected ", name);
+  check<TypeError>(count == 0 && PyTuple_GET_SIZE(names) == 1, op, ": takes one argument, got more");
+  return 1;
+}
 template <auto Body, class Name>
-PyObject* with_shape(PyObject* self, PyObject* const* args, Py_ssize_t count) {
-  return guarded([&] { return wrap(Body(unwrap(self), shape_argument(Name::text, args, count))); });
+PyObject* with_shape(PyObject* self, PyObject* const* args, Py_ssize_t count, PyObject* names) {
+  return guarded([&] {
+    const Py_ssize_t total = count_with(Name::text, Name::argument, count, names);
+    return wrap(Body(unwrap(self), shape_argument(Name::text, args, total)));
+  });
 }
 struct ReshapeName {
-  static constexpr const char* text = "reshape";
+  static constexpr const char *text = "reshape", *argument = "shape";
 };
 struct PermuteName {
-  static constexpr const char* text = "permute";
+  static constexpr const char *text = "permute", *argument = "dims";
 };
 struct ExpandName {
-  static constexpr const char* text = "expand";
+  static constexpr const char *text = "expand", *argument = "size";
 };
 
-PyObject* method_view(PyObject* self, PyObject* const* args, Py_ssize_t count) {
+// The same bytes as elements of another dtype. The last dimension takes up the difference in size.
+Tensor reinterpret(const Tensor& t, DType dtype) {
+  const Index before = item_bytes(t.dtype()), after = item_bytes(dtype);
+  Shape shape = t.shape(), strides = t.strides();
+  Index offset = t.offset();
+  if (before != after) {
+    check(t.ndim() > 0 && (strides.back() == 1 || shape.back() <= 1),
+          "view: a dtype of another size needs a last dimension of stride 1, got shape ", shape, ", strides ", strides);
+    const int last = t.ndim() - 1;
+    bool fits = shape[last] * before % after == 0 && offset * before % after == 0;
+    shape[last] = shape[last] * before / after;
+    offset = offset * before / after;
+    for (int d = 0; d < last; ++d) {
+      fits = fits && strides[d] * before % after == 0;
+      strides[d] = strides[d] * before / after;
+    }
+    check(fits, "view: dtype must divide the last dimension, the strides and the offset, got shape ", t.shape(), " of ",
+          t.dtype(), " as ", dtype);
+  }
+  const Tensor y = alias(t);
+  y->dtype = dtype;
+  y->shape = shape;
+  y->strides = strides;
+  y->numel = product(shape);
+  y->is_contiguous = y->numel == 0 || strides == contiguous_strides(shape);
+  return y;
+}
+
+PyObject* method_view(PyObject* self, PyObject* const* args, Py_ssize_t count, PyObject* names) {
   return guarded([&] {
     DType dtype;
-    if (count == 1 && load_dtype(args[0], dtype)) {
-      const Tensor t = unwrap(self);
-      check(item_bytes(dtype) == item_bytes(t.dtype()), "view: dtype must have elements of ", item_bytes(t.dtype()),
-            " bytes, as ", t.dtype(), " has, got ", dtype);
-      const Tensor y = alias(t);
-      y->dtype = dtype;
-      return wrap(y);
+    if (count + (names != nullptr) == 1 && load_dtype(args[0], dtype)) {
+      count_with("view", "dtype", count, names);
+      return wrap(reinterpret(unwrap(self), dtype));
     }
-    return wrap(ops::view(unwrap(self), shape_argument("view", args, count)));
+    const Py_ssize_t total = count_with("view", "size", count, names);
+    return wrap(ops::view(unwrap(self), shape_argument("view", args, total)));
   });
 }
 
-PyObject* method_size(PyObject* self, PyObject* const* args, Py_ssize_t count) {
+PyObject* method_size(PyObject* self, PyObject* const* args, Py_ssize_t given, PyObject* names) {
   return guarded([&] {
     const Tensor t = unwrap(self);
+    const Py_ssize_t count = count_with("size", "dim", given, names);
     if (count == 0) return wrap_shape(t.shape());
     const Py_ssize_t dim = PyNumber_AsSsize_t(args[0], PyExc_IndexError);
     if (dim == -1 && PyErr_Occurred()) throw py::error_already_set();
@@ -170,12 +215,14 @@ PyObject* method_size(PyObject* self, PyObject* const* args, Py_ssize_t count) {
     return PyLong_FromLongLong(t.size(normalize_dim("size", dim, t.ndim())));
   });
 }
-PyObject* method_stride(PyObject* self, PyObject* const* args, Py_ssize_t count) {
+PyObject* method_stride(PyObject* self, PyObject* const* args, Py_ssize_t given, PyObject* names) {
   return guarded([&] {
     const Tensor t = unwrap(self);
+    const Py_ssize_t count = count_with("stride", "dim", given, names);
     if (count == 0) return wrap_shape(t.strides());
     const Py_ssize_t dim = PyNumber_AsSsize_t(args[0], PyExc_IndexError);
     if (dim == -1 && PyErr_Occurred()) throw py::error_already_set();
+    check<IndexError>(t.ndim() > 0, "stride: dim must be left out for a tensor without dimensions");
     return PyLong_FromLongLong(t.strides()[normalize_dim("stride", dim, t.ndim())]);
   });
 }
@@ -192,10 +239,17 @@ PyObject* method_t(PyObject* self, PyObject*) {
   return guarded([&] {
     const Tensor t = unwrap(self);
     check(t.ndim() <= 2, "t: the tensor must have at most two dimensions, got shape ", t.shape());
-    return wrap(t.ndim() == 2 ? ops::transpose(t, 0, 1) : t);
+    return wrap(t.ndim() == 2 ? ops::transpose(t, 0, 1) : ops::view(t, t.shape()));
   });
 }
-PyObject* method_requires_grad_(PyObject* self, PyObject* const* args, Py_ssize_t count) {
+PyObject* method_requires_grad_(PyObject* self, PyObject* const* args, Py_ssize_t given, PyObject* names) {
+  Py_ssize_t count = 0;
+  try {
+    count = count_with("requires_grad_", "requires_grad", given, names);
+  } catch (...) {
+    set_python_error();
+    return nullptr;
+  }
   // Asking for what a recorded tensor has anyway changes nothing.
   if ((count == 0 || args[0] == Py_True) && unwrap(self)->node) return Py_NewRef(self);
   if (set_requires_grad(self, count ? args[0] : Py_True, nullptr) < 0) return nullptr;
@@ -210,14 +264,16 @@ PyCFunction fast(F* function) {
 }  // namespace
 
 PyMethodDef tensor_methods[] = {
-    {"view", fast(method_view), METH_FASTCALL, "The same memory under another shape, or dtype of the same size."},
-    {"reshape", fast(with_shape<ops::reshape, ReshapeName>), METH_FASTCALL,
+    {"view", fast(method_view), METH_FASTCALL | METH_KEYWORDS,
+     "The same memory under another shape, or dtype of the same size."},
+    {"reshape", fast(with_shape<ops::reshape, ReshapeName>), METH_FASTCALL | METH_KEYWORDS,
      "Another shape: a view where it can be, else a copy."},
-    {"permute", fast(with_shape<ops::permute, PermuteName>), METH_FASTCALL, "The dimensions in another order."},
-    {"expand", fast(with_shape<ops::expand, ExpandName>), METH_FASTCALL,
+    {"permute", fast(with_shape<ops::permute, PermuteName>), METH_FASTCALL | METH_KEYWORDS,
+     "The dimensions in another order."},
+    {"expand", fast(with_shape<ops::expand, ExpandName>), METH_FASTCALL | METH_KEYWORDS,
      "A view that repeats dimensions of size 1; -1 keeps a size."},
-    {"size", fast(method_size), METH_FASTCALL, "The shape, or one size of it."},
-    {"stride", fast(method_stride), METH_FASTCALL, "The strides in elements, or one of them."},
+    {"size", fast(method_size), METH_FASTCALL | METH_KEYWORDS, "The shape, or one size of it."},
+    {"stride", fast(method_stride), METH_FASTCALL | METH_KEYWORDS, "The strides in elements, or one of them."},
     {"item", method_item, METH_NOARGS, "The only element, as a Python number."},
     {"detach", method_detach, METH_NOARGS, "The same memory, off the tape."},
     {"numel", method_numel, METH_NOARGS, "The number of elements."},
@@ -225,7 +281,8 @@ PyMethodDef tensor_methods[] = {
     {"data_ptr", method_data_ptr, METH_NOARGS, "The address of the first element."},
     {"storage_offset", method_offset, METH_NOARGS, "The place of the first element in the storage, in elements."},
     {"t", method_t, METH_NOARGS, "A matrix transposed."},
-    {"requires_grad_", fast(method_requires_grad_), METH_FASTCALL, "Sets requires_grad and returns the tensor."},
+    {"requires_grad_", fast(method_requires_grad_), METH_FASTCALL | METH_KEYWORDS,
+     "Sets requires_grad and returns the tensor."},
     {}};
 
 PyGetSetDef tensor_properties[] = {
@@ -242,6 +299,7 @@ PyGetSetDef tensor_properties[] = {
     {"array", get_array, nullptr, "The same memory as a NumPy array.", nullptr},
     {"T", get_reversed, nullptr, "The dimensions in reverse order.", nullptr},
     {"mT", get_mT, nullptr, "The last two dimensions exchanged.", nullptr},
+    {"retains_grad", get_retains_grad, nullptr, "Whether a tensor inside the graph keeps its gradient.", nullptr},
     {"_base", get_base, nullptr, "The tensor it is a view of, or None.", nullptr},
     {"_version", get_version, nullptr, "How often its memory was written in place.", nullptr},
     {"output_nr", get_output_index, nullptr, "Which output of grad_fn it is.", nullptr},

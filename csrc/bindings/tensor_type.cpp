@@ -249,9 +249,14 @@ Py_ssize_t length_slot(PyObject* self) {
 }
 Py_hash_t hash_slot(PyObject* self) { return static_cast<Py_hash_t>(reinterpret_cast<std::uintptr_t>(self) >> 4); }
 
-// The buffer of the NumPy view, which keeps the tensor's memory alive.
+// The buffer of the NumPy view, which keeps the tensor's memory alive. Refused where numpy() is: NumPy asks here first.
 int buffer_slot(PyObject* self, Py_buffer* view, int flags) {
   try {
+    if (needs_grad(unwrap(self))) {
+      PyErr_SetString(PyExc_BufferError, "buffer: the tensor requires a gradient; use .detach()");
+      view->obj = nullptr;
+      return -1;
+    }
     return PyObject_GetBuffer(to_numpy(unwrap(self)).ptr(), view, flags);
   } catch (...) {
     set_python_error();

@@ -3,6 +3,7 @@
 #include "core/blocking.h"
 #include "core/float_mode.h"
 #include "ops/copy.h"
+#include "ops/shape.h"
 
 namespace dd2424::ops {
 
@@ -123,13 +124,15 @@ struct ViewWriteNode final : Node {
 
   const char* name() const override { return "copy_slices"; }
   Tensors backward(const Tensors& grads, const Needs& needs) override {
-    Tensor dense = empty(base_shape, grads[0].dtype());  // dy in the base's own strides
-    dense->strides = base_strides;
-    dense->is_contiguous = base_strides == contiguous_strides(base_shape);
+    Index span = grads[0].numel() == 0 ? 0 : 1;
+    for (int d = 0; d < base_shape.size(); ++d) span += (base_shape[d] - 1) * base_strides[d];
+    const Tensor memory = zeros({std::max<Index>(span, 0)}, grads[0].dtype());
+    const Tensor dense = alias(memory, base_shape, base_strides, 0);  // dy in the base's own strides
     copy_into(dense, grads[0]);
-    const Tensor window = alias(dense, shape, strides, offset - base_offset);
+    record<IdentityNode>(dense, {&grads[0]});
+    Tensor window = as_strided(dense, shape, strides, offset - base_offset);
     const Tensor dvalue = needs[1] ? clone(window) : Tensor();
-    if (needs[0]) fill_into(window, Scalar(0));
+    if (needs[0]) fill_(window, Scalar(0));
     return {needs[0] ? dense : Tensor(), dvalue};
   }
 };

@@ -24,6 +24,20 @@ Tensor non_negative(const char* op, const Tensor& index, Index size) {
   return where(compare(CompareOp::lt, wide, Scalar(0)), Operand(add(wide, Scalar(size))), Operand(wide));
 }
 
+template <class Error>
+Tensor plain_index(const char* op, const Tensor& index, Index size) {
+  check<Error>(index.dtype() == DType::int64 || index.dtype() == DType::int32, op,
+               ": index must be int64 or int32, got ", index.dtype());
+  const GradMode off(false);
+  const Tensor wide = contiguous(to(index, DType::int64));
+  if (wide.numel() == 0) return wide;
+  const Index low = item(amin(wide)).integer, high = item(amax(wide)).integer;
+  check<Error>(low >= 0 && high < size, op, ": index must be from 0 to ", size - 1, ", got ", low < 0 ? low : high);
+  return wide;
+}
+template Tensor plain_index<IndexError>(const char*, const Tensor&, Index);
+template Tensor plain_index<RuntimeError>(const char*, const Tensor&, Index);
+
 namespace {
 
 struct Rows {  // x as (outer, size, inner) about a dimension
@@ -61,10 +75,15 @@ struct IndexAddNode final : Node {
 
 Tensor index_select(const Tensor& x, Index dim, const Tensor& index) {
   const int d = normalize_dim("index_select", dim, x.ndim());
-  check(index.ndim() <= 1, "index_select: index must have one dimension, got shape ", index.shape());
-  const Tensor places = non_negative("index_select", index, x.ndim() ? x.size(d) : 1), source = contiguous(x);
-  Shape shape = x.ndim() ? x.shape() : Shape{1};
-  shape[d] = index.numel();
+  check<IndexError>(index.ndim() <= 1, "index_select: index must have one dimension, got shape ", index.shape());
+  check<IndexError>(x.ndim() > 0 || index.numel() == 1,
+                    "index_select: index must have one element for an input "
+                    "without dimensions, got ",
+                    index.numel());
+  const Tensor places = plain_index<IndexError>("index_select", index, x.ndim() ? x.size(d) : 1),
+               source = contiguous(x);
+  Shape shape = x.shape();
+  if (x.ndim() > 0) shape[d] = index.numel();
   const Tensor y = empty(shape, x.dtype(), x.device());
   const Rows rows(x.ndim() ? x.shape() : Shape{1}, d);
   if (y.numel() > 0) {
@@ -117,16 +136,6 @@ Tensor embedding(const Tensor& index, const Tensor& weight) {
   Shape shape = index.shape();
   shape.push_back(weight.size(1));
   return reshape(index_select(weight, 0, reshape(index, {index.numel()})), shape);
-}
-
-Tensor flip(const Tensor& x, const Shape& dims) {
-  Tensor y = x;
-  for (Index dim : dims) {
-    const int d = normalize_dim("flip", dim, x.ndim());
-    if (x.ndim() == 0) break;
-    y = index_select(y, d, arange(Scalar(x.size(d) - 1), Scalar(-1), Scalar(-1), DType::int64));
-  }
-  return y.same(x) ? clone(x) : y;
 }
 
 Tensor gather_normalize(const Tensor& x, const Tensor& index, const Tensor& mean, const Tensor& rstd) {

@@ -8,7 +8,6 @@ Tensor index_select(const Tensor& x, Index dim, const Tensor& index);
 Tensor& index_add_(const Tensor& self, Index dim, const Tensor& index, const Tensor& source, double alpha);
 Tensor index_add(const Tensor& x, Index dim, const Tensor& index, const Tensor& source, double alpha);
 Tensor embedding(const Tensor& index, const Tensor& weight);
-Tensor flip(const Tensor& x, const Shape& dims);
 
 Tensor gather(const Tensor& x, Index dim, const Tensor& index);
 Tensor scatter(const Tensor& x, Index dim, const Tensor& index,
@@ -26,5 +25,8 @@ Tensor gather_normalize(const Tensor& x, const Tensor& index, const Tensor& mean
 
 void check_index_range(const char* op, const Tensor& index, Index size);  // -size <= index < size
 Tensor non_negative(const char* op, const Tensor& index, Index size);  // checked, int64, contiguous, 0 <= index < size
+// As PyTorch takes it where an operation is called by name: no negative ones. Error is IndexError or RuntimeError.
+template <class Error>
+Tensor plain_index(const char* op, const Tensor& index, Index size);
 
 }  // namespace dd2424::ops

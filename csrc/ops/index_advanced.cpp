@@ -75,7 +75,7 @@ Lookup along(const char* op, const Tensor& x, int dim, const Tensor& index) {
           " apart from dimension ", dim, ", got ", index.shape());
     lookup.x_strides.push_back(d == dim ? 0 : x.strides()[d]);
   }
-  const Tensor places = non_negative(op, index, x.ndim() ? x.size(dim) : 1);
+  const Tensor places = plain_index<RuntimeError>(op, index, x.ndim() ? x.size(dim) : 1);
   add_index(lookup, places, places.strides(), x.ndim() ? x.size(dim) : 1, x.ndim() ? x.strides()[dim] : 0);
   return lookup;
 }
@@ -151,12 +151,22 @@ Tensors plain_indices(const Tensor& x, const Tensors& indices) {
   return plain;
 }
 
+bool broadcasts(const Shape& a, const Shape& b) {
+  for (int d = 1; d <= std::min(a.size(), b.size()); ++d) {
+    const Index x = a[a.size() - d], y = b[b.size() - d];
+    if (x != y && x != 1 && y != 1) return false;
+  }
+  return true;
+}
+
 // At least one index is defined.
 Lookup advanced(const Tensor& x, const Tensors& plain) {
   Shape common;
   int first = -1, last = -1, count = 0;
   for (int d = 0; d < x.ndim(); ++d) {
     if (!plain[d].defined()) continue;
+    check<IndexError>(broadcasts(common, plain[d].shape()), "index: index tensors must broadcast together, got ",
+                      common, " and ", plain[d].shape());
     common = broadcast_shapes("index", common, plain[d].shape());
     first = first < 0 ? d : first;
     last = d;
@@ -256,7 +266,8 @@ void index_put_(Tensor& self, const Tensors& indices, const Tensor& values, bool
   const Tensors plain = plain_indices(self, indices);
   const Tensor source = to(values, self.dtype());
   const Lookup lookup = advanced(self, plain);
-  check(broadcast_shapes("index_put_", lookup.shape, source.shape()) == lookup.shape,
+  check(broadcasts(lookup.shape, source.shape()) &&
+            broadcast_shapes("index_put_", lookup.shape, source.shape()) == lookup.shape,
         "index_put_: values must broadcast to ", lookup.shape, ", got ", source.shape());
   if (!records({&self, &source})) {
     const GradMode off(false);

@@ -35,6 +35,7 @@ Tensor cat(const Tensors& tensors, Index dim) {
     dtype = promote(dtype, t.dtype());
   }
   check(first->ndim() > 0, "cat: tensors must have at least one dimension, got one without");
+  if (is_legacy_empty(*first)) dim = 0;
   const int d = normalize_dim("cat", dim, first->ndim());
   Shape shape = first->shape();
   shape[d] = 0;

@@ -77,7 +77,10 @@ Tensor reshape(const Tensor& x, const Shape& shape) {
   Shape strides;
   if (view_strides(x, target, strides))
     return as_view<ReshapeNode>(x, alias(x, target, strides, x.offset()), x.shape());
-  return view(clone_contiguous(x), target);
+  const Tensor copy = clone_contiguous(x);
+  const Tensor y = alias(copy, target, contiguous_strides(target), 0);  // the copy's only user: no view of anything
+  record<ReshapeNode>(y, {&copy}, copy.shape());
+  return y;
 }
 
 Tensor permute(const Tensor& x, const Shape& dims) {
@@ -132,12 +135,14 @@ Tensor expand(const Tensor& x, const Shape& shape) {
   const int shift = shape.size() - x.ndim();
   check(shift >= 0, "expand: shape must have at least ", x.ndim(), " dimensions, got ", shape);
   Shape target = shape, strides = Shape::filled(shape.size(), 0);
-  for (int d = 0; d < shape.size(); ++d) {
+  for (int d = shape.size() - 1; d >= 0; --d) {
     const Index own = d < shift ? 1 : x.size(d - shift);
     if (target[d] == -1 && d >= shift) target[d] = own;
     check(target[d] >= 0 && (own == 1 || own == target[d]), "expand: shape must fit the input of shape ", x.shape(),
           ", got ", shape);
-    if (d >= shift && own == target[d]) strides[d] = x.strides()[d - shift];
+    if (own != target[d]) continue;
+    const bool is_last = d + 1 == shape.size();
+    strides[d] = d >= shift ? x.strides()[d - shift] : is_last ? 1 : target[d + 1] * strides[d + 1];
   }
   if (target == x.shape()) return as_view<ReshapeNode>(x, alias(x), x.shape());
   checked_numel("expand", target);
@@ -225,8 +230,11 @@ Tensor slice(const Tensor& x, Index dim, Index start, Index stop, Index step) {
 
 Tensor narrow(const Tensor& x, Index dim, Index start, Index length) {
   const int d = normalize_dim("narrow", dim, x.ndim());
-  const Index size = x.ndim() ? x.size(d) : 0;
-  check(length >= 0 && start >= -size && start <= size && (start < 0 ? start + size : start) + length <= size,
+  check(x.ndim() > 0, "narrow: input must have a dimension, got one without");
+  const Index size = x.size(d);
+  check<IndexError>(start >= -size && start <= size, "narrow: start must be from ", -size, " to ", size, ", got ",
+                    start);
+  check(length >= 0 && (start < 0 ? start + size : start) + length <= size,
         "narrow: start and length must lie within dimension ", d, " of size ", size, ", got ", start, " and ", length);
   return window(x, {x.shape(), d, start < 0 ? start + size : start, length, 1, false});
 }
@@ -315,6 +323,34 @@ Ref<Node> view_node(const Tensor& base, const Tensor& view) {
   return node;
 }
 
+namespace {
+
+struct FlipNode final : Node {
+  Shape dims;
+  explicit FlipNode(const Shape& dims) : dims(dims) {}
+  const char* name() const override { return "flip"; }
+  Tensors backward(const Tensors& grads, const Needs&) override { return {flip(grads[0], dims)}; }
+};
+
+}  // namespace
+
+Tensor flip(const Tensor& x, const Shape& dims) {
+  Shape strides = x.strides();
+  Index offset = x.offset();
+  std::array<bool, kMaxDims> seen{};
+  for (Index dim : dims) {
+    const int d = normalize_dim("flip", dim, x.ndim());
+    check(!std::exchange(seen[d], true), "flip: dims must name each dimension once, got ", dims);
+    if (x.numel() == 0 || x.ndim() == 0) continue;
+    offset += (x.size(d) - 1) * strides[d];
+    strides[d] = -strides[d];
+  }
+  const Tensor y = empty_like(x);
+  copy_into(y, alias(x, x.shape(), strides, offset));  // read backwards
+  record<FlipNode>(y, {&x}, dims);
+  return y;
+}
+
 constexpr Index kMaxOffset = Index{1} << 62;
 
 Tensor diagonal(const Tensor& x, Index offset, Index dim0, Index dim1) {
@@ -352,7 +388,7 @@ Tensor unfold(const Tensor& x, Index dim, Index size, Index step) {
 
 Tensors unbind(const Tensor& x, Index dim) {
   const int d = normalize_dim("unbind", dim, x.ndim());
-  check(x.ndim() > 0, "unbind: the input must have a dimension");
+  check<IndexError>(x.ndim() > 0, "unbind: input must have a dimension, got one without");
   Tensors parts;
   for (Index i = 0; i < x.size(d); ++i) parts.push_back(select(x, d, i));
   return parts;

@@ -23,6 +23,7 @@ Ref<Node> view_node(const Tensor& base, const Tensor& view);
 
 Tensor reshape(const Tensor& x, const Shape& shape);  // a view where it can be
 Tensor flatten(const Tensor& x, Index start_dim, Index end_dim);
+Tensor flip(const Tensor& x, const Shape& dims);
 Tensor cat(const Tensors& tensors, Index dim);
 Tensor stack(const Tensors& tensors, Index dim);
 

@@ -27,12 +27,13 @@ Tensor make(Ref<Storage> storage, std::byte* data, const Shape& shape, const Sha
   return Tensor(std::move(impl));
 }
 
-// The dimensions of x from the largest stride to the smallest, those of equal strides in their order.
+// The dimensions of x from the largest stride to the smallest; of equal strides the larger dimension comes first.
 Shape memory_order(const Tensor& x) {
   Shape order;
   for (int d = 0; d < x.ndim(); ++d) order.push_back(d);
   std::stable_sort(order.begin(), order.end(), [&](Index a, Index b) {
-    return x.strides()[static_cast<int>(a)] > x.strides()[static_cast<int>(b)];
+    const int i = static_cast<int>(a), j = static_cast<int>(b);
+    return x.strides()[i] != x.strides()[j] ? x.strides()[i] > x.strides()[j] : x.size(i) > x.size(j);
   });
   return order;
 }
@@ -180,12 +181,11 @@ bool may_overlap(const Tensor& a, const Tensor& b) {
 
 bool view_strides(const Tensor& x, const Shape& shape, Shape& strides) {
   strides = contiguous_strides(shape);
-  if (x.is_contiguous()) return true;
+  if (x.numel() == 0 || x.ndim() == 0 || x.strides() == contiguous_strides(x.shape())) return true;
   // Runs of x's dimensions that lie in memory like one are matched, from the last, with runs of the new dimensions.
   int d = shape.size() - 1;
-  Index run_size = 1, run_stride = 0, taken = 1;
+  Index run_size = 1, run_stride = x.strides().back(), taken = 1;
   for (int i = x.ndim() - 1; i >= 0; --i) {
-    if (run_size == 1) run_stride = x.strides()[i];
     run_size *= x.size(i);
     const bool ends = i == 0 || (x.size(i - 1) != 1 && x.strides()[i - 1] != run_size * run_stride);
     if (!ends) continue;
@@ -195,6 +195,7 @@ bool view_strides(const Tensor& x, const Shape& shape, Shape& strides) {
     }
     if (taken != run_size) return false;
     run_size = taken = 1;
+    if (i > 0) run_stride = x.strides()[i - 1];
   }
   return d < 0;
 }

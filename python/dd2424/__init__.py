@@ -19,6 +19,7 @@ from dd2424._formats import (
     memory_format as memory_format,
     preserve_format as preserve_format,
 )
+from dd2424._extra import *
 from dd2424._grad_mode import (
     enable_grad as enable_grad,
     inference_mode as inference_mode,
@@ -32,6 +33,7 @@ from dd2424._print import set_printoptions as set_printoptions
 from dd2424._runtime import *
 from dd2424._save import load as load, save as save
 from dd2424._tensor import install
+from dd2424._typed import *
 from dd2424.functional.activation import *
 from dd2424.functional.creation import *
 from dd2424.functional.dropout import *
@@ -41,6 +43,8 @@ from dd2424.functional.embedding import embedding as embedding
 from dd2424.functional.gemm import *
 from dd2424.functional.gemm_einsum import einsum as einsum
 from dd2424.functional.index import *
+from dd2424.functional.index_reduce import *
+from dd2424.functional.index_sort import *
 from dd2424.functional.loss_distance import (
     cosine_embedding_loss as cosine_embedding_loss,
     triplet_margin_loss as triplet_margin_loss,
@@ -69,6 +73,7 @@ if TYPE_CHECKING:
         models as models,
         nn as nn,
         optim as optim,
+        testing as testing,
         train as train,
         utils as utils,
     )
@@ -76,7 +81,7 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 install()
 _SUBMODULES = (
-    "autograd", "cuda", "data", "functional", "labs", "linalg", "models", "nn", "optim", "train", "utils",
+    "autograd", "cuda", "data", "functional", "labs", "linalg", "models", "nn", "optim", "testing", "train", "utils",
 )  # fmt: skip
 __getattr__ = lazy_getattr("dd2424", _SUBMODULES)
 

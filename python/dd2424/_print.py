@@ -58,11 +58,11 @@ class _Format:
         values = shown.reshape(-1)
         self.scientific = self.whole = False
         if self.kind == "f":
-            self._choose(values)
+            values = values[np.isfinite(values) & (values != 0)]  # the others neither choose nor widen
+            self._choose(np.abs(values).astype(np.float64))
         self.width = max((len(self.write(value)) for value in values), default=0)
 
-    def _choose(self, values: Any) -> None:
-        sizes = np.abs(values[np.isfinite(values) & (values != 0)]).astype(np.float64)
+    def _choose(self, sizes: Any) -> None:
         if sizes.size == 0:
             self.whole = True
             return
@@ -129,7 +129,7 @@ def describe(tensor: Tensor) -> str:
     notes = []
     if array.size == 0 and array.ndim != 1:
         notes.append(f"size={tuple(array.shape)}")
-    implied = (_core.get_default_dtype(), _core.bool) if array.size == 0 else (
+    implied = (_core.get_default_dtype(),) if array.size == 0 else (
         _core.get_default_dtype(), _core.int64, _core.bool)  # fmt: skip
     if tensor.dtype not in implied:
         notes.append(f"dtype={tensor.dtype!r}")
@@ -137,4 +137,14 @@ def describe(tensor: Tensor) -> str:
         notes.append(f"grad_fn=<{tensor.grad_fn.name()}>")
     elif tensor.requires_grad:
         notes.append("requires_grad=True")
-    return prefix + ", ".join([body, *notes]) + ")"
+    return _with_notes(prefix + body, notes, len(prefix)) + ")"
+
+
+def _with_notes(text: str, notes: list[str], indent: int) -> str:
+    """Notes go on the last line while there is room, counting as PyTorch does, and then on lines of their own."""
+    length = len(text) - text.rfind("\n") + 1
+    for note in notes:
+        fits = length + len(note) + 2 <= _options.linewidth
+        text += (", " if fits else ",\n" + " " * indent) + note
+        length = length + len(note) + 2 if fits else indent + len(note)
+    return text

@@ -34,7 +34,9 @@ def take_apart(value: Any, name: str, arrays: dict[str, Array]) -> Any:
     if isinstance(value, Mapping):
         if all(isinstance(key, str) and not key.startswith("__") for key in value):
             return {key: take_apart(item, _joined(name, key), arrays) for key, item in value.items()}
-        items = [[key, take_apart(item, _joined(name, key), arrays)] for key, item in value.items()]
+        items = [
+            [take_apart(key, name, arrays), take_apart(item, _joined(name, key), arrays)] for key, item in value.items()
+        ]
         return {_ITEMS: items}
     raise TypeError(
         f"save: {name or 'obj'} must hold numbers, strings, tensors, lists or dicts, got {type(value).__name__}"
@@ -57,5 +59,5 @@ def put_together(value: Any, arrays: Mapping[str, Array]) -> Any:
     if _TUPLE in value:
         return tuple(put_together(item, arrays) for item in value[_TUPLE])
     if _ITEMS in value:
-        return {key: put_together(item, arrays) for key, item in value[_ITEMS]}
+        return {put_together(key, arrays): put_together(item, arrays) for key, item in value[_ITEMS]}
     return {key: put_together(item, arrays) for key, item in value.items()}

@@ -6,7 +6,7 @@ import functools
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from dd2424 import _core
+from dd2424 import _core, _extra, _missing
 from dd2424._core import Tensor, dtype
 from dd2424._device import CPU, device, require_cpu
 from dd2424._formats import channels_last, contiguous_format, memory_format
@@ -24,19 +24,22 @@ _METHODS = {
     "shape": ("unflatten", "ravel", "movedim", "moveaxis", "tensor_split", "hsplit", "vsplit", "dsplit"),
     "shape_repeat": ("repeat", "tile", "repeat_interleave", "fliplr", "flipud", "roll", "rot90", "tril", "triu",
                      "diag", "diag_embed", "diagflat", "flip"),
-    "index": ("index_copy", "index_fill", "take", "take_along_dim", "masked_select", "masked_scatter", "argwhere",
-              "sort", "argsort", "topk", "kthvalue", "median", "nanmedian", "mode", "quantile", "cummax", "cummin",
-              "unique", "unique_consecutive", "bincount", "histc"),
+    "index": ("index_copy", "index_fill", "index_put", "scatter", "put", "take", "take_along_dim", "masked_select",
+              "masked_scatter", "select_scatter", "slice_scatter", "diagonal_scatter", "nonzero", "argwhere"),
+    "index_sort": ("sort", "msort", "argsort", "topk", "kthvalue", "median", "nanmedian", "mode", "quantile",
+                   "nanquantile", "cummax", "cummin", "unique", "unique_consecutive", "bincount", "histc"),
+    "index_reduce": ("scatter_reduce", "index_reduce"),
     "gemm": ("outer", "ger", "vdot", "inner", "addbmm", "addr", "kron", "cross", "trace"),
     "random": ("bernoulli", "multinomial"),
     "activation": ("prelu", "hardshrink"),
 }
 # Methods whose in-place form is: compute, then write over the tensor.
 _IN_PLACE = ("sinc", "logit", "nan_to_num", "deg2rad", "rad2deg", "lerp", "addcmul", "addcdiv", "tril", "triu",
-             "masked_fill", "masked_scatter", "index_copy", "index_fill", "float_power", "renorm", "cumsum", "cumprod",
-             "addmm", "addmv", "baddbmm", "eq", "ne", "lt", "le", "gt", "ge", "not_equal", "less", "less_equal",
-             "greater", "greater_equal", "logical_and", "logical_or", "logical_xor", "logical_not", "clamp_min",
-             "clamp_max", "heaviside", "ldexp", "nextafter", "gcd", "lcm", "i0", "mvlgamma", "polygamma")
+             "masked_fill", "masked_scatter", "index_copy", "index_fill", "scatter", "scatter_reduce", "index_reduce",
+             "put", "float_power", "renorm", "cumsum", "cumprod", "addmm", "addmv", "baddbmm", "eq", "ne", "lt", "le",
+             "gt", "ge", "not_equal", "less", "less_equal", "greater", "greater_equal", "logical_and", "logical_or",
+             "logical_xor", "logical_not", "clamp_min", "clamp_max", "heaviside", "ldexp", "nextafter", "gcd", "lcm",
+             "i0", "mvlgamma", "polygamma", "addbmm", "addr", "sgn")
 # fmt: on
 
 
@@ -226,8 +229,13 @@ def install() -> None:
         module = importlib.import_module(f"dd2424.functional.{family}")
         for name in names:
             setattr(Tensor, name, getattr(module, name))
+    for name, value in _extra.METHODS.items():
+        setattr(Tensor, name, value)
     for name in _IN_PLACE:
         setattr(Tensor, f"{name}_", _in_place(name, getattr(Tensor, name)))
+    for name, known in _extra.ALIASES.items():
+        setattr(Tensor, name, getattr(Tensor, known))
+    _missing.install()
 
 
 __all__ = ["install"]

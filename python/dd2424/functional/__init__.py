@@ -9,6 +9,8 @@ from dd2424.functional.embedding import *
 from dd2424.functional.gemm import *
 from dd2424.functional.gemm_einsum import *
 from dd2424.functional.index import *
+from dd2424.functional.index_reduce import *
+from dd2424.functional.index_sort import *
 from dd2424.functional.linear import *
 from dd2424.functional.loss import *
 from dd2424.functional.loss_ctc import *

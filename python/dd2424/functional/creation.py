@@ -34,20 +34,27 @@ def from_numpy(ndarray: Any) -> Tensor:
     return _core.from_numpy(ndarray)
 
 
-def frombuffer(buffer: Any, *, dtype: dtype, count: int = -1, offset: int = 0, requires_grad: bool = False) -> Tensor:
-    """A 1-d tensor over the memory of bytes, a bytearray or another buffer, from byte `offset` on.
-
-    Raises: ValueError where the buffer holds no whole number of elements, or fewer than `count`.
-    """
-    made = _core.from_numpy(np.frombuffer(buffer, to_numpy_dtype(dtype), count, offset))
-    return made.requires_grad_() if requires_grad else made
-
-
 def from_dlpack(ext_tensor: Any) -> Tensor:
-    """A tensor over the memory of another library's tensor, by the DLPack protocol. Raises: TypeError without it."""
+    """A tensor over the memory of another library's array, without a copy.
+
+    Raises: TypeError for what does not speak DLPack or has a dtype that there is none for; RuntimeError for a GPU's.
+    """
     if not hasattr(ext_tensor, "__dlpack__"):
         raise TypeError(f"from_dlpack: ext_tensor must have __dlpack__, got {type(ext_tensor).__name__}")
+    kind, _ = ext_tensor.__dlpack_device__()
+    if int(kind) != 1:
+        raise RuntimeError(f"from_dlpack: ext_tensor must be in the processor's memory, got device kind {int(kind)}")
     return _core.from_numpy(np.from_dlpack(ext_tensor))
+
+
+def frombuffer(buffer: Any, *, dtype: dtype, count: int = -1, offset: int = 0, requires_grad: bool = False) -> Tensor:
+    """A vector over a buffer's memory from byte `offset`; `count` -1 takes all of it. A read-only buffer may not be
+    written in place.
+
+    Raises: ValueError where the buffer does not hold whole elements, or too few.
+    """
+    array = np.frombuffer(buffer, to_numpy_dtype(dtype), count, offset)
+    return _core.from_numpy(array).requires_grad_(requires_grad)
 
 
 def as_tensor(data: Any, dtype: dtype | None = None, device: Device = None) -> Tensor:
@@ -244,7 +251,7 @@ def eye(
 def _triangle(row: int, col: int, offset: int, lower: bool) -> Tensor:
     rows, columns = _core.arange(0, row).unsqueeze(1), _core.arange(0, col).unsqueeze(0)
     inside = columns - rows <= offset if lower else columns - rows >= offset
-    return _core.nonzero(inside).T
+    return _core.nonzero(inside).T.contiguous()
 
 
 def tril_indices(row: int, col: int, offset: int = 0) -> Tensor:

@@ -8,7 +8,8 @@ from dd2424 import _core
 from dd2424._core import Tensor
 from dd2424._grad_mode import no_grad
 from dd2424.autograd.function import Function
-from dd2424.functional.index import bincount, index_add
+from dd2424.functional.index import index_add
+from dd2424.functional.index_sort import bincount
 
 __all__ = ["embedding", "embedding_bag", "one_hot"]
 
@@ -133,7 +134,7 @@ def _largest(rows: Tensor, kept: Tensor) -> Tensor:
 
 
 def _limit(weight: Tensor, flat: Tensor, max_norm: float, norm_type: float) -> None:
-    from dd2424.functional.index import unique
+    from dd2424.functional.index_sort import unique
     from dd2424.functional.reduce import renorm
 
     with no_grad():

@@ -1,31 +1,23 @@
-"""Indexing by tensors: gathering, scattering, masking, and everything that sorts."""
+"""Indexing by tensors: gathering, scattering, masking. What sorts is in `index_sort.py`."""
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
-
-import numpy as np
+from collections.abc import Sequence
+from typing import Any
 
 from dd2424 import _core
 from dd2424._core import Tensor
+from dd2424._formats import contiguous_format
 from dd2424._types import Number
 from dd2424.functional.shape import _wrap
 
 # fmt: off
 __all__ = [
-    "index_select", "index_add", "index_copy", "index_fill", "gather", "scatter", "scatter_add", "take",
-    "take_along_dim", "masked_fill", "masked_select", "masked_scatter", "nonzero", "argwhere", "sort", "argsort",
-    "topk", "kthvalue", "median", "nanmedian", "mode", "quantile", "cummax", "cummin", "searchsorted", "bucketize",
-    "unique", "unique_consecutive", "bincount", "histc", "isin",
+    "index_select", "index_add", "index_copy", "index_fill", "index_put", "gather", "scatter", "scatter_add", "put",
+    "take", "take_along_dim", "masked_fill", "masked_select", "masked_scatter", "select_scatter", "slice_scatter",
+    "diagonal_scatter", "nonzero", "argwhere", "unravel_index",
 ]
 # fmt: on
-
-
-class ValuesAndIndices(NamedTuple):
-    """Elements, and where along the dimension they stood (int64)."""
-
-    values: Tensor
-    indices: Tensor
 
 
 def index_select(input: Tensor, dim: int, index: Tensor) -> Tensor:
@@ -56,19 +48,51 @@ def index_fill(input: Tensor, dim: int, index: Tensor, value: Tensor | Number) -
     return result
 
 
+def index_put(input: Tensor, indices: Sequence[Tensor], values: Tensor, accumulate: bool = False) -> Tensor:
+    """input with `values` where input[indices] is, or added there, equal places in their order."""
+    return input.clone().index_put_(indices, values, accumulate)
+
+
+def put(input: Tensor, index: Tensor, source: Tensor, accumulate: bool = False) -> Tensor:
+    """input with source at these indices of the flat input, or added there. Shapes: index and source the same."""
+    flat = index_put(
+        _core.reshape(input, (-1,)), [_core.reshape(index, (-1,))], _core.reshape(source, (-1,)), accumulate
+    )
+    return _core.reshape(flat, input.shape)
+
+
 def gather(input: Tensor, dim: int, index: Tensor) -> Tensor:
     """out[i][j] = input[index[i][j]][j] for dim 0, and so on. Shapes: index and output the same."""
     return _core.gather(input, dim, index)
 
 
-def scatter(input: Tensor, dim: int, index: Tensor, src: Tensor | Number, *, reduce: str | None = None) -> Tensor:
-    """input with out[index[i][j]][j] = src[i][j] for dim 0, and so on; the last of equal indices stays."""
+def scatter(
+    input: Tensor,
+    dim: int,
+    index: Tensor,
+    src: Tensor | Number | None = None,
+    *,
+    value: Number | None = None,
+    reduce: str | None = None,
+) -> Tensor:
+    """input with out[index[i][j]][j] = src[i][j] (or `value`) for dim 0, and so on; the last of equal indices stays.
+    With reduce="add" or "multiply" each joins what is there.
+
+    Raises: TypeError where neither or both of src and value are given; RuntimeError for an index out of range.
+    """
+    if (src is None) == (value is None):
+        raise TypeError("scatter: src or value must be given, and not both")
+    given = value if src is None else src
     if reduce is None:
-        return _core.scatter(input, dim, index, src)
-    source = src if isinstance(src, Tensor) else _core.full(index.shape, src, dtype=input.dtype)
+        return _core.scatter(input, dim, index, given)
+    source = given if isinstance(given, Tensor) else _core.full(index.shape, given, dtype=input.dtype)
     if reduce == "add":
         return _core.scatter_add(input, dim, index, source)
-    raise ValueError(f'scatter: reduce must be None or "add", got "{reduce}"')
+    if reduce == "multiply":
+        from dd2424.functional.index_reduce import scatter_reduce
+
+        return scatter_reduce(input, dim, index, source, "prod")
+    raise RuntimeError(f'scatter: reduce must be "add" or "multiply", got "{reduce}"')
 
 
 def scatter_add(input: Tensor, dim: int, index: Tensor, src: Tensor) -> Tensor:
@@ -83,9 +107,19 @@ def take(input: Tensor, index: Tensor) -> Tensor:
 
 def take_along_dim(input: Tensor, indices: Tensor, dim: int | None = None) -> Tensor:
     """As `gather`, with broadcasting; without `dim`, from the flat input."""
+    from dd2424.functional.shape import broadcast_shapes
+
     if dim is None:
         return take_along_dim(_core.reshape(input, (-1,)), _core.reshape(indices, (-1,)), 0)
-    return _core.take_along_dim(input, indices, dim)
+    if input.ndim != indices.ndim:
+        raise RuntimeError(f"take_along_dim: indices must have {input.ndim} dimensions, got {indices.ndim}")
+    along = _wrap(dim, input.ndim, "take_along_dim")
+    apart = [[size if d != along else 1 for d, size in enumerate(x.shape)] for x in (input, indices)]
+    common = list(broadcast_shapes(*apart))
+    source, places = (
+        _core.broadcast_to(x, [*common[:along], x.shape[along], *common[along + 1 :]]) for x in (input, indices)
+    )
+    return _core.gather(source, along, places)
 
 
 def masked_fill(input: Tensor, mask: Tensor, value: Tensor | Number) -> Tensor:
@@ -113,8 +147,9 @@ def masked_scatter(input: Tensor, mask: Tensor, source: Tensor) -> Tensor:
 
 def nonzero(input: Tensor, *, as_tuple: bool = False) -> Any:
     """The indices of non-zero elements, row by row: (count, ndim), or with `as_tuple` one vector a dimension."""
-    places = _core.nonzero(input)
-    return tuple(places.unbind(1)) if as_tuple else places
+    if not as_tuple:
+        return _core.nonzero(input)
+    return tuple(_core.nonzero(_core.reshape(input, (1,)) if input.ndim == 0 else input).unbind(1))
 
 
 def argwhere(input: Tensor) -> Tensor:
@@ -122,218 +157,46 @@ def argwhere(input: Tensor) -> Tensor:
     return _core.nonzero(input)
 
 
-def _order(input: Tensor, dim: int, descending: bool) -> Any:
-    """Indices that sort, equals in their order, NaN as the largest."""
-    array = input.detach().numpy()
-    if array.ndim == 0:
-        return np.zeros((), np.int64)
-    if not descending:
-        return np.argsort(array, axis=dim, kind="stable")
-    turned = np.argsort(np.flip(array, dim), axis=dim, kind="stable")
-    return np.ascontiguousarray(np.flip(array.shape[dim] - 1 - turned, dim))
+def unravel_index(indices: Tensor, shape: int | Sequence[int]) -> tuple[Tensor, ...]:
+    """The coordinates, one tensor a dimension, of indices into a flat tensor of this shape.
+
+    Raises: ValueError for an index outside of it.
+    """
+    sizes = (shape,) if isinstance(shape, int) else tuple(shape)
+    total = 1
+    for size in sizes:
+        total *= size
+    if indices.numel() and not 0 <= int(indices.min()) <= int(indices.max()) < total:
+        raise ValueError(f"unravel_index: indices must be in [0, {total - 1}], got {int(indices.max())}")
+    coordinates, step = [], total
+    for size in sizes:
+        step //= max(size, 1)
+        coordinates.append(indices // step % size)
+    return tuple(coordinates)
 
 
-def _taken(input: Tensor, indices: Any, dim: int) -> ValuesAndIndices:
-    index = _core.from_numpy(np.ascontiguousarray(indices, np.int64))
-    if input.ndim == 0:
-        return ValuesAndIndices(input.clone(), index)
-    return ValuesAndIndices(_core.gather(input, dim, index), index)
+def select_scatter(input: Tensor, src: Tensor, dim: int, index: int) -> Tensor:
+    """input with `src` where `select(input, dim, index)` is."""
+    return _with_window(input, src, "select_scatter", lambda x: _core.select(x, dim, index))
 
 
-def sort(input: Tensor, dim: int = -1, descending: bool = False, stable: bool = True) -> ValuesAndIndices:
-    """Sorted along `dim`, always stably; NaN counts as the largest."""
-    return _taken(input, _order(input, dim, descending), dim)
-
-
-def argsort(input: Tensor, dim: int = -1, descending: bool = False, stable: bool = True) -> Tensor:
-    """The indices that sort along `dim`, always stably."""
-    return _core.from_numpy(np.ascontiguousarray(_order(input, dim, descending), np.int64))
-
-
-def topk(input: Tensor, k: int, dim: int = -1, largest: bool = True, sorted: bool = True) -> ValuesAndIndices:
-    """The k largest (or smallest) elements along `dim`, best first. Raises: RuntimeError where there are fewer."""
-    size = input.shape[dim] if input.ndim else 1
-    if not 0 <= k <= size:
-        raise RuntimeError(f"topk: k must be in [0, {size}], got {k}")
-    order = _order(input, dim, largest)
-    return _taken(input, np.take(order, np.arange(k), axis=dim) if input.ndim else order, dim)
-
-
-def kthvalue(input: Tensor, k: int, dim: int = -1, keepdim: bool = False) -> ValuesAndIndices:
-    """The k-th smallest element along `dim`, counted from 1."""
-    size = input.shape[dim] if input.ndim else 1
-    if not 1 <= k <= size:
-        raise RuntimeError(f"kthvalue: k must be in [1, {size}], got {k}")
-    return _at_rank(input, np.take(_order(input, dim, False), [k - 1], axis=dim), dim, keepdim)
-
-
-def _at_rank(input: Tensor, indices: Any, dim: int, keepdim: bool) -> ValuesAndIndices:
-    found = _taken(input, indices, dim)
-    return found if keepdim else ValuesAndIndices(found.values.squeeze(dim), found.indices.squeeze(dim))
-
-
-def median(input: Tensor, dim: int | None = None, keepdim: bool = False) -> Any:
-    """The middle element, the lower of two; a NaN wins. Along `dim`, (values, indices)."""
-    if dim is None:
-        return median(_core.reshape(input, (-1,)), 0).values
-    order, array = _order(input, dim, False), input.detach().numpy()
-    middle = np.take(order, [(input.shape[dim] - 1) // 2], axis=dim)
-    if input.is_floating_point():
-        bad = np.isnan(array)
-        middle = np.where(bad.any(axis=dim, keepdims=True), np.expand_dims(bad.argmax(axis=dim), dim), middle)
-    return _at_rank(input, middle, dim, keepdim)
-
-
-def nanmedian(input: Tensor, dim: int | None = None, keepdim: bool = False) -> Any:
-    """The middle element of those that are not NaN, the lower of two."""
-    if dim is None:
-        return nanmedian(_core.reshape(input, (-1,)), 0).values
-    order = _order(input, dim, False)  # NaN come last
-    count = (~np.isnan(input.detach().numpy())).sum(axis=dim, keepdims=True)
-    return _at_rank(input, np.take_along_axis(order, np.maximum(count - 1, 0) // 2, dim), dim, keepdim)
-
-
-def mode(input: Tensor, dim: int = -1, keepdim: bool = False) -> ValuesAndIndices:
-    """The most frequent element along `dim`, the smallest of equally frequent ones, at its last index."""
-
-    def last_of_most_frequent(row: Any) -> int:
-        values, counts = np.unique(row, return_counts=True)
-        return int(np.nonzero(row == values[counts.argmax()])[0][-1])
-
-    places = np.apply_along_axis(last_of_most_frequent, dim, input.detach().numpy())
-    return _at_rank(input, np.expand_dims(places, dim), dim, keepdim)
-
-
-def quantile(
-    input: Tensor,
-    q: Tensor | float,
-    dim: int | None = None,
-    keepdim: bool = False,
-    *,
-    interpolation: str = "linear",
+def slice_scatter(
+    input: Tensor, src: Tensor, dim: int = 0, start: int | None = None, end: int | None = None, step: int = 1
 ) -> Tensor:
-    """The elements at fractions q of the sorted order along `dim`. Shapes: those of q, then of the reduced input."""
-    x, along = (_core.reshape(input, (-1,)), 0) if dim is None else (input, _wrap(dim, input.ndim, "quantile"))
-    fractions = q if isinstance(q, Tensor) else _core.tensor(q, dtype=input.dtype)
-    ordered = sort(x, along).values
-    ranks = _core.reshape(fractions, (-1,)).double() * (x.shape[along] - 1)
-    low, high = _core.floor(ranks), _core.ceil(ranks)
-    if interpolation in ("lower", "higher", "nearest"):
-        low = high = {"lower": low, "higher": high, "nearest": _core.round(ranks)}[interpolation]
-    elif interpolation not in ("linear", "midpoint"):
-        raise ValueError(f'quantile: interpolation must be "linear", "lower" ..., got "{interpolation}"')
-    weight = (ranks - low) if interpolation == "linear" else (high - low) * 0.5
-    below, above = (_core.index_select(ordered, along, rank.to(_core.int64)) for rank in (low, high))
-    shape = [1] * x.ndim
-    shape[along] = -1
-    between = below + (above - below) * _core.reshape(weight.to(x.dtype), shape)
-    missing = _core.any(_core.isnan(x), along, True)
-    between = _core.masked_fill(between, missing, float("nan"))
-    moved = between.movedim(along, 0)
-    if keepdim:
-        moved = moved.reshape((-1, *[1] * input.ndim)) if dim is None else moved.unsqueeze(along + 1)
-    return _core.reshape(moved, (*fractions.shape, *moved.shape[1:]))
+    """input with `src` in the slice start:end:step of a dimension."""
+    place = (slice(None),) * _wrap(dim, input.ndim, "slice_scatter") + (slice(start, end, step),)
+    return _with_window(input, src, "slice_scatter", lambda x: x[place])
 
 
-def _running_extreme(input: Tensor, dim: int, better: Any) -> ValuesAndIndices:
-    array = np.moveaxis(input.detach().numpy(), dim, 0)
-    places = np.zeros(array.shape, np.int64)
-    for i in range(1, array.shape[0]):
-        best = np.take_along_axis(array, places[i - 1 : i], 0)[0]
-        is_new = (
-            (better(array[i], best) | (array[i] != array[i])) if array.dtype.kind == "f" else better(array[i], best)
-        )
-        places[i] = np.where(is_new, i, places[i - 1])
-    return _taken(input, np.moveaxis(places, 0, dim), dim)
+def diagonal_scatter(input: Tensor, src: Tensor, offset: int = 0, dim1: int = 0, dim2: int = 1) -> Tensor:
+    """input with `src` on a diagonal of two dimensions."""
+    return _with_window(input, src, "diagonal_scatter", lambda x: _core.diagonal(x, offset, dim1, dim2))
 
 
-def cummax(input: Tensor, dim: int) -> ValuesAndIndices:
-    """The largest element so far along `dim`, the last of equals."""
-    return _running_extreme(input, dim, np.greater_equal)
-
-
-def cummin(input: Tensor, dim: int) -> ValuesAndIndices:
-    """The smallest element so far along `dim`, the last of equals."""
-    return _running_extreme(input, dim, np.less_equal)
-
-
-def searchsorted(
-    sorted_sequence: Tensor, input: Tensor | Number, *, right: bool = False, side: str | None = None
-) -> Tensor:
-    """Where each element would be inserted to keep the order along the last dimension, before (or after) equals."""
-    after = right or side == "right"
-    edges, values = sorted_sequence.detach().numpy(), input.detach().numpy() if isinstance(input, Tensor) else input
-    if edges.ndim == 1:
-        return _core.from_numpy(np.asarray(np.searchsorted(edges, values, "right" if after else "left"), np.int64))
-    rows = zip(edges.reshape(-1, edges.shape[-1]), np.reshape(values, (-1, np.shape(values)[-1])), strict=True)
-    found = [np.searchsorted(row, wanted, "right" if after else "left") for row, wanted in rows]
-    return _core.from_numpy(np.asarray(found, np.int64).reshape(np.shape(values)))
-
-
-def bucketize(input: Tensor | Number, boundaries: Tensor, *, right: bool = False) -> Tensor:
-    """The bucket of each element between sorted boundaries; `right` closes buckets on the left."""
-    return searchsorted(boundaries, input, right=right)
-
-
-def unique(
-    input: Tensor,
-    sorted: bool = True,
-    return_inverse: bool = False,
-    return_counts: bool = False,
-    dim: int | None = None,
-) -> Any:
-    """The different elements (or slices of `dim`), sorted; if asked, where each one went and how many there were."""
-    values, inverse, counts = np.unique(
-        input.detach().numpy(), return_inverse=True, return_counts=True, axis=dim, equal_nan=False
-    )
-    shape = tuple(input.shape) if dim is None else (input.shape[dim],)
-    return _with_extras(values, inverse.reshape(shape), counts, return_inverse, return_counts)
-
-
-def _with_extras(values: Any, inverse: Any, counts: Any, return_inverse: bool, return_counts: bool) -> Any:
-    result = [_core.from_numpy(np.ascontiguousarray(values))]
-    if return_inverse:
-        result.append(_core.from_numpy(np.ascontiguousarray(inverse, np.int64)))
-    if return_counts:
-        result.append(_core.from_numpy(np.ascontiguousarray(counts, np.int64)))
-    return result[0] if len(result) == 1 else tuple(result)
-
-
-def unique_consecutive(
-    input: Tensor, return_inverse: bool = False, return_counts: bool = False, dim: int | None = None
-) -> Any:
-    """Runs of equal elements (or slices of `dim`) reduced to one each; see `unique`."""
-    array = input.detach().numpy()
-    rows = array.reshape(-1, 1) if dim is None else np.moveaxis(array, dim, 0).reshape(array.shape[dim], -1)
-    starts = np.ones(len(rows), bool)
-    starts[1:] = (rows[1:] != rows[:-1]).any(axis=1)
-    first = np.nonzero(starts)[0]
-    values = array.reshape(-1)[first] if dim is None else np.take(array, first, axis=dim)
-    inverse = (np.cumsum(starts) - 1).reshape(array.shape if dim is None else (-1,))
-    return _with_extras(values, inverse, np.diff(np.append(first, len(rows))), return_inverse, return_counts)
-
-
-def bincount(input: Tensor, weights: Tensor | None = None, minlength: int = 0) -> Tensor:
-    """How often each non-negative integer occurs, or the sum of the weights of its places."""
-    array = input.numpy()
-    if array.ndim != 1 or (array.size and array.min() < 0):
-        raise RuntimeError(f"bincount: input must be a vector of non-negative integers, got shape {tuple(array.shape)}")
-    if weights is None:
-        return _core.from_numpy(np.bincount(array, minlength=minlength).astype(np.int64))
-    sums = np.bincount(array, weights.detach().numpy(), minlength)
-    return _core.from_numpy(sums).to(weights.dtype if weights.is_floating_point() else _core.float64)
-
-
-def histc(input: Tensor, bins: int = 100, min: float = 0, max: float = 0) -> Tensor:
-    """Counts in `bins` equal intervals of [min, max], or of the elements' own range where both are 0."""
-    array = input.detach().numpy().reshape(-1)
-    low, high = (array.min(), array.max()) if min == max == 0 and array.size else (min, max)
-    if low == high:
-        low, high = low - 1, high + 1
-    counts, _ = np.histogram(array[(array >= low) & (array <= high)], bins, (low, high))
-    return _core.from_numpy(counts.astype(np.float64)).to(input.dtype)
-
-
-def isin(elements: Tensor, test_elements: Tensor, *, invert: bool = False) -> Tensor:
-    """Whether each element is among `test_elements`."""
-    return _core.from_numpy(np.isin(elements.detach().numpy(), test_elements.detach().numpy(), invert=invert))
+def _with_window(input: Tensor, src: Tensor, name: str, window: Any) -> Tensor:
+    result = input.clone(memory_format=contiguous_format)
+    target = window(result)
+    if target.shape != src.shape:
+        raise RuntimeError(f"{name}: src must have shape {tuple(target.shape)}, got {tuple(src.shape)}")
+    target.copy_(src)
+    return result

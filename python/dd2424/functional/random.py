@@ -11,7 +11,7 @@ from dd2424 import _core
 from dd2424._core import Generator, Tensor, dtype
 from dd2424._device import device, require_cpu
 from dd2424.functional.creation import _size
-from dd2424.functional.index import searchsorted
+from dd2424.functional.index_sort import searchsorted
 from dd2424.functional.shape import broadcast_shapes
 
 # fmt: off

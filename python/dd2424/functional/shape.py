@@ -9,6 +9,7 @@ from typing import Any
 
 from dd2424 import _core
 from dd2424._core import Size, Tensor
+from dd2424._formats import memory_format, preserve_format
 
 # fmt: off
 __all__ = [
@@ -33,6 +34,7 @@ def flatten(input: Tensor, start_dim: int = 0, end_dim: int = -1) -> Tensor:
 
 def unflatten(input: Tensor, dim: int, sizes: Sequence[int]) -> Tensor:
     """One dimension as several, of these sizes."""
+    _need_dims("unflatten", input, 1)
     dim = _wrap(dim, input.ndim, "unflatten")
     return _core.reshape(input, (*input.shape[:dim], *_filled(sizes, input.shape[dim]), *input.shape[dim + 1 :]))
 
@@ -51,9 +53,14 @@ def _wrap(dim: int, ndim: int, name: str) -> int:
     return dim % max(ndim, 1)
 
 
+def _need_dims(name: str, input: Tensor, least: int) -> None:
+    if input.ndim < least:
+        raise RuntimeError(f"{name}: input must have at least {least} dimensions, got {input.ndim}")
+
+
 def ravel(input: Tensor) -> Tensor:
     """All dimensions as one."""
-    return _core.reshape(input, (-1,))
+    return _core.reshape(input.contiguous(), (-1,))
 
 
 def permute(input: Tensor, dims: Sequence[int]) -> Tensor:
@@ -70,7 +77,7 @@ def t(input: Tensor) -> Tensor:
     """The transpose of a matrix; a vector as it is. Raises: RuntimeError for more dimensions."""
     if input.ndim > 2:
         raise RuntimeError(f"t: input must have at most 2 dimensions, got {input.ndim}")
-    return input if input.ndim < 2 else _core.transpose(input, 0, 1)
+    return input.t()
 
 
 def squeeze(input: Tensor, dim: int | Sequence[int] | None = None) -> Tensor:
@@ -125,8 +132,11 @@ def chunk(input: Tensor, chunks: int, dim: int = 0) -> tuple[Tensor, ...]:
 
 def tensor_split(input: Tensor, indices_or_sections: int | Sequence[int], dim: int = 0) -> tuple[Tensor, ...]:
     """Views cut before these indices, or exactly this many whose sizes differ by one at most."""
-    size = input.shape[dim]
+    _need_dims("tensor_split", input, 1)
+    size = input.shape[_wrap(dim, input.ndim, "tensor_split")]
     if isinstance(indices_or_sections, int):
+        if indices_or_sections < 1:
+            raise RuntimeError(f"tensor_split: sections must be positive, got {indices_or_sections}")
         each, larger = divmod(size, indices_or_sections)
         cuts = [i * each + min(i, larger) for i in range(1, indices_or_sections)]
     else:
@@ -135,19 +145,26 @@ def tensor_split(input: Tensor, indices_or_sections: int | Sequence[int], dim: i
     return tuple(_core.narrow(input, dim, a, max(b - a, 0)) for a, b in itertools.pairwise(edges))
 
 
+def _even_split(name: str, input: Tensor, cuts: int | Sequence[int], dim: int, least: int) -> tuple[Tensor, ...]:
+    _need_dims(name, input, least)
+    if isinstance(cuts, int) and (cuts < 1 or input.shape[dim] % cuts):
+        raise RuntimeError(f"{name}: sections must divide {input.shape[dim]}, the size of dimension {dim}, got {cuts}")
+    return tensor_split(input, cuts, dim)
+
+
 def hsplit(input: Tensor, indices_or_sections: int | Sequence[int]) -> tuple[Tensor, ...]:
-    """`tensor_split` along the second dimension (the first of a vector)."""
-    return tensor_split(input, indices_or_sections, 0 if input.ndim == 1 else 1)
+    """`tensor_split` along the second dimension (the first of a vector), into parts of one size."""
+    return _even_split("hsplit", input, indices_or_sections, 0 if input.ndim == 1 else 1, 1)
 
 
 def vsplit(input: Tensor, indices_or_sections: int | Sequence[int]) -> tuple[Tensor, ...]:
-    """`tensor_split` along the first dimension."""
-    return tensor_split(input, indices_or_sections, 0)
+    """`tensor_split` along the first dimension, into parts of one size."""
+    return _even_split("vsplit", input, indices_or_sections, 0, 2)
 
 
 def dsplit(input: Tensor, indices_or_sections: int | Sequence[int]) -> tuple[Tensor, ...]:
-    """`tensor_split` along the third dimension."""
-    return tensor_split(input, indices_or_sections, 2)
+    """`tensor_split` along the third dimension, into parts of one size."""
+    return _even_split("dsplit", input, indices_or_sections, 2, 3)
 
 
 def cat(tensors: Sequence[Tensor], dim: int = 0) -> Tensor:
@@ -201,12 +218,12 @@ def broadcast_shapes(*shapes: int | Sequence[int]) -> Size:
 def broadcast_tensors(*tensors: Tensor) -> tuple[Tensor, ...]:
     """Views of all under the shape that they broadcast to."""
     shape = broadcast_shapes(*[x.shape for x in tensors])
-    return tuple(_core.broadcast_to(x, shape) for x in tensors)
+    return tuple(x if x.shape == shape else _core.broadcast_to(x, shape) for x in tensors)
 
 
-def clone(input: Tensor) -> Tensor:
+def clone(input: Tensor, *, memory_format: memory_format = preserve_format) -> Tensor:
     """A copy, on the tape."""
-    return _core.clone(input)
+    return _core.clone(input, memory_format=memory_format)
 
 
 def detach(input: Tensor) -> Tensor:

@@ -8,7 +8,8 @@ from typing import Any
 
 from dd2424 import _core
 from dd2424._core import Tensor
-from dd2424.functional.shape import _wrap, movedim
+from dd2424._formats import contiguous_format
+from dd2424.functional.shape import _need_dims, _wrap
 
 # fmt: off
 __all__ = [
@@ -27,12 +28,14 @@ def repeat(input: Tensor, *sizes: Any) -> Tensor:
     apart = [part for size in shape for part in (1, size)]  # a place for the repeats before every dimension
     wide = [part for count, size in zip(times, shape, strict=True) for part in (count, size)]
     joined = [count * size for count, size in zip(times, shape, strict=True)]
-    return _core.reshape(_core.broadcast_to(_core.reshape(input, apart), wide), joined).clone()
+    result = _core.reshape(_core.broadcast_to(_core.reshape(input, apart), wide), joined)
+    return result if result._base is None else result.clone(memory_format=contiguous_format)
 
 
-def tile(input: Tensor, dims: Sequence[int]) -> Tensor:
+def tile(input: Tensor, dims: int | Sequence[int], *more: int) -> Tensor:
     """As `Tensor.repeat`; missing numbers are 1."""
-    return repeat(input, (1,) * (input.ndim - len(dims)) + tuple(dims))
+    times = (dims, *more) if isinstance(dims, int) else tuple(dims)
+    return repeat(input, (1,) * (input.ndim - len(times)) + times)
 
 
 def repeat_interleave(
@@ -53,21 +56,19 @@ def repeat_interleave(
 
 def flip(input: Tensor, dims: int | Sequence[int], *more: int) -> Tensor:
     """The order of indices reversed along these dimensions."""
-    chosen = (dims, *more) if isinstance(dims, int) else dims
-    for dim in chosen:
-        size = input.shape[dim]
-        input = _core.index_select(input, dim, _core.arange(size - 1, -1, -1))
-    return input
+    return _core.flip(input, (dims, *more) if isinstance(dims, int) else dims)
 
 
 def fliplr(input: Tensor) -> Tensor:
     """`flip` along the second dimension."""
-    return flip(input, (1,))
+    _need_dims("fliplr", input, 2)
+    return _core.flip(input, (1,))
 
 
 def flipud(input: Tensor) -> Tensor:
     """`flip` along the first dimension."""
-    return flip(input, (0,))
+    _need_dims("flipud", input, 1)
+    return _core.flip(input, (0,))
 
 
 def roll(input: Tensor, shifts: int | Sequence[int], dims: int | Sequence[int] | None = None) -> Tensor:
@@ -88,43 +89,35 @@ def roll(input: Tensor, shifts: int | Sequence[int], dims: int | Sequence[int] |
 def rot90(input: Tensor, k: int = 1, dims: Sequence[int] = (0, 1)) -> Tensor:
     """Turned by k quarter turns from the first of two dimensions towards the second."""
     first, second = dims
+    _need_dims("rot90", input, 2)
     if k % 4 == 2:
         return flip(input, (first, second))
     if k % 4 == 1:
         return _core.transpose(flip(input, (second,)), first, second)
     if k % 4 == 3:
-        return flip(_core.transpose(input, first, second), (second,))
+        return _core.transpose(flip(input, (first,)), first, second)
     return input.clone()
 
 
-def _offsets(input: Tensor) -> Tensor:
+def _offsets(name: str, input: Tensor) -> Tensor:
+    _need_dims(name, input, 2)
     rows, columns = input.shape[-2:]
     return _core.arange(0, columns).unsqueeze(0) - _core.arange(0, rows).unsqueeze(1)
 
 
 def tril(input: Tensor, diagonal: int = 0) -> Tensor:
     """Zero above a diagonal of the last two dimensions."""
-    return _core.masked_fill(input, _offsets(input) > diagonal, 0)
+    return _core.masked_fill(input, _offsets("tril", input) > diagonal, 0)
 
 
 def triu(input: Tensor, diagonal: int = 0) -> Tensor:
     """Zero below a diagonal of the last two dimensions."""
-    return _core.masked_fill(input, _offsets(input) < diagonal, 0)
+    return _core.masked_fill(input, _offsets("triu", input) < diagonal, 0)
 
 
 def diagonal(input: Tensor, offset: int = 0, dim1: int = 0, dim2: int = 1) -> Tensor:
     """The view of a diagonal of two dimensions, which becomes the last one."""
-    first, second = _wrap(dim1, input.ndim, "diagonal"), _wrap(dim2, input.ndim, "diagonal")
-    if first == second:
-        raise RuntimeError(f"diagonal: dim2 must differ from dim1, got {dim2}")
-    strides = input.stride()
-    rows, columns = input.shape[first], input.shape[second]
-    length = max(0, min(rows, columns - offset) if offset >= 0 else min(rows + offset, columns))
-    skipped = (offset * strides[second] if offset >= 0 else -offset * strides[first]) if length else 0
-    others = [d for d in range(input.ndim) if d not in (first, second)]
-    size = [input.shape[d] for d in others] + [length]
-    stride = [strides[d] for d in others] + [strides[first] + strides[second]]
-    return _core.as_strided(input, size, stride, input.storage_offset() + skipped)
+    return _core.diagonal(input, offset, dim1, dim2)
 
 
 def diag(input: Tensor, diagonal: int = 0) -> Tensor:
@@ -133,20 +126,22 @@ def diag(input: Tensor, diagonal: int = 0) -> Tensor:
         return diag_embed(input, diagonal)
     if input.ndim != 2:
         raise RuntimeError(f"diag: input must have 1 or 2 dimensions, got {input.ndim}")
-    return _diagonal(input, diagonal).clone()
-
-
-_diagonal = diagonal
+    return _core.diagonal(input, diagonal).clone()
 
 
 def diag_embed(input: Tensor, offset: int = 0, dim1: int = -2, dim2: int = -1) -> Tensor:
     """Square matrices, zero but for the input's last dimension on a diagonal."""
-    length, size = input.shape[-1], input.shape[-1] + abs(offset)
-    made = input.new_zeros((*input.shape[:-1], size, size))
-    row, column = max(-offset, 0), max(offset, 0)
-    index = _core.arange(0, length)
-    made[..., index + row, index + column] = input
-    return made if (dim1, dim2) == (-2, -1) else movedim(made, (-2, -1), (dim1, dim2))
+    _need_dims("diag_embed", input, 1)
+    size = input.shape[-1] + abs(offset)
+    first, second = _wrap(dim1, input.ndim + 1, "diag_embed"), _wrap(dim2, input.ndim + 1, "diag_embed")
+    if first == second:
+        raise RuntimeError(f"diag_embed: dim2 must differ from dim1, got {dim2}")
+    shape = list(input.shape[:-1])
+    for dim in sorted((first, second)):
+        shape.insert(dim, size)
+    made = input.new_zeros(shape)
+    _core.diagonal(made, offset, first, second).copy_(input)
+    return made
 
 
 def diagflat(input: Tensor, offset: int = 0) -> Tensor:
@@ -159,6 +154,8 @@ def meshgrid(*tensors: Any, indexing: str = "ij") -> tuple[Tensor, ...]:
     axes: Sequence[Tensor] = tensors if isinstance(tensors[0], Tensor) else tensors[0]
     if indexing not in ("ij", "xy"):
         raise RuntimeError(f'meshgrid: indexing must be "ij" or "xy", got "{indexing}"')
+    if any(axis.ndim > 1 for axis in axes):
+        raise RuntimeError(f"meshgrid: tensors must have at most 1 dimension, got {[axis.ndim for axis in axes]}")
     swap = indexing == "xy" and len(axes) > 1
     order = [1, 0, *range(2, len(axes))] if swap else list(range(len(axes)))
     shape = [axes[i].numel() for i in order]
@@ -172,6 +169,8 @@ def meshgrid(*tensors: Any, indexing: str = "ij") -> tuple[Tensor, ...]:
 
 def cartesian_prod(*tensors: Tensor) -> Tensor:
     """Every choice of one element from each vector, row by row; of a single vector, that vector."""
+    if any(x.ndim != 1 for x in tensors):
+        raise RuntimeError(f"cartesian_prod: tensors must be vectors, got {[x.ndim for x in tensors]} dimensions")
     if len(tensors) == 1:
         return tensors[0]
     return _core.stack([_core.reshape(grid, (-1,)) for grid in meshgrid(*tensors)], 1)
@@ -179,6 +178,8 @@ def cartesian_prod(*tensors: Tensor) -> Tensor:
 
 def combinations(input: Tensor, r: int = 2, with_replacement: bool = False) -> Tensor:
     """Every choice of r elements of a vector, row by row. Shapes: (count, r)."""
+    if input.ndim != 1:
+        raise RuntimeError(f"combinations: input must be a vector, got {input.ndim} dimensions")
     choose = itertools.combinations_with_replacement if with_replacement else itertools.combinations
     places = list(choose(range(input.numel()), r))
     chosen = _core.index_select(input, 0, _core.tensor(list(itertools.chain(*places)), dtype=_core.int64))
@@ -187,6 +188,8 @@ def combinations(input: Tensor, r: int = 2, with_replacement: bool = False) -> T
 
 def block_diag(*tensors: Tensor) -> Tensor:
     """Matrices along the diagonal of a larger one; vectors are rows."""
+    if any(x.ndim > 2 for x in tensors):
+        raise RuntimeError(f"block_diag: tensors must have at most 2 dimensions, got {[x.ndim for x in tensors]}")
     blocks = [x.reshape((1, x.numel())) if x.ndim < 2 else x for x in tensors]
     width = sum(block.shape[1] for block in blocks)
     rows, left = [], 0
@@ -196,15 +199,3 @@ def block_diag(*tensors: Tensor) -> Tensor:
         rows.append(_core.cat([before, block, after], 1))
         left += columns
     return _core.cat(rows, 0)
-
-
-def unfold(input: Tensor, dimension: int, size: int, step: int) -> Tensor:
-    """The view of all slices of `size` indices of a dimension, `step` apart, as a new last one: Tensor.unfold."""
-    dim = _wrap(dimension, input.ndim, "unfold")
-    length, strides = input.shape[dim], input.stride()
-    if size > length or step <= 0:
-        raise RuntimeError(f"unfold: size must be at most {length} and step positive, got {size} and {step}")
-    count = (length - size) // step + 1
-    shape = [*input.shape[:dim], count, *input.shape[dim + 1 :], size]
-    stride = [*strides[:dim], strides[dim] * step, *strides[dim + 1 :], strides[dim]]
-    return _core.as_strided(input, shape, stride, input.storage_offset())

@@ -53,21 +53,34 @@ def matrix_norm(
     dtype: dtype | None = None,
 ) -> Tensor:
     """The norm of matrices: "fro", the root of the sum of squares; 1 and -1, the largest and the smallest column sum
-    of |x|; inf and -inf, the row sums.
+    of |x|; inf and -inf, the row sums; 2 and -2, the largest and the smallest singular value; "nuc", their sum.
 
-    Raises: NotImplementedError for the norms made of singular values: "nuc", 2 and -2.
+    Raises: ValueError for another `ord`.
     """
     rows, columns = (d % A.ndim for d in dim)
     x = A if dtype is None else A.to(dtype)
     if ord == "fro":
         return vector_norm(x, 2, (rows, columns), keepdim)
+    if ord in (2, -2, "nuc"):
+        return _spectral_norm(x, ord, rows, columns, keepdim)
     if ord not in (1, -1, inf, -inf):
-        raise NotImplementedError(f'matrix_norm: ord must be "fro", 1, -1, inf or -inf, got {ord!r}')
+        raise ValueError(f'matrix_norm: ord must be "fro", "nuc", inf, -inf, 1, -1, 2 or -2, got {ord!r}')
     summed, other = (rows, columns) if ord in (1, -1) else (columns, rows)
     totals = _core.sum(_core.abs(x), summed, True)
     extreme = _core.amax if float(ord) > 0 else _core.amin
     result = extreme(totals, other, True)
     return result if keepdim else _core.squeeze(result, (rows, columns))
+
+
+def _spectral_norm(x: Tensor, ord: float | str, rows: int, columns: int, keepdim: bool) -> Tensor:
+    from dd2424.linalg.factor import svdvals
+
+    values = svdvals(x.movedim((rows, columns), (-2, -1)))
+    result = _core.sum(values, -1) if ord == "nuc" else values[..., 0 if ord == 2 else -1]
+    if keepdim:
+        for dim in sorted((rows, columns)):
+            result = result.unsqueeze(dim)
+    return result
 
 
 def norm(

@@ -1,0 +1,109 @@
+"""Powers and exponentials of matrices, and what follows from singular values."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import numpy as np
+
+from dd2424 import _core
+from dd2424._core import Tensor
+from dd2424.linalg.arrays import check_matrices
+from dd2424.linalg.factor import svdvals
+from dd2424.linalg.norm import matrix_norm
+from dd2424.linalg.solve import inv
+
+
+def _identity(A: Tensor) -> Tensor:
+    return _core.ones(A.shape[:-1], dtype=A.dtype).diag_embed()
+
+
+def matrix_power(A: Tensor, n: int) -> Tensor:
+    """A^n by repeated squaring; of the inverse for a negative n."""
+    check_matrices("matrix_power", A, square=True)
+    if n < 0:
+        return matrix_power(inv(A), -n)
+    result, square = None, A
+    while n:
+        if n % 2:
+            result = square if result is None else result @ square
+        n //= 2
+        if n:
+            square = square @ square
+    return _identity(A) if result is None else result.clone()
+
+
+_TERMS = 18  # of the series: for a norm up to 1/2, past the last place of float64
+
+
+def matrix_exp(A: Tensor) -> Tensor:
+    """e^A = sum A^k / k!, summed for A / 2^s of a norm up to 1/2, then squared s times.
+
+    Source: Moler and Van Loan, "Nineteen Dubious Ways to Compute the Exponential of a Matrix" (2003), section 3.
+    """
+    check_matrices("matrix_exp", A, square=True)
+    size = float(matrix_norm(A.detach(), 1).max()) if A.numel() else 0.0
+    squarings = max(0, math.ceil(math.log2(size)) + 1) if size > 0 and math.isfinite(size) else 0
+    x, identity = A / 2.0**squarings, _identity(A)
+    result = identity
+    for k in range(_TERMS, 0, -1):  # Horner's rule
+        result = identity + (x @ result) / k
+    for _ in range(squarings):
+        result = result @ result
+    return result
+
+
+def matrix_rank(A: Tensor, *, atol: float | None = None, rtol: float | None = None, hermitian: bool = False) -> Tensor:
+    """How many singular values are larger than max(atol, rtol times the largest)."""
+    check_matrices("matrix_rank", A)
+    values = svdvals(A.detach())
+    eps = float(np.finfo(values.numpy().dtype).eps)
+    relative = (0.0 if atol else max(A.shape[-2:]) * eps) if rtol is None else rtol
+    if values.shape[-1] == 0:
+        return _core.zeros(A.shape[:-2], dtype=_core.int64)
+    limit = _core.clamp(values[..., :1] * relative, atol or 0.0)
+    return _core.sum(values > limit, -1)
+
+
+def cond(A: Tensor, p: float | str | None = None) -> Tensor:
+    """The condition number |A| |A^-1| in the norm p, by default the ratio of the extreme singular values."""
+    check_matrices("cond", A)
+    if p in (None, 2, -2):
+        values = svdvals(A)
+        largest, smallest = values[..., 0], values[..., -1]
+        return smallest / largest if p == -2 else largest / smallest
+    return matrix_norm(A, p) * matrix_norm(inv(A), p)  # type: ignore[arg-type]
+
+
+def multi_dot(tensors: Sequence[Tensor]) -> Tensor:
+    """The product of several matrices, in the order that costs least; the first and the last may be vectors.
+
+    Source: Cormen and others, "Introduction to Algorithms", section 15.2.
+    """
+    if len(tensors) < 2:
+        raise RuntimeError(f"multi_dot: tensors must be at least 2, got {len(tensors)}")
+    parts = list(tensors)
+    is_row, is_column = parts[0].ndim == 1, parts[-1].ndim == 1
+    parts[0] = parts[0].unsqueeze(0) if is_row else parts[0]
+    parts[-1] = parts[-1].unsqueeze(1) if is_column else parts[-1]
+    sizes = [part.shape[0] for part in parts] + [parts[-1].shape[1]]
+    count = len(parts)
+    cost, cut = [[0] * count for _ in parts], [[0] * count for _ in parts]
+    for length in range(1, count):
+        for i in range(count - length):
+            j = i + length
+            choices = [(cost[i][k] + cost[k + 1][j] + sizes[i] * sizes[k + 1] * sizes[j + 1], k) for k in range(i, j)]
+            cost[i][j], cut[i][j] = min(choices)
+
+    def multiply(i: int, j: int) -> Tensor:
+        return parts[i] if i == j else multiply(i, cut[i][j]) @ multiply(cut[i][j] + 1, j)
+
+    result = multiply(0, count - 1)
+    result = result.squeeze(0) if is_row else result
+    return result.squeeze(-1) if is_column else result
+
+
+def vecdot(x: Tensor, y: Tensor, *, dim: int = -1) -> Tensor:
+    """Sums of products along a dimension."""
+    return _core.sum(x * y, dim)
