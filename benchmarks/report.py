@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+
 from harness import AGAIN, LIMIT, Result
 
 TITLES = {"numpy": "NumPy", "torch": "PyTorch", "compile": "torch.compile", "jax": "JAX"}

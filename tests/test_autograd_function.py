@@ -6,8 +6,9 @@ import gc
 import weakref
 from typing import Any
 
-import dd2424
 import pytest
+
+import dd2424
 from dd2424 import Tensor
 from dd2424.autograd import Function, gradcheck, gradgradcheck, once_differentiable
 

@@ -7,9 +7,10 @@ import resource
 import subprocess
 import sys
 
-import dd2424
 import numpy as np
 import pytest
+
+import dd2424
 from dd2424 import Tensor, nn
 
 

@@ -5,10 +5,11 @@ from __future__ import annotations
 import itertools
 from typing import Any
 
-import dd2424
 import ml_dtypes
 import numpy as np
 import pytest
+
+import dd2424
 from accuracy import assert_accurate, bits, same_for_any_threads
 from dd2424 import Tensor
 from dd2424.autograd import gradcheck, gradgradcheck
@@ -162,7 +163,7 @@ def test_integers(rng: np.random.Generator, dtype: str) -> None:
     np.testing.assert_array_equal(c.numpy(), (a @ b).astype(dtype))
 
 
-# ---- linear, and its epilogues
+# linear, and its epilogues
 
 
 @pytest.mark.parametrize("dtype", DTYPES)

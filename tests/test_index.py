@@ -5,9 +5,10 @@ from __future__ import annotations
 import itertools
 from typing import Any
 
-import dd2424
 import numpy as np
 import pytest
+
+import dd2424
 from accuracy import same_for_any_threads
 from dd2424 import Tensor
 from dd2424.autograd import gradcheck, gradgradcheck

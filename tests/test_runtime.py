@@ -9,9 +9,10 @@ import sys
 import threading
 from typing import Any
 
-import dd2424
 import numpy as np
 import pytest
+
+import dd2424
 from accuracy import bits
 
 
@@ -29,7 +30,7 @@ def work() -> Any:
     return bits((y, x.grad))
 
 
-# ---- threads
+# threads
 
 
 def test_number_of_threads() -> None:
@@ -86,7 +87,7 @@ def test_the_number_of_threads_may_change_while_others_compute() -> None:
     assert all(result == expected for result in results)
 
 
-# ---- children
+# children
 
 
 def compute_in_child(queue: Any) -> None:
@@ -141,7 +142,7 @@ print("done")
     assert run.stdout.strip() == "done", run.stderr[-2000:]
 
 
-# ---- ISA levels
+# ISA levels
 
 
 @pytest.mark.slow
@@ -168,7 +169,7 @@ def test_set_isa() -> None:
     assert dd2424.supported_isas()[0] == "generic"
 
 
-# ---- memory
+# memory
 
 
 def test_memory_stats_count() -> None:
@@ -205,7 +206,7 @@ def test_what_does_not_fit_is_an_error() -> None:
     assert dd2424.ones(3).sum().item() == 3
 
 
-# ---- the rest
+# the rest
 
 
 def test_show_config(capsys: pytest.CaptureFixture[str]) -> None:

@@ -9,13 +9,14 @@ import threading
 import weakref
 from typing import Any
 
-import dd2424
 import numpy as np
 import pytest
+
+import dd2424
 from dd2424 import Tensor, nn
 from dd2424.autograd import Function
 
-# ---- identity
+# identity
 
 
 def test_operations_in_place_return_the_same_object() -> None:
@@ -106,7 +107,7 @@ def test_a_new_tensor_does_not_inherit_a_dead_ones_attributes() -> None:
         del x
 
 
-# ---- subclasses
+# subclasses
 
 
 class Named(Tensor):
@@ -147,7 +148,7 @@ def test_parameters() -> None:
         assert p.add_(1) is p
 
 
-# ---- garbage
+# garbage
 
 
 def freed(make: Any) -> bool:
@@ -273,7 +274,7 @@ def test_references_that_die_without_the_lock() -> None:
     gc.collect()
 
 
-# ---- copies
+# copies
 
 
 def test_deepcopy() -> None:
@@ -307,7 +308,7 @@ def test_pickle(rng: np.random.Generator, dtype: str) -> None:
         assert pickle.loads(pickle.dumps(thing)) == thing
 
 
-# ---- construction and conversion
+# construction and conversion
 
 
 def test_the_constructor() -> None:

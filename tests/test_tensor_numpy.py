@@ -6,10 +6,11 @@ import gc
 import weakref
 from typing import Any
 
-import dd2424
 import ml_dtypes
 import numpy as np
 import pytest
+
+import dd2424
 from dd2424 import Tensor
 
 DTYPES = ["float32", "float64", "float16", "int64", "int32", "int16", "int8", "uint8", "bool"]
@@ -107,7 +108,7 @@ def test_refusals() -> None:
     assert leaf.numpy(force=True).tolist() == [1, 1]
 
 
-# ---- NumPy's functions take tensors
+# NumPy's functions take tensors
 
 
 def test_numpy_functions_take_tensors() -> None:
@@ -123,7 +124,7 @@ def test_numpy_functions_take_tensors() -> None:
     assert isinstance(dd2424.ones(2) + np.int64(1), Tensor)
 
 
-# ---- the buffer protocol
+# the buffer protocol
 
 
 def test_buffers() -> None:
@@ -153,7 +154,7 @@ def test_frombuffer_and_bytearray() -> None:
         dd2424.frombuffer(data, dtype=dd2424.float64, offset=3)
 
 
-# ---- DLPack
+# DLPack
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
@@ -187,7 +188,7 @@ def test_dlpack_with_pytorch() -> None:
     assert back.dtype is dd2424.float64
 
 
-# ---- tensor(): data of any kind
+# tensor(): data of any kind
 
 
 @pytest.mark.parametrize(("data", "dtype"), [

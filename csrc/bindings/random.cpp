@@ -52,6 +52,18 @@ std::int64_t highest_whole(DType dtype) {
   }
 }
 
+// random_(), random_(to), random_(from, to): whole numbers below `to`.
+Tensor fill_whole(Tensor self, const std::optional<std::int64_t>& first, const std::optional<std::int64_t>& second,
+                  Generator* generator) {
+  ops::check_inplace("random_", self);
+  const std::int64_t most = highest_whole(self.dtype());
+  const std::int64_t end = most + (is_floating(self.dtype()) || most < 0x7fffffffffffffff);
+  const std::int64_t low = second && first ? *first : 0, high = second ? *second : first.value_or(end);
+  ops::copy_into(self, ops::randint(low, high, self.shape(), self.dtype(), chosen(generator)));
+  ops::count_write(self);
+  return self;
+}
+
 void bind_fills() {
   define_method(
       "uniform_",
@@ -105,16 +117,7 @@ void bind_fills() {
   define_method(
       "random_",
       [](Tensor self, const std::optional<std::int64_t>& first, const std::optional<std::int64_t>& second,
-         Generator* g) {
-        ops::check_inplace("random_", self);
-        const std::int64_t most = highest_whole(self.dtype());
-        const std::int64_t end = most + (is_floating(self.dtype()) || most < 0x7fffffffffffffff);
-        const std::int64_t low = second && first ? *first : 0, high = second ? *second : first.value_or(end);
-        const Tensor drawn = ops::randint(low, high, self.shape(), self.dtype(), chosen(g));
-        ops::copy_into(self, drawn);
-        ops::count_write(self);
-        return self;
-      },
+         Generator* g) { return fill_whole(self, first, second, g); },
       "from"_a = py::none(), "to"_a = py::none(), py::kw_only(), "generator"_a = py::none());
 }
 

@@ -11,8 +11,8 @@ struct MultiplyAdds {
   Index chunks, rounds;
   Index flops = 0;  // out: of all chunks
 };
-// Walks arrays once: y = x[0] + x[1] + ... where y is given, else their sum into `sink`. Past the caches, y is written
-// around them.
+// Walks arrays once: y = x[0] + x[1] + ... where y is given, else their sum into `sink`. y may be written
+// around the caches. A few elements at the end of a chunk are left out: it is the pace that counts.
 struct Stream {
   static constexpr int kMostReads = 3;
   const float* x[kMostReads];  // (n) each

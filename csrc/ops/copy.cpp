@@ -123,10 +123,10 @@ double arange_length(const Scalar& start, const Scalar& end, const Scalar& step)
 Tensor arange(const Scalar& start, const Scalar& end, const Scalar& step, DType dtype) {
   check<RuntimeError>(!step.is_zero(), "arange: step must not be 0");
   const double length = arange_length(start, end, step);
+  check(std::isfinite(length) && length >= 0, "arange: end must lie from start in the direction of step, got start ",
+        start.floating, ", end ", end.floating, ", step ", step.floating);
   check(length < 0x1p55, "arange: must have fewer than 2^55 elements, got start ", start.floating, ", end ",
         end.floating, ", step ", step.floating);
-  check(length >= 0, "arange: end must lie from start in the direction of step, got start ",
-        start.floating, ", end ", end.floating, ", step ", step.floating);
   const Tensor y = empty({static_cast<Index>(length)}, dtype);
   if (y.numel() > 0) {
     run("arange", kernels<CopyKernels>(y.device()).arange, y.numel(), 0,

@@ -12,6 +12,7 @@ from dd2424._aliases import *
 from dd2424._core import Generator as Generator, Size as Size, Tensor as Tensor, dtype as dtype
 from dd2424._device import device as device
 from dd2424._dtypes import *
+from dd2424._extra import *
 from dd2424._formats import (
     channels_last as channels_last,
     channels_last_3d as channels_last_3d,
@@ -19,7 +20,6 @@ from dd2424._formats import (
     memory_format as memory_format,
     preserve_format as preserve_format,
 )
-from dd2424._extra import *
 from dd2424._grad_mode import (
     enable_grad as enable_grad,
     inference_mode as inference_mode,

@@ -106,7 +106,7 @@ def set_num_interop_threads(threads: int) -> None:
     """There is one pool of threads: see `set_num_threads`."""
 
 
-# ---- linear algebra, loaded when it is first used
+# linear algebra, loaded when it is first used
 
 
 def _of_linalg(name: str) -> Callable[..., Any]:
@@ -139,7 +139,7 @@ def svd(input: Tensor, some: bool = True, compute_uv: bool = True) -> tuple[Tens
     return (u, s, vh.mT) if compute_uv else (u.new_zeros(u.shape), s, vh.new_zeros(vh.mT.shape))
 
 
-# ---- methods
+# methods
 
 
 def _fill_diagonal_(self: Tensor, fill_value: Number, wrap: bool = False) -> Tensor:
@@ -181,7 +181,7 @@ def _get_device(self: Tensor) -> int:
 
 
 METHODS: dict[str, Any] = {
-    "adjoint": adjoint, "cholesky_solve": cholesky_solve, 
+    "adjoint": adjoint, "cholesky_solve": cholesky_solve,
     "is_signed": is_signed,
     "is_nonzero": is_nonzero, "is_same_size": is_same_size, "cholesky": cholesky, "det": det, "inverse": inverse,
     "logdet": logdet, "matrix_exp": matrix_exp, "matrix_power": matrix_power, "qr": qr, "slogdet": slogdet,

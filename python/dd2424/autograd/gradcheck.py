@@ -52,7 +52,7 @@ def _numerical(func: Callable[..., Any], inputs: tuple[Any, ...], x: Tensor, ups
         below, down = weighted(), float(values[place])
         values[place] = before
         for number, (high, low) in enumerate(zip(above, below, strict=True)):
-            gradients[number][place] = (high - low) / (up - down)
+            gradients[(number, *place)] = (high - low) / (up - down)
     return gradients
 
 
