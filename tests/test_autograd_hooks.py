@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import dd2424
 import pytest
+
+import dd2424
 from dd2424 import Tensor
 
 

@@ -6,9 +6,10 @@ import subprocess
 import sys
 import threading
 
-import dd2424
 import numpy as np
 import pytest
+
+import dd2424
 from accuracy import bits
 from dd2424 import Tensor, autograd
 

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections import OrderedDict
 from typing import Any
 
-import dd2424
 import numpy as np
 import pytest
+
+import dd2424
 from dd2424 import nn
 
 

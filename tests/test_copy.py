@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import dd2424
 import ml_dtypes
 import numpy as np
 import pytest
+
+import dd2424
 from accuracy import bits, same_for_any_threads
 from dd2424.autograd import gradcheck, gradgradcheck
 from reference import copy as reference

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import math
 
-import dd2424
 import ml_dtypes
 import numpy as np
 import pytest
+
+import dd2424
 from accuracy import assert_accurate
 
 DTYPES = ["float32", "float64", "bfloat16", "float16", "int64", "int32", "int16", "int8", "uint8", "bool"]
@@ -123,7 +124,7 @@ def test_patterns() -> None:
     np.testing.assert_array_equal(dd2424.vander(dd2424.arange(3), 2, True).numpy(), np.vander(np.arange(3), 2, True))
 
 
-# ---- from what there is
+# From what there is.
 
 
 def test_tensor_of_python_data() -> None:

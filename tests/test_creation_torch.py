@@ -7,10 +7,11 @@ import itertools
 import math
 from typing import Any
 
-import dd2424
-import dd2424.nn.functional as F
 import numpy as np
 import pytest
+
+import dd2424
+import dd2424.nn.functional as F
 
 torch = pytest.importorskip("torch")
 pytestmark = pytest.mark.torch
@@ -234,100 +235,27 @@ def test_activations_agree(rng: np.random.Generator, name: str) -> None:
         np.testing.assert_allclose(ours.numpy(), theirs.numpy(), rtol=1e-12, atol=1e-15)
 
 
+# fmt: off
+FUNCTIONS = [
+    "tensor", "as_tensor", "asarray", "from_numpy", "frombuffer", "from_dlpack", "scalar_tensor", "empty",
+    "empty_strided", "zeros", "ones", "full", "empty_like", "zeros_like", "ones_like", "full_like", "arange",
+    "range", "linspace", "logspace", "eye", "tril_indices", "triu_indices", "vander", "rand", "randn",
+    "randint", "randperm", "rand_like", "randn_like", "randint_like", "normal", "bernoulli", "multinomial",
+    "manual_seed", "seed", "initial_seed", "get_rng_state", "set_rng_state", "default_generator", "Generator",
+    "dropout", "alpha_dropout", "finfo", "iinfo", "promote_types", "result_type", "get_default_dtype",
+    "set_default_dtype", "clone",
+]
+METHODS = [
+    "new_tensor", "new_zeros", "new_ones", "new_full", "new_empty", "clone", "contiguous", "to", "type",
+    "type_as", "float", "double", "half", "bfloat16", "long", "int", "short", "char", "byte", "bool", "copy_",
+    "fill_", "zero_", "uniform_", "normal_", "bernoulli_", "exponential_", "cauchy_", "log_normal_",
+    "geometric_", "random_", "bernoulli", "multinomial", "detach", "detach_", "numpy", "tolist", "item",
+]
+# fmt: on
+
+
 def test_names() -> None:
-    functions = [
-        "tensor",
-        "as_tensor",
-        "asarray",
-        "from_numpy",
-        "frombuffer",
-        "from_dlpack",
-        "scalar_tensor",
-        "empty",
-        "empty_strided",
-        "zeros",
-        "ones",
-        "full",
-        "empty_like",
-        "zeros_like",
-        "ones_like",
-        "full_like",
-        "arange",
-        "range",
-        "linspace",
-        "logspace",
-        "eye",
-        "tril_indices",
-        "triu_indices",
-        "vander",
-        "rand",
-        "randn",
-        "randint",
-        "randperm",
-        "rand_like",
-        "randn_like",
-        "randint_like",
-        "normal",
-        "bernoulli",
-        "multinomial",
-        "manual_seed",
-        "seed",
-        "initial_seed",
-        "get_rng_state",
-        "set_rng_state",
-        "default_generator",
-        "Generator",
-        "dropout",
-        "alpha_dropout",
-        "finfo",
-        "iinfo",
-        "promote_types",
-        "result_type",
-        "get_default_dtype",
-        "set_default_dtype",
-        "clone",
-    ]
-    methods = [
-        "new_tensor",
-        "new_zeros",
-        "new_ones",
-        "new_full",
-        "new_empty",
-        "clone",
-        "contiguous",
-        "to",
-        "type",
-        "type_as",
-        "float",
-        "double",
-        "half",
-        "bfloat16",
-        "long",
-        "int",
-        "short",
-        "char",
-        "byte",
-        "bool",
-        "copy_",
-        "fill_",
-        "zero_",
-        "uniform_",
-        "normal_",
-        "bernoulli_",
-        "exponential_",
-        "cauchy_",
-        "log_normal_",
-        "geometric_",
-        "random_",
-        "bernoulli",
-        "multinomial",
-        "detach",
-        "detach_",
-        "numpy",
-        "tolist",
-        "item",
-    ]
-    assert [n for n in functions if hasattr(torch, n) and not hasattr(dd2424, n)] == []
-    assert [n for n in methods if hasattr(torch.Tensor, n) and not hasattr(dd2424.Tensor, n)] == []
+    assert [n for n in FUNCTIONS if hasattr(torch, n) and not hasattr(dd2424, n)] == []
+    assert [n for n in METHODS if hasattr(torch.Tensor, n) and not hasattr(dd2424.Tensor, n)] == []
     generator = ["manual_seed", "initial_seed", "seed", "get_state", "set_state"]
     assert [n for n in generator if not hasattr(dd2424.Generator, n)] == []

@@ -5,9 +5,10 @@ from __future__ import annotations
 import math
 from typing import Any
 
-import dd2424
 import numpy as np
 import pytest
+
+import dd2424
 from accuracy import assert_accurate, bits, same_for_any_threads
 from dd2424 import nn
 from dd2424.nn import functional as F

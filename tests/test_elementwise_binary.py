@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import dd2424
 import ml_dtypes
 import numpy as np
 import pytest
+
+import dd2424
 from accuracy import assert_accurate, same_for_any_threads
 from reference import elementwise as reference
 
@@ -124,7 +125,7 @@ def test_same_bits_for_any_threads(isa: str, rng: np.random.Generator, name: str
     same_for_any_threads(lambda: getattr(dd2424, name)(a, b))
 
 
-# ---- in place
+# In place.
 
 
 def test_in_place_returns_itself_and_counts() -> None:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import dd2424
-import dd2424.nn.functional as F
 import numpy as np
 import pytest
+
+import dd2424
+import dd2424.nn.functional as F
 from dd2424 import Tensor
 from dd2424.autograd import gradcheck, gradgradcheck
 

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import itertools
 
-import dd2424
 import numpy as np
 import pytest
+
+import dd2424
 from reference.elementwise import wrapped
 
 DTYPES = {"int8": (8, True), "uint8": (8, False), "int16": (16, True), "int32": (32, True), "int64": (64, True)}

@@ -8,10 +8,11 @@ import math
 import warnings
 from typing import Any
 
-import dd2424
-import dd2424.nn.functional as F
 import numpy as np
 import pytest
+
+import dd2424
+import dd2424.nn.functional as F
 
 torch = pytest.importorskip("torch")
 pytestmark = pytest.mark.torch

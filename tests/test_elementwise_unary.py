@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import warnings
 
-import dd2424
-import dd2424.nn.functional as F
 import ml_dtypes
 import numpy as np
 import pytest
+
+import dd2424
+import dd2424.nn.functional as F
 from accuracy import assert_accurate, same_for_any_threads
 from reference import elementwise as reference
 

@@ -6,9 +6,10 @@ import itertools
 import math
 from typing import Any
 
-import dd2424
 import numpy as np
 import pytest
+
+import dd2424
 from accuracy import assert_accurate
 from dd2424 import autograd, nn
 from dd2424.nn import functional as F

@@ -6,9 +6,10 @@ import math
 from collections.abc import Callable
 from typing import Any
 
-import dd2424
 import numpy as np
 import pytest
+
+import dd2424
 from dd2424 import nn, optim
 from dd2424.optim import lr_scheduler as schedulers
 

@@ -6,9 +6,10 @@ import inspect
 import warnings
 from typing import Any
 
-import dd2424
 import numpy as np
 import pytest
+
+import dd2424
 
 torch = pytest.importorskip("torch")
 pytestmark = pytest.mark.torch

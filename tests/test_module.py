@@ -6,9 +6,10 @@ import copy
 import pickle
 from typing import Any
 
-import dd2424
 import numpy as np
 import pytest
+
+import dd2424
 from accuracy import bits
 from dd2424 import Tensor, nn
 

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-import dd2424
 import pytest
+
+import dd2424
 from accuracy import bits
 from dd2424 import nn
 

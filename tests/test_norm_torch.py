@@ -6,9 +6,10 @@ import inspect
 import warnings
 from typing import Any
 
-import dd2424
 import numpy as np
 import pytest
+
+import dd2424
 from dd2424 import nn
 
 torch = pytest.importorskip("torch")

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-import dd2424
 import numpy as np
 import pytest
+
+import dd2424
 from dd2424 import Tensor, nn, optim
 
 

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import math
 
-import dd2424
 import numpy as np
 import pytest
+
+import dd2424
 from accuracy import assert_accurate, bits, same_for_any_threads
 from dd2424 import Tensor
 from reference import random as reference

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import math
 
-import dd2424
 import ml_dtypes
 import numpy as np
 import pytest
+
+import dd2424
 from accuracy import assert_accurate, same_for_any_threads
 from reference import reduce as reference
 

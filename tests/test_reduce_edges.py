@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import math
 
-import dd2424
 import numpy as np
 import pytest
+
+import dd2424
 from accuracy import assert_accurate
 from dd2424 import Tensor
 from dd2424.autograd import gradcheck, gradgradcheck

@@ -8,9 +8,10 @@ import math
 import warnings
 from typing import Any
 
-import dd2424
 import numpy as np
 import pytest
+
+import dd2424
 
 torch = pytest.importorskip("torch")
 pytestmark = pytest.mark.torch

@@ -176,7 +176,7 @@ struct Adadelta {
   }
 };
 
-// ---- one rule over elements begin ... end - 1
+// One rule over elements begin ... end - 1.
 
 template <class T, class Rule>
 void adaptive_range(const AdaptiveParameter<T>& a, const AdaptiveOptions& o, const Step& at, Index begin, Index end) {

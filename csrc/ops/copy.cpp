@@ -125,8 +125,8 @@ Tensor arange(const Scalar& start, const Scalar& end, const Scalar& step, DType 
   const double length = arange_length(start, end, step);
   check(length < 0x1p55, "arange: must have fewer than 2^55 elements, got start ", start.floating, ", end ",
         end.floating, ", step ", step.floating);
-  check(length >= 0, "arange: end must lie from start in the direction of step, got start ",
-        start.floating, ", end ", end.floating, ", step ", step.floating);
+  check(length >= 0, "arange: end must lie from start in the direction of step, got start ", start.floating, ", end ",
+        end.floating, ", step ", step.floating);
   const Tensor y = empty({static_cast<Index>(length)}, dtype);
   if (y.numel() > 0) {
     run("arange", kernels<CopyKernels>(y.device()).arange, y.numel(), 0,

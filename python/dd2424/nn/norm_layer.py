@@ -7,8 +7,7 @@ from typing import Any
 
 from dd2424 import _core
 from dd2424._core import Tensor, dtype
-from dd2424.nn import functional as F
-from dd2424.nn import init
+from dd2424.nn import functional as F, init
 from dd2424.nn.module import Module
 from dd2424.nn.parameter import Parameter
 

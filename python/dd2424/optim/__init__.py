@@ -13,8 +13,7 @@ from dd2424.optim.resilient import ASGD, Rprop
 from dd2424.optim.sgd import SGD
 
 if TYPE_CHECKING:
-    from dd2424.optim import lr_scheduler as lr_scheduler
-    from dd2424.optim import swa_utils as swa_utils
+    from dd2424.optim import lr_scheduler as lr_scheduler, swa_utils as swa_utils
 
 __all__ = [
     "ASGD", "LBFGS", "SGD", "Adadelta", "Adagrad", "Adam", "AdamW", "Adamax", "NAdam", "Optimizer", "RAdam", "RMSprop",
