@@ -42,6 +42,7 @@ _UNARY = ("__abs__", "__invert__", "__neg__", "__pos__")
 _BINARY = ("add", "sub", "mul", "truediv", "floordiv", "mod", "pow", "matmul", "and", "or", "xor", "lshift", "rshift")
 _COMPARED = ("__eq__", "__ne__", "__lt__", "__le__", "__gt__", "__ge__")
 _OPTIONS = "dtype: dtype | None = None, device: device | str | None = None, requires_grad: bool = False"
+_LIKE = f"{_OPTIONS}, memory_format: memory_format | None = None"
 _SIZE = "*size: int | Sequence[int]"
 _FORMAT = "*, memory_format: memory_format | None = None"
 # Arguments and result of what states none, or too little; in Tensor unless a class is named.
@@ -53,10 +54,10 @@ BY_HAND: dict[str, str] = {
     **dict.fromkeys(("__hash__", "__index__", "__int__", "__len__", "Size.numel"), "(self) -> int"),
     **dict.fromkeys(("numel", "nelement", "data_ptr", "storage_offset", "element_size"), "(self) -> int"),
     **dict.fromkeys(("empty", "ones", "zeros"), f"({_SIZE}, {_OPTIONS}) -> Tensor"),
-    **{f"{name}_like": f"(input: Tensor, *, {_OPTIONS}) -> Tensor" for name in ("empty", "ones", "zeros")},
+    **{f"{name}_like": f"(input: Tensor, *, {_LIKE}) -> Tensor" for name in ("empty", "ones", "zeros")},
     **{f"new_{name}": f"(self, {_SIZE}, {_OPTIONS}) -> Tensor" for name in ("empty", "ones", "zeros")},
     "full": f"(size: int | Sequence[int], fill_value: float, *, {_OPTIONS}) -> Tensor",
-    "full_like": f"(input: Tensor, fill_value: float, *, {_OPTIONS}) -> Tensor",
+    "full_like": f"(input: Tensor, fill_value: float, *, {_LIKE}) -> Tensor",
     "new_full": f"(self, size: int | Sequence[int], fill_value: float, *, {_OPTIONS}) -> Tensor",
     "arange": f"(start: float, end: float | None = None, step: float = 1, *, {_OPTIONS}) -> Tensor",
     "__new__": "(cls: type[_T], *args: Any) -> _T",
@@ -217,6 +218,9 @@ def stub() -> str:
         base = "(tuple[_int, ...])" if name == "Size" else ""
         body.append(f"class {name}{base}:")
         body += [f"    {line}" for key, value in members(name).items() for line in lines_for(key, value, name, renamer)]
+        if name == "FunctionContext":  # takes any attribute
+            body += ["    def __getattr__(self, name: str) -> Any: ..."]
+            body += ["    def __setattr__(self, name: str, value: Any) -> None: ..."]
         body.append("")
     for name in FUNCTIONS:
         body += lines_for(name, getattr(_core, name), "", renamer)

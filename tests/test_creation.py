@@ -124,7 +124,7 @@ def test_patterns() -> None:
     np.testing.assert_array_equal(dd2424.vander(dd2424.arange(3), 2, True).numpy(), np.vander(np.arange(3), 2, True))
 
 
-# from what there is
+# From what there is.
 
 
 def test_tensor_of_python_data() -> None:

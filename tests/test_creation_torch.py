@@ -235,8 +235,23 @@ def test_activations_agree(rng: np.random.Generator, name: str) -> None:
         np.testing.assert_allclose(ours.numpy(), theirs.numpy(), rtol=1e-12, atol=1e-15)
 
 
-FUNCTIONS = ["tensor", "as_tensor", "asarray", "from_numpy", "frombuffer", "from_dlpack", "scalar_tensor", "empty", "empty_strided", "zeros", "ones", "full", "empty_like", "zeros_like", "ones_like", "full_like", "arange", "range", "linspace", "logspace", "eye", "tril_indices", "triu_indices", "vander", "rand", "randn", "randint", "randperm", "rand_like", "randn_like", "randint_like", "normal", "bernoulli", "multinomial", "manual_seed", "seed", "initial_seed", "get_rng_state", "set_rng_state", "default_generator", "Generator", "dropout", "alpha_dropout", "finfo", "iinfo", "promote_types", "result_type", "get_default_dtype", "set_default_dtype", "clone"]
-METHODS = ["new_tensor", "new_zeros", "new_ones", "new_full", "new_empty", "clone", "contiguous", "to", "type", "type_as", "float", "double", "half", "bfloat16", "long", "int", "short", "char", "byte", "bool", "copy_", "fill_", "zero_", "uniform_", "normal_", "bernoulli_", "exponential_", "cauchy_", "log_normal_", "geometric_", "random_", "bernoulli", "multinomial", "detach", "detach_", "numpy", "tolist", "item"]
+# fmt: off
+FUNCTIONS = [
+    "tensor", "as_tensor", "asarray", "from_numpy", "frombuffer", "from_dlpack", "scalar_tensor", "empty",
+    "empty_strided", "zeros", "ones", "full", "empty_like", "zeros_like", "ones_like", "full_like", "arange",
+    "range", "linspace", "logspace", "eye", "tril_indices", "triu_indices", "vander", "rand", "randn",
+    "randint", "randperm", "rand_like", "randn_like", "randint_like", "normal", "bernoulli", "multinomial",
+    "manual_seed", "seed", "initial_seed", "get_rng_state", "set_rng_state", "default_generator", "Generator",
+    "dropout", "alpha_dropout", "finfo", "iinfo", "promote_types", "result_type", "get_default_dtype",
+    "set_default_dtype", "clone",
+]
+METHODS = [
+    "new_tensor", "new_zeros", "new_ones", "new_full", "new_empty", "clone", "contiguous", "to", "type",
+    "type_as", "float", "double", "half", "bfloat16", "long", "int", "short", "char", "byte", "bool", "copy_",
+    "fill_", "zero_", "uniform_", "normal_", "bernoulli_", "exponential_", "cauchy_", "log_normal_",
+    "geometric_", "random_", "bernoulli", "multinomial", "detach", "detach_", "numpy", "tolist", "item",
+]
+# fmt: on
 
 
 def test_names() -> None:

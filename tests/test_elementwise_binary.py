@@ -125,7 +125,7 @@ def test_same_bits_for_any_threads(isa: str, rng: np.random.Generator, name: str
     same_for_any_threads(lambda: getattr(dd2424, name)(a, b))
 
 
-# in place
+# In place.
 
 
 def test_in_place_returns_itself_and_counts() -> None:

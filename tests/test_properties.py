@@ -22,6 +22,7 @@ from signatures import FUNCTIONS, members, signature
 REFUSALS = (RuntimeError, ValueError, TypeError, IndexError, AttributeError, OverflowError)
 # Set the state of the process, which conftest and their own tests look after.
 STATE = {"set_num_threads", "set_isa", "set_default_dtype", "set_grad_enabled", "empty_cache", "reset_peak_memory"}
+IN_PLACE = {"backward", "batch_norm", "clip_grad_norm"}  # beside names that end in _ or _step
 UNSET = {"empty", "empty_like", "new_empty"}  # elements are whatever the memory held
 METHODS = sorted(name for name, value in members("Tensor").items()
                  if name not in FUNCTIONS and not name.startswith("__") and not inspect.isfunction(value))  # fmt: skip
@@ -52,7 +53,7 @@ def seed(values: list[Any]) -> None:
 def check_call(name: str, function: Any, call: Call, positional: list[Any], keywords: dict[str, Any]) -> None:
     """Answers or refuses; out of place, it leaves the inputs alone and answers the same again."""
     before, refusal = read(call.arrays), None
-    is_pure = not name.endswith("_") and name not in ("sgd_step", "batch_norm", "backward")
+    is_pure = not name.endswith(("_", "_step")) and name not in IN_PLACE
     try:
         seed([*positional, *keywords.values()])
         result = function(*positional, **keywords)

@@ -89,7 +89,7 @@ def test_like_forms() -> None:
     assert dd2424.randn(2, 3, requires_grad=True).requires_grad
 
 
-# sampling by weights
+# Sampling by weights.
 
 
 @pytest.mark.parametrize("replacement", [True, False])
@@ -116,7 +116,7 @@ def test_bernoulli_by_element() -> None:
     assert dd2424.zeros(3).bernoulli_(dd2424.tensor([1.0, 0.0, 1.0])).tolist() == [1, 0, 1]
 
 
-# dropout
+# Dropout.
 
 
 def test_dropout_outside_training_changes_nothing() -> None:

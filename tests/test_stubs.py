@@ -47,7 +47,8 @@ def test_the_module_and_its_stub_have_the_same_names():
 
 @pytest.mark.parametrize("owner", CLASSES)
 def test_a_class_and_its_stub_have_the_same_members(owner):
-    assert set(definitions(class_body(owner))) == set(members(owner)), "run `make stubs`"
+    stated = set(definitions(class_body(owner))) - {"__getattr__", "__setattr__"}  # of what takes any attribute
+    assert stated == set(members(owner)), "run `make stubs`"
 
 
 @pytest.mark.parametrize("owner", ["", *CLASSES])

@@ -36,7 +36,12 @@ void run_stream(const std::vector<Tensor>& x, const Tensor& y, bool bypasses_cac
   check<ValueError>(!x.empty() && int(x.size()) <= Stream::kMostReads, "machine_stream: x must be 1 to ",
                     Stream::kMostReads, " tensors, got ", x.size());
   float sink[kMaxChunks];
-  Stream s{.x = {}, .y = nullptr, .sink = sink, .n = x[0].numel(), .reads = int(x.size()), .bypasses_caches = bypasses_caches};
+  Stream s{.x = {},
+           .y = nullptr,
+           .sink = sink,
+           .n = x[0].numel(),
+           .reads = int(x.size()),
+           .bypasses_caches = bypasses_caches};
   for (std::size_t i = 0; i < x.size(); ++i) {
     check(x[i].dtype() == DType::float32 && x[i].is_contiguous() && x[i].numel() == s.n,
           "machine_stream: x must be contiguous float32 tensors of one size");

@@ -88,6 +88,9 @@ void bind_fills() {
         return fill_random(self, Distribution::bernoulli, chance, 0, g);
       },
       "p"_a = 0.5, py::kw_only(), "generator"_a = py::none());
+}
+
+void bind_skewed_fills() {
   define_method(
       "exponential_",
       [](Tensor self, double rate, Generator* g) {
@@ -192,6 +195,7 @@ void bind_random(py::module_& m) {
       },
       "input"_a, "p"_a, "channels"_a = false, "generator"_a = py::none());
   bind_fills();
+  bind_skewed_fills();
 }
 
 }  // namespace dd2424

@@ -23,7 +23,8 @@ Tensor through_door(const Call& call) {
 }
 
 void throw_status(const char* op, Status status) {
-  if (status == Status::unsupported) throw NotImplementedError(message(op, ": not supported for this dtype on this device"));
+  if (status == Status::unsupported)
+    throw NotImplementedError(message(op, ": not supported for this dtype on this device"));
   throw RuntimeError(message(op, ": the device reports an error"));
 }
 

@@ -112,7 +112,7 @@ double arange_length(const Scalar& start, const Scalar& end, const Scalar& step)
   const bool has_floats =
       start.kind == Scalar::Kind::floating || end.kind == Scalar::Kind::floating || step.kind == Scalar::Kind::floating;
   std::int64_t span;
-  if (has_floats || __builtin_sub_overflow(end.integer, start.integer, &span))
+  if (has_floats || __builtin_sub_overflow(end.integer, start.integer, &span) || span == INT64_MIN)
     return std::ceil((end.floating - start.floating) / step.floating);
   const std::int64_t whole = span / step.integer, rest = span % step.integer;  // exact, as doubles above 2^53 are not
   return static_cast<double>(rest != 0 && (rest < 0) == (step.integer < 0) ? whole + 1 : whole);

@@ -52,7 +52,8 @@ def _numerical(func: Callable[..., Any], inputs: tuple[Any, ...], x: Tensor, ups
         below, down = weighted(), float(values[place])
         values[place] = before
         for number, (high, low) in enumerate(zip(above, below, strict=True)):
-            gradients[(number, *place)] = (high - low) / (up - down)
+            at = (number, *place)
+            gradients[at] = (high - low) / (up - down)
     return gradients
 
 

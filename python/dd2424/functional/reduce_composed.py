@@ -43,7 +43,8 @@ def logcumsumexp(input: Tensor, dim: int) -> Tensor:
     if not -ndim <= dim < ndim:
         raise IndexError(f"logcumsumexp: dim must be from {-ndim} to {ndim - 1}, got {dim}")
     x = input if input.is_floating_point() else input.to(_core.get_default_dtype())
-    return LogCumSumExp.apply(x, dim)
+    y: Tensor = LogCumSumExp.apply(x, dim)
+    return y
 
 
 def _areas(y: Tensor, x: Tensor | None, dx: Number, dim: int) -> Tensor:
