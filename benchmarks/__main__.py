@@ -36,7 +36,8 @@ def main() -> int:
                     results.append(harness.measure(family, index, case))
                     print(report.line(results[-1]), flush=True)
     median, high = report.noise(results)
-    print(f"noise: {median:.1%} (median), {high:.1%} (95 % of cases); goals missed: {sum(bool(r.missed()) for r in results)}")
+    missed = sum(bool(r.missed()) for r in results)
+    print(f"noise: {median:.1%} (median), {high:.1%} (95 % of cases); cases that missed a goal: {missed}")
     _write(given, results, peers)
     if given.compare:
         print(*report.slower(json.loads(given.compare.read_text()), results) or ["nothing got slower"], sep="\n")
@@ -49,7 +50,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--only", default="", metavar="TEXT", help="cases with this in their name")
     parser.add_argument("--threads", default="1,2", metavar="N,N", help="default: 1,2")
     parser.add_argument("--rounds", type=int, default=15, metavar="N", help="turns of every contender; default: 15")
-    parser.add_argument("--peers", default="numpy,torch,compile", metavar="NAME,NAME", help="those not installed are left out")
+    parser.add_argument("--peers", default="numpy,torch,compile", metavar="NAME,NAME", help="not installed: left out")
     parser.add_argument("--peer-python", default=_peer_python(), metavar="PATH", help="the Python that has PyTorch")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the raw results")
     parser.add_argument("--page", type=Path, metavar="FILE", help="write the page, such as docs/benchmarks.md")

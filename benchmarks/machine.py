@@ -61,9 +61,8 @@ def _version(peer: str, python: str) -> str:
 
 
 def _commit() -> str:
-    done = subprocess.run(
-        ["git", "describe", "--always", "--dirty"], capture_output=True, text=True, check=False, cwd=Path(__file__).parent
-    )
+    command, here = ["git", "describe", "--always", "--dirty"], Path(__file__).parent
+    done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=here)
     return done.stdout.strip() or importlib.metadata.version("dd2424")
 
 

@@ -48,13 +48,16 @@ PYTHON_LAYERS = (  # from the bottom; "" is the package's front, whose names may
     ("_core", "_private"),
     ("functional", "linalg", "autograd", "cuda"),
     ("nn", "optim"),
-    ("", "train", "data", "utils"),
+    ("", "train", "data", "utils", "testing"),
     ("models",),
     ("labs", "cli", "check", "__main__"),
 )
 RANK = {name: rank for rank, names in enumerate(PYTHON_LAYERS) for name in names}
-IMPORTS_UP = {"_runtime.py": "show_config prints the version, which stands at the front"}
-LONG_FILES = {"csrc/cpu/gemm.cpp": "#3: under tuning"}
+IMPORTS_UP = {
+    "_runtime.py": "show_config prints the version, which stands at the front",
+    "_extra.py": "the names of linear algebra at the front, loaded when first used",
+}
+LONG_FILES: dict[str, str] = {}
 LONG_FUNCTIONS: dict[str, str] = {}
 # What kernels may include besides ours: headers without functions that could leave a weak symbol.
 KERNEL_HEADERS = {"math.h", "string.h", "stdint.h", "stddef.h", "immintrin.h", "arm_neon.h", "type_traits"}

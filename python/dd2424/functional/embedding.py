@@ -130,7 +130,8 @@ def _starts(input: Tensor, offsets: Tensor | None, include_last_offset: bool) ->
 def _largest(rows: Tensor, kept: Tensor) -> Tensor:
     if not bool(kept.any()):
         return rows.new_zeros((rows.shape[1],))
-    return _core.where(kept.unsqueeze(1), rows, float("-inf")).max(0)[0]
+    largest: Tensor = _core.where(kept.unsqueeze(1), rows, float("-inf")).max(0)[0]
+    return largest
 
 
 def _limit(weight: Tensor, flat: Tensor, max_norm: float, norm_type: float) -> None:

@@ -6,7 +6,7 @@ Walter and Lehmann, "Algorithmic Differentiation of Linear Algebra Functions" (2
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import numpy as np
 
@@ -57,7 +57,7 @@ class EighNode(Function):
     """Tape node of `eigh`: dA = V (diag(dL) + (V^T dV) / E) V^T, E_ij = L_j - L_i; made symmetric."""
 
     @staticmethod
-    def forward(ctx: Context, a: Tensor, uplo: str) -> tuple[Tensor, Tensor]:
+    def forward(ctx: Context, a: Tensor, uplo: Literal["L", "U"]) -> tuple[Tensor, Tensor]:
         values, vectors = call("eigh", lambda x: tuple(np.linalg.eigh(x, uplo)), a)
         ctx.save_for_backward(values, vectors)
         return values, vectors
@@ -179,7 +179,7 @@ def svdvals(A: Tensor) -> Tensor:
     return values
 
 
-def eigh(A: Tensor, UPLO: str = "L") -> Eigh:
+def eigh(A: Tensor, UPLO: Literal["L", "U"] = "L") -> Eigh:
     """Eigenvalues and eigenvectors of a symmetric matrix, of which one triangle is read: "L" or "U".
 
     Gradients through eigenvectors are defined where the eigenvalues differ.
@@ -190,6 +190,6 @@ def eigh(A: Tensor, UPLO: str = "L") -> Eigh:
     return Eigh(*EighNode.apply(A, UPLO))
 
 
-def eigvalsh(A: Tensor, UPLO: str = "L") -> Tensor:
+def eigvalsh(A: Tensor, UPLO: Literal["L", "U"] = "L") -> Tensor:
     """The eigenvalues of a symmetric matrix, from the smallest up."""
     return eigh(A, UPLO).eigenvalues
