@@ -114,7 +114,7 @@ PROPERTIES = {  # and whether they can be set
 PARAMETERS = {"collections.abc.Callable": "Callable[..., Any]", "list": "list[Any]", "type": "type[Any]"}
 GENERIC = {"Sequence[Tensor]": "tuple[Tensor, ...]", "dict": "dict[str, Any]"}  # of results
 HOMES = {"Number": "dd2424._types", "Dims": "dd2424._types", "memory_format": "dd2424._formats",
-         "ValuesAndIndices": "dd2424.functional.index"}  # fmt: skip
+         "ValuesAndIndices": "dd2424.functional.index_sort"}  # fmt: skip
 
 
 class Renamer(ast.NodeTransformer):

@@ -46,7 +46,7 @@ CPP_LAYERS = {
 }
 PYTHON_LAYERS = (  # from the bottom; "" is the package's front, whose names may be used above nn
     ("_core", "_private"),
-    ("functional", "linalg", "autograd", "cuda"),
+    ("functional", "linalg", "autograd", "cuda", "testing"),
     ("nn", "optim"),
     ("", "train", "data", "utils"),
     ("models",),

@@ -12,7 +12,7 @@ from dd2424._formats import memory_format
 from dd2424._missing import _Missing
 from dd2424._types import Dims, Number
 from dd2424.functional.elementwise_binary import Operand
-from dd2424.functional.index import ValuesAndIndices
+from dd2424.functional.index_sort import ValuesAndIndices
 from dd2424.functional.reduce import MinMax
 
 _dtype: TypeAlias = dtype

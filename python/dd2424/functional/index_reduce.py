@@ -22,7 +22,7 @@ def _joined(x: Tensor, dim: int, index: Tensor, src: Tensor, reduce: str, includ
     result, places = x.detach().clone(), index.numpy()
     window = src.detach()[tuple(slice(0, size) for size in index.shape)].numpy()
     array = result.array
-    where = list(np.indices(places.shape, sparse=True))
+    where: list[Any] = list(np.indices(places.shape, sparse=True))
     where[dim] = places
     if not include_self:
         start = _START[reduce]

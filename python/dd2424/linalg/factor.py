@@ -58,7 +58,7 @@ class EighNode(Function):
 
     @staticmethod
     def forward(ctx: Context, a: Tensor, uplo: str) -> tuple[Tensor, Tensor]:
-        values, vectors = call("eigh", lambda x: tuple(np.linalg.eigh(x, uplo)), a)
+        values, vectors = call("eigh", lambda x: tuple(np.linalg.eigh(x, uplo)), a)  # type: ignore[call-overload]
         ctx.save_for_backward(values, vectors)
         return values, vectors
 

@@ -73,7 +73,7 @@ def cond(A: Tensor, p: float | str | None = None) -> Tensor:
         values = svdvals(A)
         largest, smallest = values[..., 0], values[..., -1]
         return smallest / largest if p == -2 else largest / smallest
-    return matrix_norm(A, p) * matrix_norm(inv(A), p)  # type: ignore[arg-type]
+    return matrix_norm(A, p) * matrix_norm(inv(A), p)
 
 
 def multi_dot(tensors: Sequence[Tensor]) -> Tensor:

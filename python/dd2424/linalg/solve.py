@@ -57,7 +57,8 @@ class Determinant(Function):
         a, y = ctx.saved_tensors
         scale = dy.unsqueeze(-1).unsqueeze(-1)
         if not bool((y == 0).any()):
-            return scale * y.unsqueeze(-1).unsqueeze(-1) * Inverse.apply(a).mT
+            inverse: Tensor = Inverse.apply(a)
+            return scale * y.unsqueeze(-1).unsqueeze(-1) * inverse.mT
         return scale * _cofactors(a)
 
 
