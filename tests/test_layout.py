@@ -53,7 +53,10 @@ PYTHON_LAYERS = (  # from the bottom; "" is the package's front, whose names may
     ("labs", "cli", "check", "__main__"),
 )
 RANK = {name: rank for rank, names in enumerate(PYTHON_LAYERS) for name in names}
-IMPORTS_UP = {"_runtime.py": "show_config prints the version, which stands at the front"}
+IMPORTS_UP = {
+    "_runtime.py": "show_config prints the version, which stands at the front",
+    "_extra.py": "the front's names of linear algebra, loaded when one is first used",
+}
 LONG_FILES = {"csrc/cpu/gemm.cpp": "#3: under tuning"}
 LONG_FUNCTIONS: dict[str, str] = {}
 # What kernels may include besides ours: headers without functions that could leave a weak symbol.
