@@ -46,9 +46,9 @@ CPP_LAYERS = {
 }
 PYTHON_LAYERS = (  # from the bottom; "" is the package's front, whose names may be used above nn
     ("_core", "_private"),
-    ("functional", "linalg", "autograd", "cuda"),
+    ("functional", "linalg", "autograd", "cuda", "testing"),
     ("nn", "optim"),
-    ("", "train", "data", "utils", "testing"),
+    ("", "train", "data", "utils"),
     ("models",),
     ("labs", "cli", "check", "__main__"),
 )

@@ -177,7 +177,7 @@ Tensor window_of(const Tensor& x, const Window& w) {
   Shape shape = x.shape(), strides = x.strides();
   const Index offset = x.offset() + w.start * strides[w.dim];
   shape[w.dim] = w.length;
-  strides[w.dim] *= w.step;
+  if (w.length > 1) strides[w.dim] *= w.step;
   if (w.drops_dim) {
     shape.erase(w.dim);
     strides.erase(w.dim);
@@ -224,7 +224,7 @@ Tensor select(const Tensor& x, Index dim, Index index) {
 Tensor slice(const Tensor& x, Index dim, Index start, Index stop, Index step) {
   const int d = normalize_dim("slice", dim, x.ndim());
   check<ValueError>(step >= 1, "slice: step must be positive, got ", step);
-  const Index length = stop > start ? (stop - start + step - 1) / step : 0;
+  const Index length = stop > start ? (stop - start - 1) / step + 1 : 0;
   return window(x, {x.shape(), d, length ? start : 0, length, step, false});
 }
 
@@ -234,7 +234,7 @@ Tensor narrow(const Tensor& x, Index dim, Index start, Index length) {
   const Index size = x.size(d);
   check<IndexError>(start >= -size && start <= size, "narrow: start must be from ", -size, " to ", size, ", got ",
                     start);
-  check(length >= 0 && (start < 0 ? start + size : start) + length <= size,
+  check(length >= 0 && length <= (start < 0 ? -start : size - start),  // no sum that could wrap around
         "narrow: start and length must lie within dimension ", d, " of size ", size, ", got ", start, " and ", length);
   return window(x, {x.shape(), d, start < 0 ? start + size : start, length, 1, false});
 }

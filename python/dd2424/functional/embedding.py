@@ -121,7 +121,7 @@ def _starts(input: Tensor, offsets: Tensor | None, include_last_offset: bool) ->
     if offsets is None or offsets.ndim != 1:
         raise ValueError("embedding_bag: offsets must be a vector where input has 1 dimension, got "
                          f"{None if offsets is None else tuple(offsets.shape)}")  # fmt: skip
-    starts = [int(start) for start in offsets.tolist()]
+    starts: list[int] = [int(start) for start in offsets.tolist()]
     if (starts and starts[0] != 0) or starts != sorted(starts) or (starts and starts[-1] > input.numel()):
         raise ValueError(f"embedding_bag: offsets must rise from 0 to at most {input.numel()}, got {starts}")
     return starts[:-1] if include_last_offset else starts

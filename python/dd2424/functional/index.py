@@ -82,7 +82,7 @@ def scatter(
     """
     if (src is None) == (value is None):
         raise TypeError("scatter: src or value must be given, and not both")
-    given = src if src is not None else value if value is not None else 0
+    given: Any = value if src is None else src
     if reduce is None:
         return _core.scatter(input, dim, index, given)
     source = given if isinstance(given, Tensor) else _core.full(index.shape, given, dtype=input.dtype)
