@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from harness import AGAIN, LIMIT, Result
+from harness import AGAIN, BASELINE, LIMIT, Result
 
-TITLES = {"numpy": "NumPy", "torch": "PyTorch", "compile": "torch.compile", "jax": "JAX"}
+TITLES = {"numpy": "NumPy", "torch": "PyTorch", "compile": "torch.compile", "jax": "JAX", BASELINE: "baseline"}
 
 
 def noise(results: Sequence[Result]) -> tuple[float, float]:
@@ -58,7 +58,7 @@ def page(machine: Mapping[str, Any], results: Sequence[Result], peers: Sequence[
 
 
 def _table(results: Sequence[Result], peers: Sequence[str]) -> list[str]:
-    shown = [p for p in peers if any(p in r.ratios for r in results)]
+    shown = [p for p in (*peers, BASELINE) if any(p in r.ratios for r in results)]
     head = ["case", "threads", "time", "speed", "limit", *(TITLES[p] for p in shown)]
     rows = [f"| {' | '.join(head)} |", f"| --- |{' ---: |' * (len(head) - 1)}"]
     for r in results:
@@ -92,7 +92,9 @@ def slower(before: Mapping[str, Any], results: Sequence[Result], threshold: floa
         if then and yardsticks:
             change = float(np.median([r.ratios[k] / then[k] for k in yardsticks]))
             if change < 1 - threshold:
-                lines.append(f"{r.family}: {r.name}, {r.threads} threads: {1 - change:.0%} slower against {yardsticks[0]}")
+                lines.append(
+                    f"{r.family}: {r.name}, {r.threads} threads: {1 - change:.0%} slower against {yardsticks[0]}"
+                )
     return lines
 
 
