@@ -40,9 +40,8 @@ def main() -> int:
                 except Unavailable as reason:
                     print(f"{case.name}: left out, {reason}")
     median, high = report.noise(results)
-    print(
-        f"noise: {median:.1%} (median), {high:.1%} (95 % of cases); goals missed: {sum(bool(r.missed()) for r in results)}"
-    )
+    missed = sum(bool(r.missed()) for r in results)
+    print(f"noise: {median:.1%} (median), {high:.1%} (95 % of cases); goals missed: {missed}")
     _write(given, results, peers)
     if given.compare:
         print(*report.slower(json.loads(given.compare.read_text()), results) or ["nothing got slower"], sep="\n")

@@ -7,6 +7,7 @@ from itertools import repeat
 from typing import Any
 
 import numpy as np
+
 from case import Array, Case, Step
 
 # Statements are compiled into their loop, as timeit does: a function call in it would cost as much as what is timed.

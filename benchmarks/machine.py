@@ -12,8 +12,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import dd2424
 import numpy as np
+
+import dd2424
 from harness import OURS
 
 

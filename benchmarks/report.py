@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+
 from harness import AGAIN, BASELINE, LIMIT, Result
 
 TITLES = {"numpy": "NumPy", "torch": "PyTorch", "compile": "torch.compile", "jax": "JAX", BASELINE: "baseline"}
@@ -43,11 +44,12 @@ def page(machine: Mapping[str, Any], results: Sequence[Result], peers: Sequence[
         f"level {machine['isa']}; {versions}; commit {machine['commit']}.",
         "",
         "Every contender runs in a process of its own, in turns with the others, round by round. A ratio is the peer's "
-        "time over ours in the same round (above 1: we are faster), the median over rounds. *Limit* is the share that we "
-        "reach of what the machine does, in the same rounds, in a loop of multiply-adds in registers (GFLOP/s), or in a "
-        "bare walk over as many arrays of the same size (GB/s). Results are compared between contenders before they are "
-        f"timed. The same program against itself differs by {median:.1%} (median) and {high:.1%} (95 % of cases): "
-        "the noise of this run. A ratio in bold missed its goal.",
+        "time over ours in the same round (above 1: we are faster), the median over rounds. *Limit* is the share that "
+        "we reach of what the machine does, in the same rounds, in a loop of multiply-adds in registers (GFLOP/s), or "
+        "in a bare walk over as many arrays of the same size (GB/s). *Baseline* is the same work of ours in its barest "
+        "form, where no peer has it: an epoch's steps without its data. Results are compared between contenders before "
+        f"they are timed. The same program against itself differs by {median:.1%} (median) and {high:.1%} (95 % of "
+        "cases): the noise of this run. A ratio in bold missed its goal.",
         "",
     ]
     if plot:

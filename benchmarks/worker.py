@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+
 from case import Array, Case, Step, Unavailable
 
 BLOCK_SECONDS = 0.01  # a block is at least so long, and at least two steps
