@@ -50,3 +50,8 @@ class Case:
 def normal(*shapes: Sequence[int]) -> Callable[[np.random.Generator], list[Array]]:
     """Inputs: float32 arrays of standard normal numbers."""
     return lambda rng: [rng.standard_normal(shape, np.float32) for shape in shapes]
+
+
+def uniform(*shapes: Sequence[int]) -> Callable[[np.random.Generator], list[Array]]:
+    """Inputs: numbers of [0, 1), whose sums do not cancel."""
+    return lambda rng: [rng.random(shape, np.float32) for shape in shapes]
