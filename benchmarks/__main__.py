@@ -14,7 +14,7 @@ sys.path.insert(0, str(HERE))
 
 import machine  # noqa: E402
 import report  # noqa: E402
-from case import Case  # noqa: E402
+from case import Case, Unavailable  # noqa: E402
 from harness import Harness, Result, to_json  # noqa: E402
 
 FAMILIES = sorted(path.stem.removeprefix("bench_") for path in HERE.glob("bench_*.py"))
@@ -32,12 +32,16 @@ def main() -> int:
     for threads in map(int, given.threads.split(",")):
         with Harness(peers, threads, given.rounds) as harness:
             for family, index, case in chosen:
-                if threads in case.threads:
+                if threads not in case.threads:
+                    continue
+                try:
                     results.append(harness.measure(family, index, case))
                     print(report.line(results[-1]), flush=True)
+                except Unavailable as reason:
+                    print(f"{case.name}: left out, {reason}")
     median, high = report.noise(results)
     missed = sum(bool(r.missed()) for r in results)
-    print(f"noise: {median:.1%} (median), {high:.1%} (95 % of cases); cases that missed a goal: {missed}")
+    print(f"noise: {median:.1%} (median), {high:.1%} (95 % of cases); goals missed: {missed}")
     _write(given, results, peers)
     if given.compare:
         print(*report.slower(json.loads(given.compare.read_text()), results) or ["nothing got slower"], sep="\n")
@@ -50,7 +54,9 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--only", default="", metavar="TEXT", help="cases with this in their name")
     parser.add_argument("--threads", default="1,2", metavar="N,N", help="default: 1,2")
     parser.add_argument("--rounds", type=int, default=15, metavar="N", help="turns of every contender; default: 15")
-    parser.add_argument("--peers", default="numpy,torch,compile", metavar="NAME,NAME", help="not installed: left out")
+    parser.add_argument(
+        "--peers", default="numpy,torch,compile", metavar="NAME,NAME", help="those not installed are left out"
+    )
     parser.add_argument("--peer-python", default=_peer_python(), metavar="PATH", help="the Python that has PyTorch")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the raw results")
     parser.add_argument("--page", type=Path, metavar="FILE", help="write the page, such as docs/benchmarks.md")

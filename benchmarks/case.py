@@ -12,6 +12,10 @@ Array = np.ndarray[Any, Any]
 Step = Callable[[], Any]
 
 
+class Unavailable(Exception):
+    """A program raises it where this machine lacks what the case needs, and says what."""
+
+
 @dataclass(frozen=True)
 class Case:
     """One workload, and how each contender does it.
@@ -19,22 +23,24 @@ class Case:
     `program(torch, *inputs)` prepares and returns the step to be timed. Names are PyTorch's, so one text serves dd2424
     and PyTorch: each is given its own module as `torch`, and its own tensors. A step's result is compared between
     contenders, in roundings of `dtype` times `tolerance`; None is not compared.
+    A case with a `baseline` is ours alone: `baseline(dd2424, *inputs)` makes the step that stands for its peers.
     """
 
     name: str
     program: Callable[..., Step]
     inputs: Callable[[np.random.Generator], Sequence[Array]] = lambda rng: ()
     numpy: Callable[..., Step] | None = None
+    baseline: Callable[..., Step] | None = None
     dtype: str = "float32"  # of tensors made from floating-point inputs
     flops: float = 0  # of one step
     reads: int = 0  # arrays of `array_bytes` that must be read, and written
     writes: int = 0
     array_bytes: int = 0
     repeats: int = 1  # operations in one step, where one alone is too short to be timed
-    compiles: bool = False  # torch.compile competes as well
+    compiles: bool = False  # PyTorch competes twice, and only once with a `torch.compile` that compiles
     threads: Sequence[int] = (1, 2)
     tolerance: float = 64
-    goals: Mapping[str, float] = field(default_factory=dict)  # peer, or "limit" -> least ratio
+    goals: Mapping[str, float] = field(default_factory=dict)  # peer, "limit" or "baseline" -> least ratio
 
     @property
     def moved_bytes(self) -> int:
@@ -44,3 +50,8 @@ class Case:
 def normal(*shapes: Sequence[int]) -> Callable[[np.random.Generator], list[Array]]:
     """Inputs: float32 arrays of standard normal numbers."""
     return lambda rng: [rng.standard_normal(shape, np.float32) for shape in shapes]
+
+
+def uniform(*shapes: Sequence[int]) -> Callable[[np.random.Generator], list[Array]]:
+    """Inputs: numbers of [0, 1), whose sums do not cancel."""
+    return lambda rng: [rng.random(shape, np.float32) for shape in shapes]

@@ -14,10 +14,11 @@ from typing import Any
 
 import numpy as np
 
-from case import Case
+from case import Case, Unavailable
 
 HERE = Path(__file__).parent
-OURS, AGAIN, LIMIT = "dd2424", "dd2424*", "limit"  # AGAIN is ours once more: what it differs by is noise
+OURS, AGAIN, LIMIT, BASELINE = "dd2424", "dd2424*", "limit", "baseline"
+NO_PEERS = (AGAIN, LIMIT, BASELINE)  # AGAIN is ours once more: what it differs by is noise
 ROUNDINGS = {"float64": 2.0**-52, "float32": 2.0**-23, "bfloat16": 2.0**-8}
 
 
@@ -88,7 +89,7 @@ class Harness:
     def __init__(self, peers: dict[str, str], threads: int, rounds: int) -> None:
         """`peers`: contender -> the Python that has it."""
         self.threads, self.rounds = threads, rounds
-        ours = {OURS: sys.executable, AGAIN: sys.executable, LIMIT: sys.executable}
+        ours = dict.fromkeys((OURS, *NO_PEERS), sys.executable)
         self.contenders = [Contender(name, threads, python) for name, python in {**ours, **peers}.items()]
 
     def __enter__(self) -> Harness:
@@ -99,7 +100,7 @@ class Harness:
             contender.close()
 
     def measure(self, family: str, index: int, case: Case) -> Result:
-        """Raises: RuntimeError when a contender fails, or its result is not ours."""
+        """Raises: RuntimeError when a contender fails, or its result is not ours; Unavailable as the case does."""
         with tempfile.TemporaryDirectory() as folder:
             ready, flops = [], 0
             for contender in self.contenders:
@@ -107,10 +108,12 @@ class Harness:
                 answer = contender.ask(do="prepare", family=family, index=index, result=path)
                 if "error" in answer:
                     raise RuntimeError(f"{contender.name}, {case.name}: {answer['error']}")
+                if "reason" in answer:
+                    raise Unavailable(answer["reason"])
                 if answer["ready"]:
                     ready.append(contender)
                     flops = answer["flops"] or flops
-            check_agreement(case, folder, [c.name for c in ready if c.name not in (AGAIN, LIMIT)])
+            check_agreement(case, folder, [c.name for c in ready if c.name not in NO_PEERS])
         seconds: dict[str, list[float]] = {c.name: [] for c in ready}
         for r in range(self.rounds):
             turn = r % len(ready)

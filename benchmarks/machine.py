@@ -61,8 +61,13 @@ def _version(peer: str, python: str) -> str:
 
 
 def _commit() -> str:
-    command, here = ["git", "describe", "--always", "--dirty"], Path(__file__).parent
-    done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=here)
+    done = subprocess.run(
+        ["git", "describe", "--always", "--dirty"],
+        capture_output=True,
+        text=True,
+        check=False,
+        cwd=Path(__file__).parent,
+    )
     return done.stdout.strip() or importlib.metadata.version("dd2424")
 
 

@@ -17,3 +17,10 @@ PRODUCTS = {
 SQUARES = (64, 96, 128, 192, 256, 384, 512, 768, 1024, 1536, 2048)
 ASSIGNMENTS = {"assignment 1": (), "assignment 2": (50,), "assignment 3": (50, 50)}
 NINE_LAYERS = (50, 30, 20, 20, 10, 10, 10, 10)
+
+# Bandwidth: a matrix of 16 MB in float32, larger than the caches
+LARGE = (2048, 2048)
+LARGE_BYTES = 4 * 2048 * 2048
+# (N, K) of scores: the course's, and a large vocabulary; (N, D) of normalised activations, likewise
+SCORES = ((BATCH, CLASSES), (4096, 1000))
+ACTIVATIONS = ((BATCH, 50), (4096, 1024))

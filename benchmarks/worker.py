@@ -17,7 +17,7 @@ from typing import Any
 
 import numpy as np
 
-from case import Array, Case, Step
+from case import Array, Case, Step, Unavailable
 
 BLOCK_SECONDS = 0.01  # a block is at least so long, and at least two steps
 
@@ -36,7 +36,10 @@ class Worker:
         case = importlib.import_module(f"bench_{family}").CASES[index]
         self.step = lambda: None
         gc.collect()
-        step = self.build(case, case.inputs(np.random.default_rng(zlib.crc32(case.name.encode()))))
+        try:
+            step = self.build(case, case.inputs(np.random.default_rng(zlib.crc32(case.name.encode()))))
+        except Unavailable as reason:
+            return {"ready": False, "reason": str(reason)}
         if step is None:
             return {"ready": False}
         np.savez(result, *_arrays(step()))
@@ -63,23 +66,30 @@ class Worker:
     def _dd2424(self, case: Case, inputs: Sequence[Array]) -> Step:
         import dd2424
 
-        dd2424.set_num_threads(self.threads)
-        dd2424.manual_seed(0)
-        return case.program(dd2424, *_tensors(dd2424, case, inputs))
+        return self._program(case.program, dd2424, case, inputs)
 
-    def _torch(self, case: Case, inputs: Sequence[Array]) -> Step:
+    def _baseline(self, case: Case, inputs: Sequence[Array]) -> Step | None:
+        import dd2424
+
+        return self._program(case.baseline, dd2424, case, inputs) if case.baseline else None
+
+    def _torch(self, case: Case, inputs: Sequence[Array]) -> Step | None:
+        """PyTorch, operation by operation."""
         import torch
 
-        torch.set_num_threads(self.threads)
-        torch.manual_seed(0)
-        return case.program(torch, *_tensors(torch, case, inputs))
+        torch.compile = lambda model: model  # in this process, as in dd2424
+        return None if case.baseline else self._program(case.program, torch, case, inputs)
 
     def _compile(self, case: Case, inputs: Sequence[Array]) -> Step | None:
-        """PyTorch again, with `torch.compile` for the case to call on its model or function."""
-        if not case.compiles:
-            return None
-        os.environ["DD2424_BENCH_COMPILE"] = "1"
-        return self._torch(case, inputs)
+        """PyTorch again, where the program's call of `torch.compile` compiles."""
+        import torch
+
+        return self._program(case.program, torch, case, inputs) if case.compiles else None
+
+    def _program(self, program: Callable[..., Step], torch: Any, case: Case, inputs: Sequence[Array]) -> Step:
+        torch.set_num_threads(self.threads)
+        torch.manual_seed(0)
+        return program(torch, *_tensors(torch, case, inputs))
 
     def _numpy(self, case: Case, inputs: Sequence[Array]) -> Step | None:
         return case.numpy(*inputs) if case.numpy else None

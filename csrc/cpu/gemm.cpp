@@ -174,7 +174,8 @@ void lay_along_k(T* out, Index row, const Source<T>& x, Index count, Index k) {
       const Index rows = smaller(count - i, rows_at_once);
       const T* from = x.data + i * x.across;
       if constexpr (std::is_same_v<T, Accumulator<T>>) {
-        pack<T>({.out = out + i * row, .width = row, .panel = 0, .in = {from, x.along, x.across}, .count = k, .k = rows});
+        pack<T>(
+            {.out = out + i * row, .width = row, .panel = 0, .in = {from, x.along, x.across}, .count = k, .k = rows});
       } else {
         for (Index r = 0; r < rows; ++r)
           for (Index p = 0; p < k; ++p) out[(i + r) * row + p] = from[r * x.across + p * x.along];

@@ -44,10 +44,10 @@ Product<T> swapped(const Product<T>& p) {
 // alone; the rest may look at strides, for it moves no bit.
 struct Plan {
   bool is_dot, is_swapped, packs_a, packs_b, streams_b;
-  int vectors;         // columns of a tile
-  Index splits, part;  // parts of k, summed apart, and their depth
-  Index block;         // of k within a part
-  Index columns;       // of b in one block
+  int vectors;           // columns of a tile
+  Index splits, part;    // parts of k, summed apart, and their depth
+  Index block;           // of k within a part
+  Index columns;         // of b in one block
   Index tiles_together;  // of rows, packed and multiplied before the next
   Index a_bytes, b_bytes, sums_bytes;
   Index bytes() const { return a_bytes + b_bytes + sums_bytes; }
@@ -129,8 +129,11 @@ void plan_tiles(const Product<T>& p, Plan& plan) {
   plan.packs_b = !reads_in_place || p.b.across != 1 || (tiles > 2 && p.b.along * Index(sizeof(T)) >= kPageBytes / 4);
   plan.streams_b = plan.packs_b && tiles <= kBlockTiles;
   plan.tiles_together = plan.packs_a ? smaller(tiles, ceil_div(kTeams, panels) * kBlockTiles) : tiles;
-  if (plan.packs_a) plan.a_bytes = aligned(plan.tiles_together * packed_size<T>(kTileRows, plan.block) * Index(sizeof(E)));
-  const Index b_panels = plan.streams_b ? smaller(panels, kTeams) * kPackedTogether : plan.packs_b ? panels : p.n % width != 0;
+  if (plan.packs_a)
+    plan.a_bytes = aligned(plan.tiles_together * packed_size<T>(kTileRows, plan.block) * Index(sizeof(E)));
+  const Index b_panels = plan.streams_b ? smaller(panels, kTeams) * kPackedTogether
+                         : plan.packs_b ? panels
+                                        : p.n % width != 0;
   plan.b_bytes = aligned(b_panels * packed_size<T>(width, plan.block) * Index(sizeof(E)));
   const bool sums_in_c = std::is_same_v<T, Accumulator<T>> && p.to.c_column == 1;
   if (plan.block < plan.part && plan.splits == 1 && !sums_in_c)

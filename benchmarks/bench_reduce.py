@@ -1,0 +1,45 @@
+"""Reductions of 16 MB: bound by memory, so the limit is the machine's bandwidth of reading."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from case import Case, normal, uniform
+from shapes import LARGE, LARGE_BYTES
+
+
+def reduce(
+    name: str,
+    program: Callable[[Any, Any], Any],  # of PyTorch's module and the tensor
+    numpy: Callable[[Any], Any],
+    limit: float | None = None,
+    inputs: Any = uniform,  # of one sign, so that sums of either order agree
+) -> Case:
+    return Case(
+        name,
+        program=lambda torch, x: lambda: program(torch, x),
+        inputs=inputs(LARGE),
+        numpy=lambda x: lambda: numpy(x),
+        reads=1,
+        array_bytes=LARGE_BYTES,
+        goals={"numpy": 1.0, "torch": 1.0, **({"limit": limit} if limit else {})},
+    )
+
+
+def logsumexp(x: Any) -> Any:
+    most = x.max(1, keepdims=True)
+    return np.log(np.exp(x - most).sum(1)) + most[:, 0]
+
+
+CASES = [
+    reduce("sum", lambda torch, x: x.sum(), lambda x: x.sum(), limit=0.9),
+    reduce("sum, dim 0", lambda torch, x: x.sum(0), lambda x: x.sum(0), limit=0.9),
+    reduce("sum, dim 1", lambda torch, x: x.sum(1), lambda x: x.sum(1), limit=0.9),
+    reduce("max", lambda torch, x: x.max(), lambda x: x.max(), limit=0.9, inputs=normal),
+    reduce("argmax", lambda torch, x: x.argmax(), lambda x: x.argmax(), inputs=normal),  # which hardly ever ties
+    reduce("var", lambda torch, x: x.var(), lambda x: x.var(ddof=1)),
+    reduce("logsumexp, dim 1", lambda torch, x: torch.logsumexp(x, 1), logsumexp),
+]

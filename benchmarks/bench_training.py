@@ -1,0 +1,111 @@
+"""Training steps of the course's networks on batches of 100, and whole epochs of its labs with their data."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from itertools import pairwise
+from typing import Any
+
+import numpy as np
+
+from case import Array, Case, Unavailable
+from shapes import ASSIGNMENTS, BATCH, CIFAR, CLASSES, NINE_LAYERS
+
+LAMBDA = 0.01
+
+
+def network(nn: Any, widths: Sequence[int], batch_norm: bool) -> Any:
+    layers: list[Any] = []
+    for inputs, units in pairwise(widths[:-1]):
+        norm = [nn.BatchNorm1d(units)] if batch_norm else []
+        layers += [nn.Linear(inputs, units, bias=not batch_norm), *norm, nn.ReLU()]
+    return nn.Sequential(*layers, nn.Linear(*widths[-2:]))
+
+
+def set_parameters(torch: Any, model: Any, matrices: Iterable[Any]) -> tuple[list[Any], list[Any]]:
+    """Every weight matrix as given, every bias 0; returns what the penalty counts, and the rest."""
+    weights = [p for p in model.parameters() if p.ndim > 1]
+    with torch.no_grad():
+        for name, p in model.named_parameters():
+            if name.endswith("bias"):
+                p.zero_()
+        for p, values in zip(weights, matrices, strict=True):
+            p.copy_(values)
+    return weights, [p for p in model.parameters() if p.ndim == 1]
+
+
+def step(name: str, hidden: Sequence[int], batch_norm: bool = False, tolerance: float = 256, **goals: float) -> Case:
+    """Gradients of mean cross-entropy + lambda * sum of squared weights, and an update."""
+    widths = (CIFAR, *hidden, CLASSES)
+
+    def inputs(rng: np.random.Generator) -> list[Array]:
+        x, labels = rng.standard_normal((BATCH, CIFAR), np.float32), rng.integers(0, CLASSES, BATCH)
+        he = [rng.standard_normal((o, i), np.float32) * np.float32((2 / i) ** 0.5) for i, o in pairwise(widths)]
+        return [x, labels, *he]
+
+    def program(torch, x, labels, *matrices):
+        model = network(torch.nn, widths, batch_norm)
+        weights, others = set_parameters(torch, model, matrices)
+        groups = [{"params": weights, "weight_decay": 2 * LAMBDA}, {"params": others}]
+        optimizer = torch.optim.SGD(groups, lr=0.01, fused=True)
+        compiled, cross_entropy = torch.compile(model), torch.nn.functional.cross_entropy
+
+        def train():
+            optimizer.zero_grad()
+            loss = cross_entropy(compiled(x), labels)
+            loss.backward()
+            optimizer.step()
+            return loss, weights
+
+        return train
+
+    products = [
+        2 * BATCH * i * o for i, o in pairwise(widths)
+    ]  # one forward, two backward but for the first layer's dx
+    flops = 3 * sum(products) - products[0]
+    return Case(f"step, {name}", program, inputs, flops=flops, compiles=True, tolerance=tolerance, goals=goals)
+
+
+def epoch(lab: str, setting: str, least: float) -> Case:
+    """The lab's loop over its DataLoader, against the same steps on batches that are already there."""
+
+    def program(dd2424):
+        trainer = new_trainer(lab, setting)
+        return lambda: trainer.train_steps(len(trainer.batches))
+
+    def baseline(dd2424):
+        trainer = new_trainer(lab, setting)
+        batches = list(trainer.batches)
+        trainer.model.train()
+
+        def steps():
+            for x, y in batches:
+                trainer.train_step(x, y)
+
+        return steps
+
+    return Case(f"epoch, {lab} {setting}", program, baseline=baseline, goals={"baseline": least})
+
+
+def new_trainer(lab: str, setting: str) -> Any:
+    from dd2424.data import DataError
+    from dd2424.labs import new_session
+    from dd2424.labs.sources import load_source
+
+    try:
+        load_source("cifar10", download=False)
+    except DataError as error:
+        raise Unavailable(f"it needs CIFAR-10 in DD2424_DATA: {error}") from None
+    session = new_session(lab, "cifar10", setting=setting)
+    return session.trainer(session.new_model())
+
+
+CASES = [
+    step("assignment 1", ASSIGNMENTS["assignment 1"], torch=5.0, compile=5.0),
+    step("assignment 2", ASSIGNMENTS["assignment 2"], torch=3.0, compile=3.0),
+    step("assignment 3", ASSIGNMENTS["assignment 3"], batch_norm=True, torch=5.0, compile=5.0),
+    step("assignment 3, 9 layers", NINE_LAYERS, batch_norm=True, torch=5.0, compile=5.0),
+    epoch("linear", "2", least=1 / 1.30),
+    epoch("mlp", "1", least=1 / 1.15),
+    epoch("deep-mlp", "3-bn", least=1 / 1.15),
+]
