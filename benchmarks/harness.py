@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 import sys
 import tempfile
@@ -67,18 +68,22 @@ class Contender:
         )
 
     def ask(self, **request: Any) -> dict[str, Any]:
+        """The answer. Between two requests the process is stopped: pools that go on spinning would disturb the next."""
         assert self.process.stdin
         assert self.process.stdout
+        self.process.send_signal(signal.SIGCONT)
         self.process.stdin.write(json.dumps(request) + "\n")
         self.process.stdin.flush()
         line = self.process.stdout.readline()
         if not line:
             raise RuntimeError(f"{self.name}: the process ended with {self.process.wait()}")
+        self.process.send_signal(signal.SIGSTOP)
         answer: dict[str, Any] = json.loads(line)
         return answer
 
     def close(self) -> None:
         assert self.process.stdin
+        self.process.send_signal(signal.SIGCONT)
         self.process.stdin.close()
         self.process.wait()
 
