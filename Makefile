@@ -7,7 +7,7 @@ BUILD_REQUIRES := "scikit-build-core>=0.11" "pybind11>=3.0" "cmake>=3.26" "ninja
 SOURCES := CMakeLists.txt pyproject.toml $(shell find csrc cmake -type f)
 export CMAKE_BUILD_PARALLEL_LEVEL ?= $(shell nproc 2>/dev/null || echo 2)
 
-.PHONY: help demo build test lint format stubs bench clean
+.PHONY: help demo build test lint format stubs bench peers clean
 help: ## this list
 	@grep -E '^[a-z]+:.*##' Makefile | sed -E 's/:.*## /\t/' | expand -t 10
 
@@ -36,17 +36,22 @@ stubs: .venv/dev ## write the types of the compiled module, after its bindings h
 	$(BIN)/ruff check --quiet --fix python/dd2424/_core.pyi
 	$(BIN)/ruff format --quiet python/dd2424/_core.pyi
 
-bench: .venv/bench ## measure everything and write docs/benchmarks.md
-	$(BIN)/python benchmarks
+bench: .venv/bench ## measure everything, with the peers there are, and write docs/benchmarks.md
+	$(BIN)/python benchmarks --page docs/benchmarks.md --json benchmarks/results/latest.json
 
-clean: ## delete what was built and the environment
-	rm -rf .venv build dist
+peers: .venv-peers/bin/python ## PyTorch for `make bench` to compare with, in an environment of its own
+
+clean: ## delete what was built and the environments
+	rm -rf .venv .venv-peers build dist
 
 # The environment grows by what each command needs; a stamp tells what it has.
 .venv/build-requires: Makefile
 	$(PYTHON) -m venv .venv
 	$(PIP) install --quiet $(BUILD_REQUIRES)
 	@touch $@
+.venv-peers/bin/python:
+	$(PYTHON) -m venv .venv-peers
+	.venv-peers/bin/python -m pip --disable-pip-version-check install --quiet "torch==2.13.0" numpy
 .venv/labs: .venv/build-requires $(SOURCES)
 	$(PIP) install --quiet --no-build-isolation --editable ".[labs]"
 	@touch $@
