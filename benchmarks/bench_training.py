@@ -94,8 +94,8 @@ def new_trainer(lab: str, setting: str) -> Any:
 
     try:
         load_source("cifar10", download=False)
-    except DataError as error:
-        raise Unavailable(f"it needs CIFAR-10 in DD2424_DATA: {error}") from None
+    except DataError:
+        raise Unavailable("it needs CIFAR-10 in DD2424_DATA, see `dd2424 list`") from None
     session = new_session(lab, "cifar10", setting=setting)
     return session.trainer(session.new_model())
 

@@ -212,3 +212,14 @@ def test_in_place_forms_return_self() -> None:
     for write in writes:
         assert write(x) is x
     assert isinstance(x, Tensor)
+
+
+def test_index_add_in_place_takes_what_overlaps_it_as_it_was():
+    x = dd2424.arange(6.0).reshape(3, 2)
+    lower = x[1:]
+    version = x._version
+    assert lower.index_add_(0, dd2424.tensor([0, 1]), x[:2]) is lower
+    assert x.tolist() == [[0.0, 1.0], [2.0, 4.0], [6.0, 8.0]]
+    assert x._version > version
+    places = dd2424.tensor([0, 0, 2])
+    assert places.index_add_(0, places, dd2424.tensor([1, 1, 1])).tolist() == [2, 0, 3]

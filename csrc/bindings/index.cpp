@@ -52,6 +52,11 @@ void bind_index(py::module_& m) {
   define_method(
       "index_add_",
       [](Tensor self, Index dim, const Tensor& index, const Tensor& source, double alpha) {
+        const bool is_apart = self.is_contiguous() && !may_overlap(self, source) && !may_overlap(self, index);
+        if (is_apart && !records({&self, &source})) {  // nobody needs self as it was: no copy of it
+          ops::check_inplace("index_add_", self);
+          return Tensor(ops::index_add_(self, dim, index, source, alpha));
+        }
         return replace("index_add_", self,
                        [&](const Tensor& x) { return ops::index_add(x, dim, index, source, alpha); });
       },

@@ -1,0 +1,129 @@
+"""The benchmarks: what their files promise, how times become ratios, and one run from end to end."""
+
+from __future__ import annotations
+
+import importlib
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import harness
+import report
+from case import Case, Unavailable, normal
+from worker import Worker
+
+BENCHMARKS = Path(__file__).parents[1] / "benchmarks"
+FAMILIES = sorted(path.stem.removeprefix("bench_") for path in BENCHMARKS.glob("bench_*.py"))
+PEERS = {"numpy", "torch", "compile", "limit", "baseline"}
+CASE = Case("x + x", program=lambda torch, x: lambda: x + x, inputs=normal((3,)), goals={"numpy": 1.0, "torch": 2.0})
+
+
+def seconds(**times):
+    return {"dd2424": [1.0, 1.0, 1.0], **times}
+
+
+def test_every_file_loads_without_what_it_measures():
+    blocked = "import sys; sys.modules.update(dd2424=None, torch=None)"
+    load = "import importlib; print(*(len(importlib.import_module(f'bench_{name}').CASES) for name in sys.argv[1:]))"
+    done = subprocess.run(
+        [sys.executable, "-c", f"{blocked}; {load}", *FAMILIES], capture_output=True, text=True, cwd=BENCHMARKS
+    )
+    assert done.stderr == ""
+    assert all(int(count) > 0 for count in done.stdout.split())
+    assert len(done.stdout.split()) == len(FAMILIES)
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_cases_have_names_of_their_own_and_reachable_goals(family):
+    cases = importlib.import_module(f"bench_{family}").CASES
+    assert len({case.name for case in cases}) == len(cases)
+    for case in cases:
+        assert set(case.goals) <= PEERS, case.name
+        assert "numpy" not in case.goals or case.numpy, case.name
+        assert "limit" not in case.goals or case.flops or case.moved_bytes, case.name
+        assert "compile" not in case.goals or case.compiles, case.name
+        assert "baseline" not in case.goals or case.baseline, case.name
+
+
+def test_ratios_are_medians_over_rounds():
+    result = harness.summarise("f", CASE, 1, seconds(numpy=[1.0, 3.0, 9.0], torch=[1.9, 1.9, 1.9]), 0)
+    assert result.ratios == {"numpy": 3.0, "torch": 1.9}
+    assert result.missed() == {"torch": 1.9}
+
+
+def test_a_goal_of_one_allows_for_noise():
+    result = harness.summarise("f", CASE, 1, seconds(numpy=[0.98] * 3, torch=[2.0] * 3), 0)
+    assert result.missed() == {}
+    assert set(result.missed(noise=0.01)) == {"numpy"}
+
+
+def test_the_limit_is_scaled_by_its_own_arithmetic():
+    case = Case("product", program=CASE.program, flops=100)
+    result = harness.summarise("f", case, 1, seconds(limit=[0.5] * 3), 50)
+    assert result.ratios["limit"] == 1.0
+    assert result.speed == pytest.approx(100e-9)
+
+
+@pytest.mark.parametrize(
+    ("ours", "theirs", "error"),
+    [
+        ([[1.0, 2.0]], [[1.0, 2.1]], "differ"),
+        ([[1.0, 2.0]], [[1.0, np.nan]], "differ"),
+        ([[1.0, 2.0]], [[1.0, 2.0], [0.0]], "2 arrays, dd2424 1"),
+        ([[1.0]], [[[1.0]]], "shapes"),
+    ],
+)
+def test_contenders_that_disagree_are_refused(tmp_path, ours, theirs, error):
+    np.savez(tmp_path / "dd2424.npz", *map(np.array, ours))
+    np.savez(tmp_path / "numpy.npz", *map(np.array, theirs))
+    with pytest.raises(RuntimeError, match=error):
+        harness.check_agreement(CASE, str(tmp_path), ["dd2424", "numpy"])
+    harness.check_agreement(CASE, str(tmp_path), ["dd2424"])
+
+
+@pytest.mark.parametrize(("before", "said"), [(1.0, []), (1.3, ["f: x + x, 1 threads: 23% slower against torch"])])
+def test_slower_compares_ratios_with_those_of_an_older_run(before, said):
+    result = harness.summarise("f", CASE, 1, seconds(torch=[1.0] * 3), 0)
+    old = harness.to_json([result])
+    old[0]["ratios"]["torch"] = before
+    assert report.slower({"results": old}, [result]) == said
+
+
+def test_a_case_that_is_not_to_be_had_says_why(tmp_path, monkeypatch):
+    def program(dd2424):
+        raise Unavailable("it needs the moon")
+
+    bench = type(sys)("bench_moon")
+    bench.CASES = [Case("moon", program)]
+    monkeypatch.setitem(sys.modules, "bench_moon", bench)
+    answer = Worker("dd2424", 1).prepare("moon", 0, str(tmp_path / "moon.npz"))
+    assert answer == {"ready": False, "reason": "it needs the moon"}
+
+
+@pytest.mark.slow
+def test_a_run_writes_its_results_and_its_page(tmp_path):
+    raw, page = tmp_path / "raw.json", tmp_path / "page.md"
+    command = [sys.executable, str(BENCHMARKS), "copy", "--only", "clone", "--threads", "1", "--rounds", "2"]
+    options = ["--peers", "numpy", "--json", str(raw), "--page", str(page)]
+    done = subprocess.run([*command, *options], capture_output=True, text=True)
+    assert (done.returncode, done.stderr) == (0, "")
+    (result,) = json.loads(raw.read_text())["results"]
+    assert set(result["seconds"]) == {"dd2424", "dd2424*", "limit", "numpy"}
+    assert all(len(times) == 2 and min(times) > 0 for times in result["seconds"].values())
+    assert "## copy" in page.read_text()
+    assert "| case | threads | time | speed | limit | NumPy |" in page.read_text()
+    assert (tmp_path / "images" / "roofline.png").stat().st_size > 0
+    compared = subprocess.run([*command, "--peers", "", "--compare", str(raw)], capture_output=True, text=True)
+    assert compared.returncode == 0
+    assert "slower" in compared.stdout
+
+
+def test_a_name_that_no_case_has_is_refused():
+    command = [sys.executable, str(BENCHMARKS), "copy", "--only", "nothing of the kind"]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.returncode == 2
+    assert "no case has 'nothing of the kind' in its name" in done.stderr
