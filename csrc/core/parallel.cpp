@@ -26,7 +26,7 @@ constexpr int kMaxThreads = 1024;
 using Clock = std::chrono::steady_clock;
 constexpr auto kSpinTime =
     std::chrono::microseconds(100);  // longer than the gap between two kernels of a training step
-constexpr int kRangesPerThread = 4;  // so that a thread that is held up leaves the rest to the others
+constexpr int kRangesPerThread = 4;  // or more, so that a thread that is held up leaves the rest to the others
 
 inline void pause() {
 #if defined(__x86_64__)
@@ -184,8 +184,7 @@ void run_parallel(Index n, Index grain, Task task, const void* data) {
     s.pool = nullptr;
     s.pool = new Pool(threads - 1);
   }
-  Index range = (n + threads * kRangesPerThread - 1) / (threads * kRangesPerThread);
-  if (range < grain) range = grain;
+  const Index range = std::max(n / (threads * kRangesPerThread), std::max<Index>(grain, 1));
   inside_parallel = true;
   s.pool->run({task, data, n, range});
   inside_parallel = false;

@@ -5,6 +5,40 @@
 namespace dd2424::cpu::DD2424_ISA {
 namespace {
 
+#if defined(__AVX512BW__) && defined(__AVX512DQ__)
+template <class Mask>
+inline std::uint64_t bits_of_lanes(Mask mask) {
+  if constexpr (sizeof mask[0] == 8) return _mm512_movepi64_mask((__m512i)mask);
+  if constexpr (sizeof mask[0] == 4) return _mm512_movepi32_mask((__m512i)mask);
+  if constexpr (sizeof mask[0] == 2) return _mm512_movepi16_mask((__m512i)mask);
+  if constexpr (sizeof mask[0] == 1) return _mm512_movepi8_mask((__m512i)mask);
+}
+// As many lanes at a time as there are bytes in a vector; returns how many elements that did.
+template <class T, class F, class... X>
+inline Index test_whole_vectors(const Block& b, const F& f, const X*... x) {
+  constexpr Index lanes = kLanes<T>, at_once = kVectorBytes;
+  const T* from[] = {x...};
+  const auto test = [&](Index i) {
+    if constexpr (sizeof...(X) == 1) return f(load(from[0] + i * b.step[0]));
+    else return f(load(from[0] + i * b.step[0]), load(from[1] + i * b.step[1]));
+  };
+  Index done = 0;
+  for (; done + at_once <= b.n; done += at_once) {
+    std::uint64_t bits = 0;
+#pragma GCC unroll 8
+    for (Index i = 0; i < at_once; i += lanes) bits |= bits_of_lanes(test(done + i)) << i;
+    const __m512i bytes = _mm512_maskz_set1_epi8(bits, 1);
+    __builtin_memcpy(static_cast<char*>(b.y) + done, &bytes, sizeof bytes);
+  }
+  return done;
+}
+#else
+template <class T, class F, class... X>
+inline Index test_whole_vectors(const Block&, const F&, const X*...) {
+  return 0;
+}
+#endif
+
 // y[i] = f(x[i], ...) != 0, where f answers lanes of all ones or zeros.
 template <class T, class F, class... X>
 inline void run_test(const Block& b, const F& f, const X*... x) {
@@ -12,7 +46,11 @@ inline void run_test(const Block& b, const F& f, const X*... x) {
   std::uint8_t* y = static_cast<std::uint8_t*>(b.y);
   const auto bytes = [](auto mask) { return __builtin_convertvector(mask, typename LaneBytes<T>::Type) & 1; };
   const Index step[2] = {b.step[0] * lanes, b.step[1] * lanes};
-  Index n = b.n;
+  const Index done = test_whole_vectors<T>(b, f, x...);
+  Index n = b.n - done;
+  y += done;
+  int operand = 0;
+  ((x += done * b.step[operand++]), ...);  // a comma's sides run in order
   for (; n >= lanes; n -= lanes, y += lanes) {
     const auto result = bytes(f(load(x)...));
     __builtin_memcpy(y, &result, sizeof result);

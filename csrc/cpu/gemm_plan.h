@@ -11,7 +11,7 @@ namespace {
 constexpr Index kBlockBytes = 2048;          // of k in one block: a row of a as packed
 constexpr Index kBlockTiles = 16;            // tiles of rows whose packed a stays in the second-level cache
 constexpr Index kBlockColumns = 4096;        // of b, packed at once: the third-level cache
-constexpr Index kGrainMacs = 1 << 19;        // multiplications that are worth a thread
+constexpr Index kGrainMacs = 1 << 18;        // multiplications that are worth a thread
 constexpr Index kAlonePerProduct = 1 << 22;  // products of a batch as large as this are threaded one by one
 constexpr Index kTeams = 16;         // parts of a batch, or of k, that may run at once, each with its own workspace
 constexpr Index kSplitDepth = 2048;  // of k: a part of a split product

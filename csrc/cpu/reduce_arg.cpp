@@ -13,7 +13,10 @@ inline bool is_nan(C x) {
 
 template <class C, bool largest>
 struct Better {
-  static auto lanes(Vec<C> x, Vec<C> than) { return largest ? x > than : x < than; }
+  static Vec<C> lanes(Vec<C> best, Vec<C> x) {  // a NaN stays
+    const Vec<C> better = (largest ? x <= best : x >= best) ? best : x;
+    return best != best ? best : better;
+  }
   static bool one(C x, C than) { return (largest ? x > than : x < than) || (is_nan(x) && !is_nan(than)); }
 };
 
@@ -21,20 +24,20 @@ struct Better {
 template <class C, bool largest>
 C extreme(const C* x, Index n) {
   using V = Vec<C>;
+  constexpr int lanes = kLanes<C>, unroll = 4;
   const V first = broadcast(x[0]);
-  V best = first, nan_seen = V{};
-  const auto take = [&](V v) {
-    best = Better<C, largest>::lanes(v, best) ? v : best;
-    if constexpr (std::is_floating_point_v<C>) nan_seen = v == v ? nan_seen : v;
-  };
+  V best[unroll] = {first, first, first, first};
   Index i = 0;
-  for (; i + kLanes<C> <= n; i += kLanes<C>) take(load(x + i));
-  if (i < n) take(load(x + i, n - i, x[0]));
+  for (; i + unroll * lanes <= n; i += unroll * lanes)
+#pragma GCC unroll 4
+    for (int k = 0; k < unroll; ++k) best[k] = Better<C, largest>::lanes(best[k], load(x + i + k * lanes));
+  for (; i + lanes <= n; i += lanes) best[0] = Better<C, largest>::lanes(best[0], load(x + i));
+  if (i < n) best[0] = Better<C, largest>::lanes(best[0], load(x + i, n - i, x[0]));
+  const V all = Better<C, largest>::lanes(Better<C, largest>::lanes(best[0], best[1]),
+                                          Better<C, largest>::lanes(best[2], best[3]));
   C result = x[0];
-  for (int k = 0; k < kLanes<C>; ++k) {
-    if (is_nan(C(nan_seen[k]))) return nan_seen[k];
-    if (Better<C, largest>::one(best[k], result)) result = best[k];
-  }
+  for (int k = 0; k < lanes; ++k)
+    if (Better<C, largest>::one(all[k], result)) result = all[k];
   return result;
 }
 

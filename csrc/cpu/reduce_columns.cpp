@@ -22,9 +22,10 @@ struct Tiles {
     return {i / per_row * columns + first, columns - first < width ? columns - first : width};
   }
 };
-Tiles tiles_of(const ReduceShape& at) {  // narrow enough that there are some for each thread; bits do not depend on it
+// Wide, for rows are read faster in long pieces, but one for each thread at least; bits do not depend on it.
+Tiles tiles_of(const ReduceShape& at) {
   const Index columns = innermost_kept(at);
-  Index width = (at.outputs / 8 + kNarrowest - 1) / kNarrowest * kNarrowest;
+  Index width = (at.outputs / num_threads() + kNarrowest - 1) / kNarrowest * kNarrowest;
   width = width < kNarrowest ? kNarrowest : width > kColumnWidth ? kColumnWidth : width;
   const Index per_row = (columns + width - 1) / width;
   return {width, per_row, at.outputs / columns * per_row};

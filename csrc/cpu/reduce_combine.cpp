@@ -79,7 +79,8 @@ struct Largest : Add {
   static constexpr C identity = lowest<C>();
   template <class V>
   static V combine(V a, V b) {
-    return (b > a) | (b != b) ? b : a;
+    const V larger = b <= a ? a : b;
+    return a != a ? a : larger;  // a NaN stays
   }
 };
 struct Smallest : Add {
@@ -87,7 +88,8 @@ struct Smallest : Add {
   static constexpr C identity = highest<C>();
   template <class V>
   static V combine(V a, V b) {
-    return (b < a) | (b != b) ? b : a;
+    const V smaller = b >= a ? a : b;
+    return a != a ? a : smaller;
   }
 };
 struct Any : Largest {
