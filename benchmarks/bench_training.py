@@ -35,7 +35,7 @@ def set_parameters(torch: Any, model: Any, matrices: Iterable[Any]) -> tuple[lis
 
 
 def step(name: str, hidden: Sequence[int], batch_norm: bool = False, fused: bool = False, **goals: float) -> Case:
-    """Gradients of mean cross-entropy + lambda * sum of squared weights, and an update: by SGD as most programs make it,
+    """Gradients of mean loss + lambda * sum of squared weights, and an update: by SGD as most programs make it,
     or by the one of PyTorch's that is a single kernel, as ours always is.
     """
     widths = (CIFAR, *hidden, CLASSES)

@@ -327,8 +327,9 @@ def test_a_killed_run_goes_on_from_its_last_checkpoint(capsys, here):
 
 
 @pytest.mark.slow
-def test_a_closed_pipe_is_no_error():
-    running = process("list")
+@pytest.mark.parametrize("buffering", ["", "1"])
+def test_a_closed_pipe_is_no_error(buffering):
+    running = process("list", env={**os.environ, "PYTHONUNBUFFERED": buffering})
     running.stdout.close()
     assert running.wait(30) == 1
     assert running.stderr.read() == ""

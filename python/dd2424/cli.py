@@ -31,7 +31,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     from dd2424.data import DataError
 
     try:
-        return _dispatch(list(sys.argv[1:] if arguments is None else arguments))
+        code = _dispatch(list(sys.argv[1:] if arguments is None else arguments))
+        sys.stdout.flush()  # a closed pipe shows here, not at exit
+        return code
     except RunError as error:
         print(f"dd2424: {error}", file=sys.stderr)
         return error.exit_code
