@@ -128,7 +128,7 @@ def _seconds(step: Step) -> float:
 
 
 def _tensors(torch: Any, case: Case, inputs: Sequence[Array]) -> list[Any]:
-    made = [torch.from_numpy(x) for x in inputs]
+    made = [torch.from_numpy(x).clone() for x in inputs]  # in memory as its own allocator aligns it
     return [t.to(getattr(torch, case.dtype)) if t.is_floating_point() else t for t in made]
 
 

@@ -243,11 +243,11 @@ inline Normal<Floats> normal_raised(Floats x) {  // times 2^32
   const Floats a = smaller(absolute(x), broadcast(17.0f));
   const Floats high = from_bits(bits_of(a) & ~0xfff);  // its square is exact
   const Floats bell = exp_raised(-0.5f * high * high, -0.5f * (a - high) * (a + high));
-  const Floats t = (a - 3.0f) / (a + 3.0f);
+  const Floats reciprocal = 1.0f / (a + 3.0f), t = 1.0f - 6.0f * reciprocal;  // (a - 3) / (a + 3)
   const Floats ratio =
       polynomial(t, 0.729083717f, -0.509332001f, 0.230017707f, -0.0472626872f, -0.0104625188f, 0.00696930476f,
                  0.00102477649f, -0.00103253673f, -0.000244748517f, 0.000131273293f, 5.44637587e-05f);
-  return {bell * (ratio / (a + 3.0f)), bell};
+  return {bell * (ratio * reciprocal), bell};
 }
 inline Normal<Floats> normal(Floats x) {
   const Normal<Floats> raised = normal_raised(x);

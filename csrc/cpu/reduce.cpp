@@ -106,22 +106,47 @@ Status variance(const Context& context, const Variance<T>& a) {
   return Status::ok;
 }
 
+// The best of terms [begin, end) of the output that begins at x.
+template <class T>
+Best<Compute<T>> best_of(const ArgReduce<T>& a, const Contest<Compute<T>>& contest, const T* x, Index begin,
+                         Index end) {
+  Compute<T> buffer[kRowBlock];
+  Best<Compute<T>> best{Compute<T>(0), -1};
+  for (Index t = begin; t < end; t += kRowBlock) {
+    const Index n = end - t < kRowBlock ? end - t : kRowBlock;
+    contest.row(terms_of(x, a.at, t, n, buffer), n, t, best);
+  }
+  return best;
+}
+
+// Rows are cut where they are few: the earliest part that no other beats has the answer.
 template <class T>
 void arg_rows(const ArgReduce<T>& a, const Contest<Compute<T>>& contest) {
   using C = Compute<T>;
-  parallel_for(a.at.outputs, kReduceGrain / a.at.terms + 1, [&](Index begin, Index end) {
-    C buffer[kRowBlock];
-    for (Index o = begin; o < end; ++o) {
-      const T* x = a.x + offset_in(a.at, 0, a.at.kept, o);
-      Best<C> best{C(0), -1};
-      for (Index t = 0; t < a.at.terms; t += kRowBlock) {
-        const Index n = a.at.terms - t < kRowBlock ? a.at.terms - t : kRowBlock;
-        contest.row(terms_of(x, a.at, t, n, buffer), n, t, best);
+  constexpr Index few = 8;
+  const Chunks parts = reduction_chunks(a.at.terms, a.at.outputs <= few ? kReduceGrain : a.at.terms);
+  const auto store = [&](Index o, const T* x, const Best<C>& best) {
+    a.index[o] = best.index;
+    if (a.value) a.value[o] = x[offset_in(a.at, a.at.kept, a.at.reduced, best.index)];
+  };
+  const auto start = [&](Index o) { return a.x + offset_in(a.at, 0, a.at.kept, o); };
+  if (parts.count == 1) {
+    return parallel_for(a.at.outputs, kReduceGrain / a.at.terms + 1, [&](Index begin, Index end) {
+      for (Index o = begin; o < end; ++o) store(o, start(o), best_of(a, contest, start(o), 0, a.at.terms));
+    });
+  }
+  for (Index o = 0; o < a.at.outputs; ++o) {
+    Best<C> best[kMaxChunks];
+    parallel_for(parts.count, 1, [&](Index begin, Index end) {
+      for (Index i = begin; i < end; ++i) {
+        const Index from = i * parts.size, stop = from + parts.size;
+        best[i] = best_of(a, contest, start(o), from, stop < a.at.terms ? stop : a.at.terms);
       }
-      a.index[o] = best.index;
-      if (a.value) a.value[o] = x[offset_in(a.at, a.at.kept, a.at.reduced, best.index)];
-    }
-  });
+    });
+    for (Index i = 1; i < parts.count; ++i)
+      if (contest.better(best[i].value, best[0].value)) best[0] = best[i];
+    store(o, start(o), best[0]);
+  }
 }
 
 template <class T>

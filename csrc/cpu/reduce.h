@@ -20,9 +20,9 @@ using Compute = typename ReducedAs<T>::Type;
 template <class C>
 using Total = std::conditional_t<std::is_same_v<C, float>, double, C>;  // of blocks of terms
 
-constexpr Index kRowBlock = 1024;    // contiguous terms that are summed at a time
-constexpr Index kColumnBlock = 64;   // terms of a column that are summed before they join the total
-constexpr Index kColumnWidth = 512;  // columns that are summed side by side
+constexpr Index kRowBlock = 64 * kVectorBytes;  // contiguous terms that are summed at a time: 32 for each float lane
+constexpr Index kColumnBlock = 64;              // terms of a column that are summed before they join the total
+constexpr Index kColumnWidth = 512;             // columns that are summed side by side
 constexpr Index kReduceGrain = 32768;
 
 // How terms of C are combined. p and q belong to sums about a point: one value per output.

@@ -31,6 +31,12 @@ Tiles tiles_of(const ReduceShape& at) {
   return {width, per_row, at.outputs / columns * per_row};
 }
 
+// Rows lie far apart: no processor foresees the next ones.
+template <class C>
+inline void prefetch_row(const C* row, Index width) {
+  for (Index i = 0; i < width; i += 64 / Index(sizeof(C))) __builtin_prefetch(row + i);
+}
+
 // The totals of terms [begin, end) in the columns of a tile.
 template <class T>
 void reduce_tile(const Reduction<T>& r, Tile tile, Index begin, Index end, Total<Compute<T>>* totals) {
@@ -52,6 +58,7 @@ void reduce_tile(const Reduction<T>& r, Tile tile, Index begin, Index end, Total
         const T* row = x + offset_in(at, at.kept, at.reduced, t + i);
         if (direct) {
           rows[i] = reinterpret_cast<const C*>(row);
+          if (t + i + 4 < end) prefetch_row(x + offset_in(at, at.kept, at.reduced, t + i + 4), tile.width);
         } else {
           gather_run(buffer[i], row, stride, tile.width);
           rows[i] = buffer[i];

@@ -4,7 +4,7 @@
 namespace dd2424::cpu::DD2424_ISA {
 namespace {
 
-constexpr Index kSmallestChunk = 4 * kRowBlock;
+constexpr Index kSmallestChunk = kRowBlock;
 constexpr Index kFewOutputs = 16;  // below it the chunks of one output are shared among threads
 
 template <class T>
