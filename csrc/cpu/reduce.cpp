@@ -110,12 +110,16 @@ Status variance(const Context& context, const Variance<T>& a) {
 template <class T>
 Best<Compute<T>> best_of(const ArgReduce<T>& a, const Contest<Compute<T>>& contest, const T* x, Index begin,
                          Index end) {
-  Compute<T> buffer[kRowBlock];
-  Best<Compute<T>> best{Compute<T>(0), -1};
+  using C = Compute<T>;
+  C buffer[kRowBlock];
+  const auto count = [end](Index t) { return end - t < kRowBlock ? end - t : kRowBlock; };
+  Best<C> best{C(0), -1};  // its index is that of a block first
   for (Index t = begin; t < end; t += kRowBlock) {
-    const Index n = end - t < kRowBlock ? end - t : kRowBlock;
-    contest.row(terms_of(x, a.at, t, n, buffer), n, t, best);
+    const C value = contest.extreme(terms_of(x, a.at, t, count(t), buffer), count(t));
+    if (best.index < 0 || contest.better(value, best.value)) best = {value, t};
   }
+  const Index n = count(best.index);
+  best.index += contest.find(terms_of(x, a.at, best.index, n, buffer), n, best.value);
   return best;
 }
 

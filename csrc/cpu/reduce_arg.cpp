@@ -1,8 +1,8 @@
 #include "cpu/math.h"
 #include "cpu/reduce_arg.h"
 
-// The first of the largest (smallest) terms, NaN above all. A block of a row is searched for the place only where its
-// extreme value beats the best so far.
+// The first of the largest (smallest) terms, NaN above all. Of a row only the block with the extreme is searched for
+// its place.
 namespace dd2424::cpu::DD2424_ISA {
 namespace {
 
@@ -20,7 +20,6 @@ struct Better {
   static bool one(C x, C than) { return (largest ? x > than : x < than) || (is_nan(x) && !is_nan(than)); }
 };
 
-// The extreme of n > 0 terms; NaN where there is one.
 template <class C, bool largest>
 C extreme(const C* x, Index n) {
   using V = Vec<C>;
@@ -53,12 +52,6 @@ Index find(const C* x, Index n, C value) {
 }
 
 template <class C, bool largest>
-void row(const C* x, Index n, Index first, Best<C>& best) {
-  const C value = extreme<C, largest>(x, n);
-  if (best.index < 0 || Better<C, largest>::one(value, best.value)) best = {value, first + find(x, n, value)};
-}
-
-template <class C, bool largest>
 void columns(C* values, Index* indices, const C* x, Index width, Index term) {
   for (Index i = 0; i < width; ++i) {
     const bool better = Better<C, largest>::one(x[i], values[i]);
@@ -69,7 +62,7 @@ void columns(C* values, Index* indices, const C* x, Index width, Index term) {
 
 template <class C, bool largest>
 constexpr Contest<C> kContest{
-    .row = row<C, largest>, .columns = columns<C, largest>, .better = Better<C, largest>::one};
+    .extreme = extreme<C, largest>, .find = find<C>, .columns = columns<C, largest>, .better = Better<C, largest>::one};
 
 }  // namespace
 
