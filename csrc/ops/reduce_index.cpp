@@ -7,19 +7,27 @@
 namespace dd2424::ops {
 namespace {
 
-// The reduced dimension d last, the others in their order; or all of them, row-major.
+// The reduced dimension d last, the others in their order; or all of them, row-major. Neighbours become one where they
+// lie so.
 ReduceShape along(const Tensor& x, const int* d) {
   ReduceShape at{.kept = 0, .reduced = 0, .shape = {}, .strides = {}, .outputs = 1, .terms = 1};
+  const auto append = [&](int first, int count, int dim) {
+    const Index size = x.size(dim), stride = x.strides()[dim];
+    if (const int last = first + count - 1; count > 0 && at.strides[last] == stride * size) {
+      at.shape[last] *= size, at.strides[last] = stride;
+      return count;
+    }
+    at.shape[first + count] = size, at.strides[first + count] = stride;
+    return count + 1;
+  };
   for (int i = 0; i < x.ndim(); ++i) {
     if (!d || i == *d) continue;
-    at.shape[at.kept] = x.size(i);
-    at.strides[at.kept++] = x.strides()[i];
+    at.kept = append(0, at.kept, i);
     at.outputs *= x.size(i);
   }
   for (int i = 0; i < x.ndim(); ++i) {
     if (d && i != *d) continue;
-    at.shape[at.kept + at.reduced] = x.size(i);
-    at.strides[at.kept + at.reduced++] = x.strides()[i];
+    at.reduced = append(at.kept, at.reduced, i);
     at.terms *= x.size(i);
   }
   return at;
