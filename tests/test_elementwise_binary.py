@@ -147,6 +147,17 @@ def test_in_place_over_itself_and_its_views(isa: str) -> None:
     assert z.tolist() == [0, 1, 3, 5, 7]
 
 
+@pytest.mark.parametrize("part", [np.s_[:1], np.s_[:, :1], np.s_[:1, :1], np.s_[0]], ids=str)
+@pytest.mark.parametrize("name", ["sub_", "div_", "mul_", "add_"])
+def test_in_place_over_a_broadcast_part_of_itself(rng: np.random.Generator, name: str, part) -> None:
+    """The part starts where the whole does, and may have its strides: it is read as it was before the write."""
+    array = rng.uniform(1, 2, (1000, 300)).astype(np.float32)
+    x = dd2424.from_numpy(array.copy())
+    getattr(x, name)(x[part])
+    expected = getattr(dd2424, name[:-1])(dd2424.from_numpy(array), dd2424.from_numpy(array[part].copy()))
+    np.testing.assert_array_equal(x.numpy(), expected.numpy())
+
+
 REFUSALS = [
     (lambda: dd2424.ones(3) + dd2424.ones(4), RuntimeError, r"add: .*\(3,\).*\(4,\)"),
     (

@@ -266,8 +266,8 @@ Tensor& binary_(BinaryOp op, Tensor& self, const Operand& b, double scale) {
   }
   Tensor other;
   const Tensor* operand = cast(b, dtype, other);
-  const bool same_place = operand && (*operand)->data == self->data && operand->strides() == self.strides();
-  if (operand && !same_place && may_overlap(*operand, self)) operand = &(other = clone(detach(*operand)));
+  if (operand && may_overlap(*operand, self) && !in_same_place(*operand, self))
+    operand = &(other = clone(detach(*operand)));
   compute(op, &self, Scalar(), operand, b.scalar, self, scale);
   count_write(self);
   return self;

@@ -179,6 +179,11 @@ bool may_overlap(const Tensor& a, const Tensor& b) {
   return a_begin < b_end && b_begin < a_end;
 }
 
+bool in_same_place(const Tensor& a, const Tensor& b) {
+  return a->data == b->data && a.shape() == b.shape() && a.strides() == b.strides() &&
+         item_bytes(a.dtype()) == item_bytes(b.dtype());
+}
+
 bool view_strides(const Tensor& x, const Shape& shape, Shape& strides) {
   strides = contiguous_strides(shape);
   if (x.numel() == 0 || x.ndim() == 0 || x.strides() == contiguous_strides(x.shape())) return true;

@@ -90,6 +90,8 @@ Tensor from_blob(void* data, const Shape& shape, const Shape& strides, DType dty
 
 bool overlaps_itself(const Tensor& x);               // two indices may share an element: an expanded tensor
 bool may_overlap(const Tensor& a, const Tensor& b);  // their memory ranges meet
+// Every element of one is the same element of the other: what is written after it is read is never read again.
+bool in_same_place(const Tensor& a, const Tensor& b);
 // Strides under which x's memory reads as `shape`, or false where a copy is needed.
 bool view_strides(const Tensor& x, const Shape& shape, Shape& strides);
 
