@@ -169,6 +169,17 @@ def test_any_and_all_over_no_dimension() -> None:
     assert dd2424.tensor([0, 3], dtype=dd2424.uint8).any().dtype == dd2424.uint8
 
 
+@pytest.mark.parametrize("dtype", ["bool", "uint8", "int64", "float32", "float64"])
+@pytest.mark.parametrize("shape", [(65, 2), (1000, 10), (3000, 3, 5), (200, 130)], ids=str)
+def test_any_and_all_over_long_columns(isa: str, rng: np.random.Generator, dtype: str, shape: tuple[int, ...]) -> None:
+    array = rng.integers(0, 2, shape)
+    array[:, 0], array[:, 1] = 0, 1
+    x = dd2424.from_numpy(array.astype(dtype))
+    for dim in range(len(shape)):
+        np.testing.assert_array_equal(x.any(dim).numpy(), array.any(dim))
+        np.testing.assert_array_equal(x.all(dim).numpy(), array.all(dim))
+
+
 def test_diff_and_aminmax() -> None:
     x = dd2424.tensor([[1.0, 4.0, 9.0]])
     assert dd2424.diff(x).tolist() == [[3, 5]]

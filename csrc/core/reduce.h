@@ -60,7 +60,7 @@ struct ReduceKernels {
   Status (*logic)(const Context&, LogicOp, const Logic<T>&);
   Status (*cumsum)(const Context&, const Scan<T>&);
   Status (*cumprod)(const Context&, const Scan<T>&);
-  std::size_t (*workspace)(const ReduceShape&);  // bytes, for reduce, arg_reduce and variance
+  std::size_t (*workspace)(const ReduceShape&);  // bytes, for reduce, arg_reduce, variance and logic
 };
 
 }  // namespace dd2424

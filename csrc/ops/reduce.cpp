@@ -164,8 +164,9 @@ Tensor logic(const char* name, LogicOp op, const Tensor& x, const Shape& dims, b
   const Tensor y = empty(reduced_shape(x, reduced, keepdim), DType::bool_, x.device());
   dispatch_all(x.dtype(), [&]<class T>(T) {
     if (y.numel() == 0) return;
-    run(name, kernels<ReduceKernels<T>>(x.device()).logic, x.numel(), 0, op,
-        Logic<T>{x.data<T>(), y.data<bool>(), reduce_shape(x, reduced, true)});
+    const ReduceShape at = reduce_shape(x, reduced, true);
+    const auto& table = kernels<ReduceKernels<T>>(x.device());
+    run(name, table.logic, x.numel(), table.workspace(at), op, Logic<T>{x.data<T>(), y.data<bool>(), at});
   });
   return x.dtype() == DType::uint8 ? to(y, DType::uint8) : y;  // as PyTorch has it, from before there was bool
 }
