@@ -122,6 +122,23 @@ def test_masks_without_dimensions_keep_all_or_nothing(rng: np.random.Generator) 
         np.testing.assert_array_equal(x.numpy(), np.where(mask, 1.0, array))
 
 
+@pytest.mark.parametrize("keep", [True, False])
+def test_index_put_by_a_mask_without_dimensions(rng: np.random.Generator, keep: bool) -> None:
+    mask, array = dd2424.tensor(keep), rng.standard_normal((2, 3))
+    for indices, place in (((mask,), np.s_[:]), ((dd2424.tensor([1]), mask), np.s_[1]),
+                           ((mask, dd2424.tensor([True, False])), np.s_[0])):  # fmt: skip
+        x, expected = dd2424.tensor(array), array.copy()
+        if keep:
+            expected[place] = 5
+        assert x.index_put_(indices, dd2424.tensor(5.0, dtype=dd2424.float64)) is x
+        np.testing.assert_array_equal(x.numpy(), expected)
+    value = dd2424.ones((), requires_grad=True)
+    x = dd2424.zeros(3).index_put_((mask,), value)
+    x.sum().backward()
+    assert x.tolist() == [float(keep)] * 3
+    assert value.grad.item() == 3 * keep
+
+
 @pytest.mark.parametrize(
     "dtype", ["float32", "bfloat16", "float16", "int64", "int32", "int16", "int8", "uint8", "bool"]
 )
@@ -187,6 +204,21 @@ def test_a_source_that_shares_memory_is_read_first() -> None:
     assert x.tolist() == [0, 0, 1, 2, 3, 4]
     x[dd2424.tensor([5, 4, 3])] = x[3:]
     assert x.tolist() == [0, 0, 1, 4, 3, 2]
+
+
+def test_an_index_that_shares_memory_is_read_first() -> None:
+    x = dd2424.tensor([1, 2, 0])
+    x[x] = 10**15
+    assert x.tolist() == [10**15] * 3
+    y = dd2424.tensor([1, 0, 2, 3])
+    y[y[:3]] = dd2424.tensor([7, 8, 9])
+    assert y.tolist() == [8, 7, 9, 3]
+    z = dd2424.tensor([1, 0, 2])
+    z.index_put_((z,), dd2424.tensor([10, 20, 30]), accumulate=True)
+    assert z.tolist() == [21, 10, 32]
+    square = dd2424.tensor([[1, 0], [0, 1]])
+    square[square[0], square[1]] = dd2424.tensor([5, 6])
+    assert square.tolist() == [[1, 6], [5, 1]]
 
 
 GRADIENTS = {

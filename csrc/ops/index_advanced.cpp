@@ -129,15 +129,33 @@ Tensor scattered(const char* op, const Tensor& x, Index dim, const Tensor& index
   return y;
 }
 
+bool is_mask(const Tensor& index) {
+  return index.defined() && (index.dtype() == DType::bool_ || index.dtype() == DType::uint8);
+}
+
+// A mask without dimensions keeps all or nothing of x: it becomes one over a new dimension of size 1.
+bool open_for_masks(Tensor& x, Tensors& indices) {
+  bool is_opened = false;
+  int d = 0;
+  for (Tensor& index : indices) {
+    if (is_mask(index) && index.ndim() == 0) {
+      x = unsqueeze(x, d);
+      index = reshape(index, {1});
+      is_opened = true;
+    }
+    d += is_mask(index) ? index.ndim() : 1;
+  }
+  return is_opened;
+}
+
 // Masks become the indices of their true elements; everything is checked and made non-negative.
 Tensors plain_indices(const Tensor& x, const Tensors& indices) {
   Tensors plain;
   for (const Tensor& index : indices) {
     const int d = static_cast<int>(plain.size());
-    const bool is_mask = index.defined() && (index.dtype() == DType::bool_ || index.dtype() == DType::uint8);
-    check<IndexError>(d + (is_mask ? index.ndim() : 1) <= x.ndim(), "index: too many indices for a tensor of shape ",
-                      x.shape());
-    if (!is_mask) {
+    check<IndexError>(d + (is_mask(index) ? index.ndim() : 1) <= x.ndim(),
+                      "index: too many indices for a tensor of shape ", x.shape());
+    if (!is_mask(index)) {
       plain.push_back(index.defined() ? non_negative("index", index, x.size(d)) : index);
       continue;
     }
@@ -259,11 +277,21 @@ Tensor scatter_add(const Tensor& x, Index dim, const Tensor& index, const Tensor
   return scattered("scatter_add", x, dim, index, source, true);
 }
 
-Tensor index(const Tensor& x, const Tensors& indices) { return look_up(x, plain_indices(x, indices)); }
+Tensor index(const Tensor& x, const Tensors& indices) {
+  Tensor opened = x;
+  Tensors places = indices;
+  open_for_masks(opened, places);
+  return look_up(opened, plain_indices(opened, places));
+}
 
 void index_put_(Tensor& self, const Tensors& indices, const Tensor& values, bool accumulate) {
   check_inplace("index_put_", self);
-  const Tensors plain = plain_indices(self, indices);
+  Tensor opened = self;
+  Tensors places = indices;
+  if (open_for_masks(opened, places)) return index_put_(opened, places, values, accumulate);
+  Tensors plain = plain_indices(self, indices);
+  for (Tensor& index : plain)
+    if (index.defined() && may_overlap(self, index)) index = clone(detach(index));
   const Tensor source = to(values, self.dtype());
   const Lookup lookup = advanced(self, plain);
   check(broadcasts(lookup.shape, source.shape()) &&
