@@ -43,6 +43,16 @@ def test_strides_are_kept() -> None:
     np.testing.assert_array_equal(x.numpy(), array[1:, ::2].T)
 
 
+def test_a_last_dimension_of_one_element_has_any_stride() -> None:
+    column = dd2424.arange(6, dtype=dd2424.float64).reshape(2, 3).T[:, 1:2]
+    assert column.stride() == (1, 3)
+    for dtype in ("int32", "int16", "uint8"):
+        x = column.view(getattr(dd2424, dtype))
+        expected = column.numpy().copy().view(dtype)
+        assert (x.shape, x.stride()) == (expected.shape, (expected.shape[1], 1))
+        np.testing.assert_array_equal(x.numpy(), expected)
+
+
 def test_owners_live_as_long_as_they_are_needed() -> None:
     array = np.ones(1000)
     watched = weakref.ref(array)

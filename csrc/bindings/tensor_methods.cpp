@@ -175,6 +175,7 @@ Tensor reinterpret(const Tensor& t, DType dtype) {
     const int last = t.ndim() - 1;
     bool fits = shape[last] * before % after == 0 && offset * before % after == 0;
     shape[last] = shape[last] * before / after;
+    strides[last] = 1;  // one element may have had any
     offset = offset * before / after;
     for (int d = 0; d < last; ++d) {
       fits = fits && strides[d] * before % after == 0;
