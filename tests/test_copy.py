@@ -122,6 +122,31 @@ def test_copies_over_themselves(isa: str) -> None:
     square = dd2424.arange(9).reshape(3, 3)
     square.copy_(square.T)
     assert square.tolist() == [[0, 3, 6], [1, 4, 7], [2, 5, 8]]
+    square.copy_(square[:1])
+    assert square.tolist() == [[0, 3, 6]] * 3
+
+
+@pytest.mark.parametrize("size", [1000, 1 << 18], ids=["one move", "by threads"])
+def test_copies_over_memory_known_by_another_tensor(isa: str, size: int) -> None:
+    array = np.arange(size, dtype=np.float32)
+    expected = np.r_[array[:1], array[:-1]]
+    x = dd2424.from_numpy(array.copy())
+    x[1:].copy_(x.data[:-1])
+    np.testing.assert_array_equal(x.numpy(), expected)
+    left, right = dd2424.from_numpy(array), dd2424.from_numpy(array)
+    left[1:].copy_(right[:-1])
+    np.testing.assert_array_equal(array, expected)
+
+
+def test_copies_over_their_own_bytes_in_another_dtype(isa: str) -> None:
+    x = dd2424.zeros(1 << 16)
+    halves = x.view(dd2424.int16)
+    halves.copy_(dd2424.arange(2 << 16) % 1000)
+    expected = halves[: 1 << 16].numpy().astype(np.float32)
+    x.copy_(halves[: 1 << 16])
+    np.testing.assert_array_equal(x.numpy(), expected)
+    x.copy_(x.view(dd2424.int32))
+    np.testing.assert_array_equal(x.numpy(), expected.view(np.int32).astype(np.float32))
 
 
 def test_what_shares_and_what_copies() -> None:

@@ -30,17 +30,14 @@ Tensor cloned(const Tensor& x, const Tensor& y) {
 }  // namespace
 
 void copy_into(const Tensor& y, const Tensor& x) {
-  if (y.numel() == 0) return;
+  if (y.numel() == 0 || (y.dtype() == x.dtype() && in_same_place(y, x))) return;
   if (y.dtype() == x.dtype() && y.is_contiguous() && x.is_contiguous() && y.shape() == x.shape() &&
       y.numel() * item_bytes(y.dtype()) <= 4096) {
-    std::memcpy(y->data, x->data, static_cast<std::size_t>(y.numel() * item_bytes(y.dtype())));
+    std::memmove(y->data, x->data, static_cast<std::size_t>(y.numel() * item_bytes(y.dtype())));
     ++detail::kernels_run;
     return;
   }
-  const Tensor source =
-      may_overlap(y, x) && !(y->data == x->data && y.strides() == x.strides()) && y->storage == x->storage
-          ? clone_contiguous(detach(x))
-          : x;
+  const Tensor source = may_overlap(y, x) ? clone_contiguous(detach(x)) : x;
   run("copy_", kernels<CopyKernels>(y.device()).copy, y.numel(), 0,
       Copy{source->data, y->data, source.dtype(), y.dtype(), strided<2>(y.shape(), {&y, &source})});
 }
