@@ -127,6 +127,16 @@ def test_gradients_with_gaps(rng: np.random.Generator) -> None:
     assert bits(q.grad.contiguous()) == bits(p.grad)
 
 
+def test_read_only_gradients_are_refused_before_any_is_scaled() -> None:
+    locked = np.full(3, 9, np.float32)
+    locked.flags.writeable = False
+    params = [nn.Parameter(dd2424.zeros(3)) for _ in range(2)]
+    params[0].grad, params[1].grad = dd2424.full((3,), 9.0), dd2424.from_numpy(locked)
+    with pytest.raises(RuntimeError, match="clip_grad_norm: gradients must be writable, got one over read-only memory"):
+        utils.clip_grad_norm_(params, 1.0)
+    assert [p.grad.tolist() for p in params] == [[9, 9, 9]] * 2
+
+
 def test_parameters_to_vector_and_back(rng: np.random.Generator) -> None:
     model = nn.Sequential(nn.Linear(3, 2), nn.Linear(2, 1))
     vector = utils.parameters_to_vector(model.parameters())

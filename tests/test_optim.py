@@ -138,6 +138,22 @@ def test_layouts_of_parameter_and_gradient_may_differ(rng: np.random.Generator, 
     assert results[0] == results[1]
 
 
+@pytest.mark.parametrize("name", [*IN_ONE_KERNEL, "Rprop", "ASGD"])
+def test_the_stride_of_a_single_element_does_not_matter(rng: np.random.Generator, name: str) -> None:
+    options = {"momentum": 0.9} if name == "SGD" else {}
+    for view in (lambda t: t.T, lambda t: t.reshape(1, 4, 2)[:, :1].permute(2, 0, 1),
+                 lambda t: t.reshape(2, 1, 2, 2).contiguous(memory_format=dd2424.channels_last)):  # fmt: skip
+        start = rng.standard_normal((8, 1))
+        shape = tuple(view(dd2424.from_numpy(start)).shape)
+        grads, results = gradients(rng, shape), []
+        for is_plain in (False, True):
+            data = view(dd2424.from_numpy(start.copy()))
+            parameter = nn.Parameter(data.clone(memory_format=dd2424.contiguous_format) if is_plain else data)
+            take_steps(make(name, [parameter], lr=0.1, **options), [parameter], [grads])
+            results.append(bits(parameter.detach().clone(memory_format=dd2424.contiguous_format)))
+        assert results[0] == results[1]
+
+
 def test_asgd_averages_what_comes_after_t0(rng: np.random.Generator) -> None:
     parameter = nn.Parameter(dd2424.zeros(3, dtype=dd2424.float64))
     optimizer = optim.ASGD([parameter], lr=0.1, lambd=0.0, t0=2)

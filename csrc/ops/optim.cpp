@@ -5,7 +5,14 @@
 namespace dd2424::ops {
 namespace {
 
-bool is_dense(const Tensor& x) { return empty_like(x).strides() == x.strides(); }
+// Of one shape, with every element at the same distance from the first: the stride of a single element tells nothing.
+bool laid_out_alike(const Tensor& a, const Tensor& b) {
+  if (a.is_contiguous() && b.is_contiguous()) return true;
+  for (int d = 0; d < a.ndim(); ++d)
+    if (a.size(d) != 1 && a.strides()[d] != b.strides()[d]) return false;
+  return true;
+}
+bool is_dense(const Tensor& x) { return x.is_contiguous() || laid_out_alike(x, empty_like(x)); }
 
 // What every step asks of its parameters and gradients.
 void check_parameters(const char* op, const Tensors& parameters, const Tensors& gradients) {
@@ -23,7 +30,7 @@ void check_parameters(const char* op, const Tensors& parameters, const Tensors& 
   }
 }
 void check_state(const char* op, const Tensor& p, const Tensor& state) {
-  check(state.shape() == p.shape() && state.dtype() == p.dtype() && state.strides() == p.strides(), op,
+  check(state.shape() == p.shape() && state.dtype() == p.dtype() && laid_out_alike(state, p), op,
         ": state must be laid out as its parameter ", p.dtype(), " ", p.shape(), ", strides ", p.strides(), ", got ",
         state.dtype(), " ", state.shape(), ", strides ", state.strides());
   check(state->storage->writable, op, ": state must be writable, got one over read-only memory");
@@ -31,7 +38,7 @@ void check_state(const char* op, const Tensor& p, const Tensor& state) {
 
 // Where g lies as p does, itself; else a copy that does.
 Tensor laid_out_like(const Tensor& p, const Tensor& g) {
-  if (p.strides() == g.strides() || (p.is_contiguous() && g.is_contiguous())) return g;
+  if (laid_out_alike(p, g)) return g;
   const Tensor copy = empty_like(p);  // p has no gaps
   copy_into(copy, g);
   return copy;
@@ -130,6 +137,7 @@ double clip_grad_norm(const Tensors& gradients, double max_norm) {
   const DType dtype = gradients[0].dtype();
   for (const Tensor& g : gradients) {
     check(g.dtype() == dtype, "clip_grad_norm: gradients must have one dtype, got ", dtype, " and ", g.dtype());
+    check(g->storage->writable, "clip_grad_norm: gradients must be writable, got one over read-only memory");
     check(!overlaps_itself(g), "clip_grad_norm: gradients must have one place in memory per element");
   }
   dispatch_float("clip_grad_norm", dtype, [&]<class T>(T) {
