@@ -153,6 +153,18 @@ def test_odd_layouts(rng: np.random.Generator) -> None:
     assert bits(every[0].contiguous()) == bits(moved), "statistics with gaps are moved too"
 
 
+@pytest.mark.parametrize("name", ["running_mean", "running_var"])
+def test_read_only_statistics_serve_evaluation_alone(name: str) -> None:
+    locked = np.ones(3, np.float32)
+    locked.flags.writeable = False
+    given = {"running_mean": dd2424.ones(3), "running_var": dd2424.ones(3), name: dd2424.from_numpy(locked)}
+    x = dd2424.arange(12.0).reshape(4, 3)
+    with pytest.raises(RuntimeError, match=f"batch_norm: {name} must be writable in training, got one over read-only"):
+        F.batch_norm(x, **given, training=True)
+    assert all(t.tolist() == [1, 1, 1] for t in given.values())
+    assert_accurate(F.batch_norm(x, **given, eps=0.0), x.numpy() - 1, roundings=1)
+
+
 def test_empty_batches() -> None:
     weight = dd2424.ones(3, requires_grad=True)
     y = F.batch_norm(dd2424.zeros(0, 3), dd2424.zeros(3), dd2424.ones(3), weight)

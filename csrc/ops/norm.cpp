@@ -78,6 +78,12 @@ void check_channels(const char* argument, const Tensor& t, const Tensor& x) {
         accumulator(x.dtype()), " or the input's, ", x.dtype(), ", got ", t.dtype());
 }
 
+// The running statistics move in training.
+void check_writable(const char* argument, const Tensor& t) {
+  check(!t.defined() || t->storage->writable, "batch_norm: ", argument,
+        " must be writable in training, got one over read-only memory");
+}
+
 // Per channel, in the type that kernels compute in; itself where it is so already.
 Tensor for_kernel(const Tensor& t, DType acc) { return t.defined() ? contiguous(to(t, acc)) : t; }
 void write_back(const Tensor& t, const Tensor& moved) {
@@ -110,6 +116,8 @@ Tensor batch_norm(const Tensor& input, const Tensor& running_mean, const Tensor&
   const Tensor y = empty(x.shape(), x.dtype());
   Tensor mean, rstd, moving_mean, moving_var;
   if (options.training) {
+    check_writable("running_mean", running_mean);
+    check_writable("running_var", running_var);
     mean = empty({at.channels}, acc);
     rstd = empty({at.channels}, acc);
     moving_mean = for_kernel(running_mean, acc);
