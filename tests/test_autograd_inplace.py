@@ -81,6 +81,24 @@ def test_views_of_a_written_view() -> None:
     assert x.grad.tolist() == [6, 30, 0, 10]
 
 
+USES: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
+    "mul": lambda weight, v: weight * v,
+    "cat": lambda weight, v: 5 * dd2424.cat([weight, v])[3:],
+}
+
+
+@pytest.mark.parametrize("name", USES)
+def test_a_stale_views_new_node_is_older_than_its_first_use(name: str) -> None:
+    """A walk goes from the youngest node to the oldest: made later, the view's node would be left before all arrived."""
+    x, weight = (dd2424.full(shape, 5.0, requires_grad=True) for shape in ((2, 3), (3,)))
+    y = x * 1
+    view = y[0]
+    y.mul_(2)
+    first, second = USES[name](weight, view), view * 3
+    (dview,) = dd2424.autograd.grad(first.sum() + second.sum(), [view])
+    assert dview.tolist() == [8, 8, 8]
+
+
 def test_a_write_into_a_tensor_without_gradient_makes_it_need_one() -> None:
     x = dd2424.ones(2, requires_grad=True)
     buffer = dd2424.zeros(3)

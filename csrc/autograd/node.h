@@ -112,8 +112,10 @@ inline bool records(std::initializer_list<const Tensor*> inputs) {
 template <class N, class... Args>
 N* record(const Tensor& y, std::initializer_list<const Tensor*> inputs, Args&&... args) {
   if (!records(inputs)) return nullptr;
+  Edges edges;  // before the node: that of a stale view is made here, and must be the older one
+  for (const Tensor* t : inputs) edges.push_back(t->defined() ? edge_to(*t) : Edge());
   auto node = make_ref<N>(std::forward<Args>(args)...);
-  for (const Tensor* t : inputs) node->edges.push_back(t->defined() ? edge_to(*t) : Edge());
+  node->edges = std::move(edges);
   N* made = node.get();
   set_node(y, std::move(node));
   return made;

@@ -59,10 +59,13 @@ Tensor cat(const Tensors& tensors, Index dim) {
     start += t.size(d);
   }
   if (!recorded) return y;
+  Edges edges;  // before the node, as record() does
+  for (const Tensor& t : tensors)
+    if (!is_legacy_empty(t)) edges.push_back(edge_to(t));
   auto node = make_ref<CatNode>(d);
+  node->edges = std::move(edges);
   for (const Tensor& t : tensors) {
     if (is_legacy_empty(t)) continue;
-    node->edges.push_back(edge_to(t));
     node->sizes.push_back(t.size(d));
     node->dtypes.push_back(t.dtype());
   }
