@@ -269,3 +269,34 @@ def test_only_what_leads_to_the_inputs_is_computed() -> None:
     before = dd2424.kernel_count()
     autograd.grad(total, [x, w])
     assert restricted < dd2424.kernel_count() - before
+
+
+GEOMETRIES = {  # rows, columns of a (4, 6) tensor; shape, strides, offset in its memory
+    "beyond both ends": (slice(2, 3), slice(1, 3), (20,), (1,), 2),
+    "before": (slice(2, 3), slice(0, 6), (3,), (2,), 1),
+    "behind": (slice(0, 1), slice(0, 6), (6,), (1,), 18),
+    "gaps": (slice(0, 4), slice(0, 2), (20,), (1,), 0),
+    "overlapping": (slice(1, 2), slice(2, 5), (5, 4), (1, 2), 4),
+    "empty": (slice(1, 2), slice(2, 5), (0, 4), (1, 2), 4),
+    "of an empty one": (slice(1, 1), slice(2, 5), (5, 4), (1, 2), 4),
+}
+
+
+@pytest.mark.parametrize("name", GEOMETRIES)
+def test_a_strided_window_may_reach_beyond_its_input(name: str) -> None:
+    """The gradient is that of the input's own elements: the others of its memory are constants."""
+    rows, columns, shape, strides, offset = GEOMETRIES[name]
+    place = np.arange(24).reshape(4, 6)  # of each element in memory
+    window = np.lib.stride_tricks.as_strided(place.ravel()[offset:], shape, [8 * s for s in strides])
+    is_own = np.isin(place, place[rows, columns])
+    w = leaf(*range(24)).detach().reshape(4, 6).requires_grad_()
+    seen = (w * 1)[rows, columns].as_strided(shape, strides, offset)
+    assert seen.tolist() == window.tolist()
+    dy = leaf(*range(1, window.size + 1)).detach().reshape(shape).requires_grad_()
+    (dw,) = autograd.grad(seen, [w], [dy], create_graph=True)
+    expected = np.zeros(24)
+    np.add.at(expected, window.ravel(), dy.detach().numpy().ravel())
+    assert dw.tolist() == np.where(is_own, expected.reshape(4, 6), 0).tolist()
+    weights = dd2424.arange(1, 25, dtype=dd2424.float64).reshape(4, 6)
+    (ddy,) = autograd.grad(dw, [dy], [weights])
+    assert ddy.tolist() == np.where(is_own, weights.numpy(), 0).ravel()[window].tolist()

@@ -247,6 +247,24 @@ struct Geometry {
   Index offset;  // from the input's first element
 };
 
+Index span(const Shape& shape, const Shape& strides) {  // elements of memory from the first to the last
+  Index last = 0;
+  for (int d = 0; d < shape.size(); ++d) last += (shape[d] - 1) * strides[d];
+  return product(shape) == 0 ? 0 : last + 1;
+}
+
+// Zeros for both the input and the window, either of which may reach beyond the other.
+struct Memory {
+  Tensor all, input, window;
+  Memory(const Geometry& g, DType dtype) {
+    const Index before = std::max<Index>(0, -g.offset);
+    const Index after = std::max(span(g.input_shape, g.input_strides), g.offset + span(g.shape, g.strides));
+    all = zeros({before + std::max<Index>(0, after)}, dtype);
+    input = alias(all, g.input_shape, g.input_strides, before);
+    window = alias(all, g.shape, g.strides, before + g.offset);
+  }
+};
+
 Tensor strided_window(const Tensor& x, const Geometry& g);
 
 struct StridedSpreadNode final : Node {
@@ -258,21 +276,17 @@ struct StridedSpreadNode final : Node {
 
 // The input's memory, zero but for dy added at the window. Elements that the window meets twice add up in its order.
 Tensor spread_strided(const Tensor& dy, const Geometry& g) {
-  Index span = 1;
-  for (int d = 0; d < g.input_shape.size(); ++d) span += (g.input_shape[d] - 1) * g.input_strides[d];
-  Tensor memory = zeros({product(g.input_shape) == 0 ? 0 : span}, dy.dtype());
-  const Tensor target = alias(memory, g.shape, g.strides, g.offset);
-  if (overlaps_itself(target)) {
+  Memory memory(g, dy.dtype());
+  if (overlaps_itself(memory.window)) {
     const GradMode off(false);
-    const Tensor places = arange(Scalar(0), Scalar(span), Scalar(1), DType::int64);
-    const Tensor index = clone_contiguous(alias(places, g.shape, g.strides, g.offset));
-    index_add_(memory, 0, view(index, {-1}), reshape(dy, {-1}), 1);
+    const Tensor places = arange(Scalar(0), Scalar(memory.all.numel()), Scalar(1), DType::int64);
+    const Tensor index = clone_contiguous(alias(places, g.shape, g.strides, memory.window.offset()));
+    index_add_(memory.all, 0, view(index, {-1}), reshape(dy, {-1}), 1);
   } else {
-    copy_into(target, dy);
+    copy_into(memory.window, dy);
   }
-  const Tensor dx = alias(memory, g.input_shape, g.input_strides, 0);
-  record<StridedSpreadNode>(dx, {&dy}, g);
-  return dx;
+  record<StridedSpreadNode>(memory.input, {&dy}, g);
+  return memory.input;
 }
 
 struct StridedNode final : Node {
@@ -282,15 +296,15 @@ struct StridedNode final : Node {
   Tensors backward(const Tensors& grads, const Needs&) override { return {spread_strided(grads[0], g)}; }
 };
 
-// x may lie in memory otherwise than the input of the geometry did: then it is first laid out like it.
+// A view where x lies in memory like the input, without gaps, around the window; else x is first laid out among zeros.
 Tensor strided_window(const Tensor& x, const Geometry& g) {
-  if (x.strides() == g.input_strides) return as_strided(x, g.shape, g.strides, x.offset() + g.offset);
-  Index span = 1;
-  for (int d = 0; d < g.input_shape.size(); ++d) span += (g.input_shape[d] - 1) * g.input_strides[d];
-  const Tensor memory = empty({span}, x.dtype());
-  const Tensor same = alias(memory, g.input_shape, g.input_strides, 0);
-  copy_into(same, x);
-  const Tensor y = clone_contiguous(alias(memory, g.shape, g.strides, g.offset));
+  const Index size = span(g.input_shape, g.input_strides);
+  const bool is_inside = g.offset >= 0 && g.offset + span(g.shape, g.strides) <= size;
+  if (is_inside && size == x.numel() && x.strides() == g.input_strides)
+    return as_strided(x, g.shape, g.strides, x.offset() + g.offset);
+  const Memory memory(g, x.dtype());
+  copy_into(memory.input, x);
+  const Tensor y = clone_contiguous(memory.window);
   record<StridedNode>(y, {&x}, g);
   return y;
 }
