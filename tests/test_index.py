@@ -257,6 +257,29 @@ def test_gradients_of_indexing_and_assignment(name: str) -> None:
         assert gradgradcheck(accumulated, (x, value))
 
 
+WRITES_TO_AN_INDEX = {
+    "in place": lambda index: index.fill_(10**12),
+    "through data": lambda index: index.data.fill_(10**12),
+    "through NumPy": lambda index: index.numpy().fill(10**12),
+}
+
+
+@pytest.mark.parametrize("name", WRITES_TO_AN_INDEX)
+def test_an_index_may_be_written_before_backward(name: str) -> None:
+    index = dd2424.tensor([0, 1])
+    x, values, dy = (dd2424.ones(n, requires_grad=True) for n in (4, 2, 2))
+    y = (x * 2)[index]
+    z = x * 3
+    z[index] = values
+    (dx,) = dd2424.autograd.grad(y, [x], [dy], create_graph=True)
+    WRITES_TO_AN_INDEX[name](index)
+    (ddy,) = dd2424.autograd.grad(dx, [dy], [dd2424.arange(1.0, 5)])
+    assert ddy.tolist() == [2, 4]
+    (y.sum() + (z * dd2424.arange(1.0, 5)).sum()).backward()
+    assert x.grad.tolist() == [2, 2, 9, 12]
+    assert values.grad.tolist() == [1, 2]
+
+
 def test_same_bits_for_any_threads(rng: np.random.Generator) -> None:
     x = dd2424.tensor(rng.standard_normal((500, 300), np.float32))
     rows = dd2424.tensor(rng.integers(0, 500, 100_000))

@@ -148,15 +148,18 @@ bool open_for_masks(Tensor& x, Tensors& indices) {
   return is_opened;
 }
 
-// Masks become the indices of their true elements; everything is checked and made non-negative.
-Tensors plain_indices(const Tensor& x, const Tensors& indices) {
+// Masks become the indices of their true elements; everything is checked and made non-negative. For a node to keep, an
+// index that is the caller's own is copied: one stream beside the two that check it, and no later write, not even one
+// through NumPy that leaves the version as it is, can make the unchecked kernels read elsewhere.
+Tensors plain_indices(const Tensor& x, const Tensors& indices, bool is_kept) {
   Tensors plain;
   for (const Tensor& index : indices) {
     const int d = static_cast<int>(plain.size());
     check<IndexError>(d + (is_mask(index) ? index.ndim() : 1) <= x.ndim(),
                       "index: too many indices for a tensor of shape ", x.shape());
     if (!is_mask(index)) {
-      plain.push_back(index.defined() ? non_negative("index", index, x.size(d)) : index);
+      const Tensor places = index.defined() ? non_negative("index", index, x.size(d)) : index;
+      plain.push_back(is_kept && places.defined() && places.same(index) ? clone(index) : places);
       continue;
     }
     for (int i = 0; i < index.ndim(); ++i)
@@ -281,7 +284,7 @@ Tensor index(const Tensor& x, const Tensors& indices) {
   Tensor opened = x;
   Tensors places = indices;
   open_for_masks(opened, places);
-  return look_up(opened, plain_indices(opened, places));
+  return look_up(opened, plain_indices(opened, places, records({&opened})));
 }
 
 void index_put_(Tensor& self, const Tensors& indices, const Tensor& values, bool accumulate) {
@@ -289,15 +292,16 @@ void index_put_(Tensor& self, const Tensors& indices, const Tensor& values, bool
   Tensor opened = self;
   Tensors places = indices;
   if (open_for_masks(opened, places)) return index_put_(opened, places, values, accumulate);
-  Tensors plain = plain_indices(self, indices);
+  const Tensor source = to(values, self.dtype());
+  const bool recorded = records({&self, &source});
+  Tensors plain = plain_indices(self, indices, recorded);
   for (Tensor& index : plain)
     if (index.defined() && may_overlap(self, index)) index = clone(detach(index));
-  const Tensor source = to(values, self.dtype());
   const Lookup lookup = advanced(self, plain);
   check(broadcasts(lookup.shape, source.shape()) &&
             broadcast_shapes("index_put_", lookup.shape, source.shape()) == lookup.shape,
         "index_put_: values must broadcast to ", lookup.shape, ", got ", source.shape());
-  if (!records({&self, &source})) {
+  if (!recorded) {
     const GradMode off(false);
     write(self, lookup, may_overlap(self, source) ? clone(source) : source, accumulate);
     count_write(self);
