@@ -89,7 +89,7 @@ USES: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
 
 @pytest.mark.parametrize("name", USES)
 def test_a_stale_views_new_node_is_older_than_its_first_use(name: str) -> None:
-    """A walk goes from the youngest node to the oldest: made later, the view's node would be left before all arrived."""
+    """A walk goes from the youngest node to the oldest: made later, the view's node would be left too early."""
     x, weight = (dd2424.full(shape, 5.0, requires_grad=True) for shape in ((2, 3), (3,)))
     y = x * 1
     view = y[0]
@@ -211,3 +211,34 @@ def test_setting_data() -> None:
         x.data = dd2424.zeros(4, dtype=dd2424.int64)
     with pytest.raises(TypeError, match=r"data: must be set to a tensor"):
         x.data = 3
+
+
+def test_a_write_through_a_view_of_what_it_was_made_from_keeps_nothing_alive() -> None:
+    """The view that the product saves must not hold its base, whose new node leads to the product."""
+    x = dd2424.ones(4, requires_grad=True)
+
+    def use() -> None:
+        y = dd2424.zeros(2, 4) * x
+        view = y[0]
+        view.copy_(view * x)
+
+    use()
+    in_use = dd2424.memory_stats()["in_use_bytes"]
+    use()
+    assert dd2424.memory_stats()["in_use_bytes"] == in_use
+
+
+def test_a_saved_view_keeps_its_place_on_the_tape() -> None:
+    x = dd2424.randn(2, 3, dtype=dd2424.float64, requires_grad=True)
+    row = dd2424.zeros(2, 3, dtype=dd2424.float64)[0].requires_grad_()  # a view that is a leaf
+
+    def written(x: Tensor) -> Tensor:
+        y = x * 1
+        view = y[0]
+        y.mul_(x)
+        return view * view * y[1]
+
+    assert gradgradcheck(written, x)
+    (drow,) = dd2424.autograd.grad(row.exp().sum() + (row * row).sum(), [row], create_graph=True)
+    drow.sum().backward()
+    assert row.grad.tolist() == [3, 3, 3]

@@ -38,9 +38,20 @@ void Node::release_saved() {
 
 Saved::Saved(Node* owner) : owner_(owner), next_(owner->first_saved_) { owner->first_saved_ = this; }
 
+// A view's elements and its place on the tape, without its base: a later write gives the base a node that leads to the
+// one which saves here, and the two would keep each other alive. Such a write also makes what is saved stale.
+static Tensor without_base(const Tensor& view) {
+  const Edge edge = edge_to(view);
+  const Tensor kept = alias(view);
+  (edge.to_leaf ? kept->leaf : kept->node) = edge.to;
+  kept->requires_grad = edge.to_leaf;
+  kept->output_index = edge.index;
+  return kept;
+}
+
 void Saved::save(const Tensor& input) {
   if (!input.defined()) return;
-  tensor_ = input;
+  tensor_ = input->base ? without_base(input) : input;
   version_ = input->storage->version.load(std::memory_order_relaxed);
 }
 
