@@ -7,6 +7,7 @@ import gc
 import pickle
 import threading
 import weakref
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -95,6 +96,32 @@ def test_weak_references() -> None:
     assert len(table) == 1
     del y
     assert len(table) == 0
+
+
+class Last:  # calls a function when it dies
+    def __init__(self, call: Callable[[], object]) -> None:
+        self.call = call
+
+    def __del__(self) -> None:
+        self.call()
+
+
+@pytest.mark.parametrize("way", ["weak reference", "attribute"])
+def test_what_runs_while_an_object_dies_gets_another(way: str) -> None:
+    w = dd2424.ones(3, requires_grad=True)
+    (w * 2).sum().backward()
+    kept: list[Tensor] = []
+    dying = w.grad
+    if way == "attribute":
+        dying.last = Last(lambda: kept.append(w.grad))
+    else:
+        weakref.finalize(dying, lambda: kept.append(w.grad))
+    del dying
+    assert kept[0] is w.grad
+    others = [dd2424.zeros(2) for _ in range(300)]  # in objects that are used again
+    assert all(kept[0] is not other for other in others)
+    kept.clear()
+    assert w.grad.tolist() == [2, 2, 2]
 
 
 def test_a_new_tensor_does_not_inherit_a_dead_ones_attributes() -> None:

@@ -91,12 +91,12 @@ namespace {
 void type_dealloc(PyObject* self) {
   auto* o = reinterpret_cast<TensorObject*>(self);
   PyObject_GC_UnTrack(self);
+  // Before anything that runs Python code: what it then asks for is a new object, which keeps its place.
+  if (o->tensor.defined() && o->tensor->object.load(std::memory_order_relaxed) == self)
+    o->tensor->object.store(nullptr, std::memory_order_relaxed);  // the GIL keeps the two together
   if (o->weak_references) PyObject_ClearWeakRefs(self);
   Py_CLEAR(o->dict);
-  if (o->tensor.defined()) {
-    o->tensor->object.store(nullptr, std::memory_order_relaxed);
-    o->tensor = Tensor();
-  }
+  o->tensor = Tensor();
   PyTypeObject* type = Py_TYPE(self);
   if (type == tensor_type && free_objects.size() < kFreeObjects) {
     o->weak_references = nullptr;
