@@ -2,14 +2,29 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 import dd2424
 from dd2424 import Tensor
+from dd2424.autograd import Function
 
 
 def leaf(*values: float) -> Tensor:
     return dd2424.tensor(values, dtype=dd2424.float64, requires_grad=True)
+
+
+class SplitUp(Function):
+    """One node of as many outputs as its input has elements."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor) -> tuple[Tensor, ...]:
+        return tuple(part * 1 for part in x.unbind())
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> Tensor:
+        return dd2424.stack(grads)
 
 
 def test_nodes_have_pytorchs_names() -> None:
@@ -106,6 +121,21 @@ def test_a_hook_may_remove_itself_and_register_another() -> None:
     assert seen == ["once", "next"]
 
 
+def test_a_hook_may_register_others_on_the_same_node() -> None:
+    x, seen = leaf(*range(40)), []
+    parts = SplitUp.apply(x)
+
+    def hook(grad: Tensor) -> None:
+        for part in parts[2:]:
+            part.register_hook(seen.append)
+
+    parts[0].register_hook(hook)
+    parts[1].register_hook(lambda grad: grad * 3)
+    dd2424.stack(parts).sum().backward()
+    assert x.grad.tolist() == [1, 3] + [1] * 38
+    assert len(seen) == 38
+
+
 def test_a_hook_may_run_backward_itself() -> None:
     x, other = leaf(1), leaf(2)
 
@@ -175,6 +205,20 @@ def test_post_accumulate_hooks_get_the_leaf() -> None:
     assert seen == [(True, 2.0), (True, 4.0)]
     with pytest.raises(RuntimeError, match="register_post_accumulate_grad_hook: the tensor must be a leaf"):
         (x * 2).register_post_accumulate_grad_hook(print)
+
+
+def test_a_leaf_that_is_gone_is_not_handed_out() -> None:
+    x, seen = leaf(1), []
+    x.register_post_accumulate_grad_hook(lambda t: seen.append(t))
+    y = x * 2
+    accumulate = y.grad_fn.next_functions[0][0]
+    assert accumulate.variable is x
+    del x
+    others = [leaf(float(i)) for i in range(9)]  # one of them where x was
+    assert accumulate.variable is None
+    y.sum().backward()
+    assert not seen
+    assert all(other.grad is None for other in others)
 
 
 def test_retain_grad_keeps_an_inner_gradient() -> None:

@@ -188,10 +188,14 @@ class Walk {
     }
   }
   void run_hooks(NodeHooks& hooks, Tensors& grads) {
-    for (auto& [output, list] : hooks.before)
-      if (grads[output].defined()) apply(list, grads[output]);
-    for (auto& [output, leaf] : hooks.retained)
+    for (std::size_t i = 0; i < hooks.before.size(); ++i) {  // a hook may register one on another output
+      Tensor& grad = grads[hooks.before[i].first];
+      if (grad.defined()) apply(hooks.before[i].second, grad);
+    }
+    for (std::size_t i = 0; i < hooks.retained.size(); ++i) {
+      const auto [output, leaf] = hooks.retained[i];
       if (grads[output].defined()) add_to(leaf->grad, grads[output]);
+    }
   }
 
   void add_to(Tensor& total, const Tensor& grad) const {
@@ -215,7 +219,8 @@ class Walk {
     const Tensor grad = std::move(grads[0]);
     add_to(leaf.grad, grad);
     if (leaf.after_accumulate.empty() || !leaf.owner) return;
-    for (const auto& [key, hook] : Hooks(leaf.after_accumulate)) hook->call(Tensor(leaf.owner));
+    const Tensor owner(leaf.owner);  // a hook may drop the last other reference
+    for (const auto& [key, hook] : Hooks(leaf.after_accumulate)) hook->call(owner);
   }
 
   WalkOptions options_;

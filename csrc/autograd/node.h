@@ -26,6 +26,9 @@ struct Leaf final : Taped {
   TensorImpl* owner = nullptr;  // the tensor while it lives
   DType dtype = DType::float32;
   void visit_host_objects(void (*visit)(void* object, void* data), void* data) override;
+  void forget(const TensorImpl* dead) override {
+    if (owner == dead) owner = nullptr;
+  }
 };
 
 struct Edge {

@@ -137,7 +137,7 @@ int type_clear(PyObject* self) {
   Py_CLEAR(o->dict);
   if (o->tensor.defined() && o->tensor->count() == 1) {
     o->tensor->node = nullptr;
-    o->tensor->leaf = nullptr;
+    o->tensor->drop_leaf();
   }
   return 0;
 }

@@ -55,7 +55,13 @@ void Taped::destroy(Taped* taped) {
   deleting = false;
 }
 
-TensorImpl::~TensorImpl() = default;
+TensorImpl::~TensorImpl() {
+  if (leaf) leaf->forget(this);
+}
+void TensorImpl::drop_leaf() {
+  if (leaf) leaf->forget(this);
+  leaf = nullptr;
+}
 
 void Tensor::refuse_undefined() { throw TypeError("a tensor must be given, got None"); }
 

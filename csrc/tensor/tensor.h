@@ -6,12 +6,15 @@
 
 namespace dd2424 {
 
+struct TensorImpl;
+
 // What the tape hangs on a tensor: the node that made it, or a leaf's gradient. The tensor only owns it.
 struct Taped : Counted {
   virtual ~Taped() = default;
   static void destroy(Taped* taped);  // a graph of any depth is freed without recursion
   // Calls visit on each object of the host language that only this holds: the host's garbage collector asks.
   virtual void visit_host_objects(void (*visit)(void* object, void* data), void* data) { (void)visit, (void)data; }
+  virtual void forget(const TensorImpl* owner) { (void)owner; }  // it dies, or lets go of this
 };
 
 // A tensor's header: where its elements are, and its place on the tape.
@@ -33,6 +36,7 @@ struct TensorImpl final : Counted {
 
   TensorImpl() = default;
   ~TensorImpl();
+  void drop_leaf();
 };
 
 // A handle; copies share the tensor. An undefined one stands for "no tensor" and becomes Python's None.
