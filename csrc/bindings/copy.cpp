@@ -1,5 +1,7 @@
 #include "ops/copy.h"
 
+#include <algorithm>
+
 #include "bindings/python.h"
 #include "ops/shape.h"
 
@@ -63,6 +65,7 @@ Shape inverse(const Shape& order) {
 // x in this order in memory: itself where it is, unless a copy is asked for.
 Tensor in_order(const Tensor& x, const Shape& order, bool copies) {
   if (order.empty()) return copies ? ops::clone(x) : x;
+  if (std::is_sorted(order.begin(), order.end())) return copies ? ops::clone_contiguous(x) : ops::contiguous(x);
   const Tensor moved = ops::permute(x, order), dense = copies ? ops::clone_contiguous(moved) : ops::contiguous(moved);
   return dense.same(moved) ? x : ops::permute(dense, inverse(order));
 }

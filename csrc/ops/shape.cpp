@@ -177,7 +177,7 @@ Tensor window_of(const Tensor& x, const Window& w) {
   Shape shape = x.shape(), strides = x.strides();
   const Index offset = x.offset() + w.start * strides[w.dim];
   shape[w.dim] = w.length;
-  if (w.length > 1) strides[w.dim] *= w.step;
+  if (Index wide; !__builtin_mul_overflow(strides[w.dim], w.step, &wide)) strides[w.dim] = wide;  // else of one element
   if (w.drops_dim) {
     shape.erase(w.dim);
     strides.erase(w.dim);
