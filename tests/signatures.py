@@ -12,8 +12,8 @@ from dd2424 import _core
 CLASSES = sorted(name for name, value in vars(_core).items() if isinstance(value, type))
 FUNCTIONS = sorted(name for name, value in vars(_core).items() if callable(value) and name not in CLASSES)
 CONSTANTS = sorted(name for name in set(vars(_core)) - {*CLASSES, *FUNCTIONS} if not name.startswith("__"))
-# What every class has, or gets from pybind11.
-_INHERITED = {"__dict__", "__doc__", "__module__", "__weakref__", "_pybind11_conduit_v1_"}
+# What every class has, or gets from pybind11, or from being pickled.
+_INHERITED = {"__dict__", "__doc__", "__module__", "__slotnames__", "__weakref__", "_pybind11_conduit_v1_"}
 
 
 def members(owner: str) -> dict[str, Any]:
