@@ -88,6 +88,6 @@ constexpr CopyKernels kCopy{.copy = copy, .fill = fill, .arange = arange};
 }  // namespace
 }  // namespace dd2424::cpu::DD2424_ISA
 
-namespace dd2424::cpu {
-DD2424_TABLE(CopyKernels, DD2424_ISA::kCopy)
-}  // namespace dd2424::cpu
+namespace dd2424 {
+DD2424_TABLE(CopyKernels, cpu::DD2424_ISA::kCopy)
+}  // namespace dd2424

@@ -17,7 +17,7 @@ inline Y convert(X x) {
 }
 
 // IEEE half precision by integer arithmetic, rounded to nearest even; NaN stays NaN.
-inline std::uint16_t half_bits(float x) {
+[[maybe_unused]] inline std::uint16_t half_bits(float x) {
   const std::uint32_t bits = __builtin_bit_cast(std::uint32_t, x), sign = bits & 0x80000000u, a = bits ^ sign;
   const std::uint32_t normal = (a + 0xc8000fffu + (a >> 13 & 1)) >> 13;
   const float lifted = __builtin_bit_cast(float, a) + 0.5f;  // aligns a denormal's bits, and rounds
@@ -26,7 +26,7 @@ inline std::uint16_t half_bits(float x) {
   const std::uint32_t magnitude = a >= 0x47800000u ? special : a < 0x38800000u ? denormal : normal;
   return static_cast<std::uint16_t>(magnitude | sign >> 16);
 }
-inline float half_value(std::uint16_t half) {
+[[maybe_unused]] inline float half_value(std::uint16_t half) {
   const std::uint32_t shifted = (half & 0x7fffu) << 13, exponent = shifted & 0x0f800000u;
   const std::uint32_t quiet = exponent == 0x0f800000u && (half & 0x3ffu) ? 0x00400000u : 0u;
   const std::uint32_t normal = shifted + (exponent == 0x0f800000u ? 224u << 23 : 112u << 23);

@@ -129,16 +129,16 @@ constexpr ElementwiseKernels<T> kElementwise{
 }  // namespace
 }  // namespace dd2424::cpu::DD2424_ISA
 
-namespace dd2424::cpu {
+namespace dd2424 {
 
-DD2424_TABLE(ElementwiseKernels<float>, DD2424_ISA::kElementwise<float>)
-DD2424_TABLE(ElementwiseKernels<double>, DD2424_ISA::kElementwise<double>)
-DD2424_TABLE(ElementwiseKernels<bfloat16>, DD2424_ISA::kElementwise<bfloat16>)
-DD2424_TABLE(ElementwiseKernels<std::int64_t>, DD2424_ISA::kElementwise<std::int64_t>)
-DD2424_TABLE(ElementwiseKernels<std::int32_t>, DD2424_ISA::kElementwise<std::int32_t>)
-DD2424_TABLE(ElementwiseKernels<std::int16_t>, DD2424_ISA::kElementwise<std::int16_t>)
-DD2424_TABLE(ElementwiseKernels<std::int8_t>, DD2424_ISA::kElementwise<std::int8_t>)
-DD2424_TABLE(ElementwiseKernels<std::uint8_t>, DD2424_ISA::kElementwise<std::uint8_t>)
-DD2424_TABLE(ElementwiseKernels<bool>, DD2424_ISA::kElementwise<bool>)
+DD2424_TABLE(ElementwiseKernels<float>, cpu::DD2424_ISA::kElementwise<float>)
+DD2424_TABLE(ElementwiseKernels<double>, cpu::DD2424_ISA::kElementwise<double>)
+DD2424_TABLE(ElementwiseKernels<bfloat16>, cpu::DD2424_ISA::kElementwise<bfloat16>)
+DD2424_TABLE(ElementwiseKernels<std::int64_t>, cpu::DD2424_ISA::kElementwise<std::int64_t>)
+DD2424_TABLE(ElementwiseKernels<std::int32_t>, cpu::DD2424_ISA::kElementwise<std::int32_t>)
+DD2424_TABLE(ElementwiseKernels<std::int16_t>, cpu::DD2424_ISA::kElementwise<std::int16_t>)
+DD2424_TABLE(ElementwiseKernels<std::int8_t>, cpu::DD2424_ISA::kElementwise<std::int8_t>)
+DD2424_TABLE(ElementwiseKernels<std::uint8_t>, cpu::DD2424_ISA::kElementwise<std::uint8_t>)
+DD2424_TABLE(ElementwiseKernels<bool>, cpu::DD2424_ISA::kElementwise<bool>)
 
-}  // namespace dd2424::cpu
+}  // namespace dd2424

@@ -46,10 +46,10 @@ BlockFunction any_type(BinaryOp op) {
       });
     case BinaryOp::sub: return vectors<T>([](V a, V b, T) { return a - b; });
     case BinaryOp::mul: return vectors<T>([](V a, V b, T) { return a * b; });
-    case BinaryOp::maximum: return vectors<T>([](V a, V b, T) { return (a > b) | (a != a) ? a : b; });
-    case BinaryOp::minimum: return vectors<T>([](V a, V b, T) { return (a < b) | (a != a) ? a : b; });
-    case BinaryOp::fmax: return vectors<T>([](V a, V b, T) { return (a > b) | (b != b) ? a : b; });
-    case BinaryOp::fmin: return vectors<T>([](V a, V b, T) { return (a < b) | (b != b) ? a : b; });
+    case BinaryOp::maximum: return vectors<T>([](V a, V b, T) { return ((a > b) | (a != a)) ? a : b; });
+    case BinaryOp::minimum: return vectors<T>([](V a, V b, T) { return ((a < b) | (a != a)) ? a : b; });
+    case BinaryOp::fmax: return vectors<T>([](V a, V b, T) { return ((a > b) | (b != b)) ? a : b; });
+    case BinaryOp::fmin: return vectors<T>([](V a, V b, T) { return ((a < b) | (b != b)) ? a : b; });
     case BinaryOp::relu_backward: return vectors<T>([](V dy, V y, T) { return y <= T(0) ? V{} : dy; });
     default: return nullptr;
   }
@@ -61,7 +61,7 @@ BlockFunction floating(BinaryOp op) {
   switch (op) {
     case BinaryOp::div: return vectors<T>([](V a, V b, T) { return a / b; });
     case BinaryOp::copysign: return vectors<T>([](V a, V b, T) { return copysign(a, b); });
-    case BinaryOp::xlogy: return vectors<T>([](V a, V b, T) { return (a == T(0)) & (b == b) ? V{} : a * log(b); });
+    case BinaryOp::xlogy: return vectors<T>([](V a, V b, T) { return ((a == T(0)) & (b == b)) ? V{} : a * log(b); });
     case BinaryOp::floor_div: return scalars<T>([](T a, T b) { return floor_divide(a, b); });
     case BinaryOp::remainder: return scalars<T>([](T a, T b) { return floor_remainder(a, b); });
     case BinaryOp::fmod: return scalars<T>([](T a, T b) { return ::fmod(a, b); });

@@ -78,8 +78,8 @@ inline double erfinv(double y) {
 template <class T>
 inline T log_gamma(T x) {  // lgamma without its global sign
   int sign;
-  if constexpr (std::is_same_v<T, float>) return __builtin_lgammaf_r(x, &sign);
-  else return __builtin_lgamma_r(x, &sign);
+  if constexpr (std::is_same_v<T, float>) return ::lgammaf_r(x, &sign);
+  else return ::lgamma_r(x, &sign);
 }
 
 // Python's //, % and C's fmod. PyTorch's floor_div of floats: from the exact remainder, so that 1 // 0.1 is 9.

@@ -211,16 +211,16 @@ constexpr ReduceKernels<T> with_variance() {
 }  // namespace
 }  // namespace dd2424::cpu::DD2424_ISA
 
-namespace dd2424::cpu {
+namespace dd2424 {
 
-DD2424_TABLE(ReduceKernels<float>, DD2424_ISA::with_variance<float>())
-DD2424_TABLE(ReduceKernels<double>, DD2424_ISA::with_variance<double>())
-DD2424_TABLE(ReduceKernels<bfloat16>, DD2424_ISA::with_variance<bfloat16>())
-DD2424_TABLE(ReduceKernels<std::int64_t>, DD2424_ISA::kReduce<std::int64_t>)
-DD2424_TABLE(ReduceKernels<std::int32_t>, DD2424_ISA::kReduce<std::int32_t>)
-DD2424_TABLE(ReduceKernels<std::int16_t>, DD2424_ISA::kReduce<std::int16_t>)
-DD2424_TABLE(ReduceKernels<std::int8_t>, DD2424_ISA::kReduce<std::int8_t>)
-DD2424_TABLE(ReduceKernels<std::uint8_t>, DD2424_ISA::kReduce<std::uint8_t>)
-DD2424_TABLE(ReduceKernels<bool>, DD2424_ISA::kReduce<bool>)
+DD2424_TABLE(ReduceKernels<float>, cpu::DD2424_ISA::with_variance<float>())
+DD2424_TABLE(ReduceKernels<double>, cpu::DD2424_ISA::with_variance<double>())
+DD2424_TABLE(ReduceKernels<bfloat16>, cpu::DD2424_ISA::with_variance<bfloat16>())
+DD2424_TABLE(ReduceKernels<std::int64_t>, cpu::DD2424_ISA::kReduce<std::int64_t>)
+DD2424_TABLE(ReduceKernels<std::int32_t>, cpu::DD2424_ISA::kReduce<std::int32_t>)
+DD2424_TABLE(ReduceKernels<std::int16_t>, cpu::DD2424_ISA::kReduce<std::int16_t>)
+DD2424_TABLE(ReduceKernels<std::int8_t>, cpu::DD2424_ISA::kReduce<std::int8_t>)
+DD2424_TABLE(ReduceKernels<std::uint8_t>, cpu::DD2424_ISA::kReduce<std::uint8_t>)
+DD2424_TABLE(ReduceKernels<bool>, cpu::DD2424_ISA::kReduce<bool>)
 
-}  // namespace dd2424::cpu
+}  // namespace dd2424
