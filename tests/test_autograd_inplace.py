@@ -145,10 +145,13 @@ def test_a_stale_saved_value_is_an_error(name: str) -> None:
 
 
 def test_a_write_through_data_is_not_seen() -> None:
-    y = dd2424.ones(2, requires_grad=True) * 2
+    x = dd2424.ones(2, requires_grad=True)
+    y = x * 2
     result = y * y
     y.data.add_(1)
     result.sum().backward()
+    assert x.grad is not None
+    assert x.grad.tolist() == [12, 12]  # from the value that y has now, 3: outside the promise, as in PyTorch
 
 
 def test_what_saves_nothing_may_be_written() -> None:
