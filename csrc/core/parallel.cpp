@@ -6,7 +6,9 @@
 #include <atomic>
 #include <chrono>
 #include <condition_variable>
+#include <cstdio>
 #include <cstdlib>
+#include <memory>
 #include <mutex>
 #include <system_error>
 #include <thread>
@@ -163,6 +165,18 @@ thread_local bool inside_parallel = false;
 }  // namespace
 
 int num_threads() { return state().threads.load(std::memory_order_relaxed); }
+
+Index cache_bytes() {
+  // Linux says which cache this core reaches ("32768K"); the C library adds up those of all cores.
+  static const Index bytes = [] {
+    long kilobytes = 0;
+    const std::unique_ptr<std::FILE, int (*)(std::FILE*)> file(
+        std::fopen("/sys/devices/system/cpu/cpu0/cache/index3/size", "r"), std::fclose);
+    if (file && std::fscanf(file.get(), "%ldK", &kilobytes) == 1 && kilobytes > 0) return Index{kilobytes} << 10;
+    return Index{32} << 20;
+  }();
+  return bytes;
+}
 
 void set_num_threads(int threads) {
   check<ValueError>(threads >= 1 && threads <= kMaxThreads, "set_num_threads: threads must be from 1 to ", kMaxThreads,

@@ -7,6 +7,7 @@
 namespace dd2424 {
 
 int num_threads();
+Index cache_bytes();  // of the last level: what is larger than it ends up in memory
 void set_num_threads(int threads);
 
 namespace detail {

@@ -13,6 +13,7 @@ struct Block {
   Index n;
   double p = 0, q = 0;           // the operation's own parameters
   bool* zero_divisor = nullptr;  // set where an integer is divided by zero
+  bool around_caches = false;    // y may be stored so: it will not be there anyway when it is read
 };
 using BlockFunction = void (*)(const Block&);
 
@@ -50,18 +51,14 @@ inline void run_block(const Block& b, const F& f, const X*... x) {
   constexpr Index lanes = kLanes<Y>;
   Y* y = static_cast<Y*>(b.y);
   Index n = b.n;
-  const Index* step = b.step;
-  if constexpr (sizeof...(X) == 1) {
-    const Index s0 = step[0] * lanes;
-    for (; n >= lanes; n -= lanes, y += lanes, ((x += s0), ...)) store(y, f(load(x)...));
-  } else {
-    const Index s0 = step[0] * lanes, s1 = step[1] * lanes, s2 = sizeof...(X) > 2 ? step[2] * lanes : 0;
-    for (; n >= lanes; n -= lanes, y += lanes) {
-      store(y, f(load(x)...));
-      const Index s[3] = {s0, s1, s2};
-      int i = 0;
-      ((x += s[i++]), ...);
-    }
+  const bool around = b.around_caches && is_aligned(y);
+  const Index step[2] = {b.step[0] * lanes, b.step[1] * lanes};
+  for (; n >= lanes; n -= lanes, y += lanes) {
+    const Vec<Y> v = f(load_ahead(x)...);
+    if (around) store_around(y, v);
+    else store(y, v);
+    int i = 0;
+    ((x += step[i++]), ...);  // a comma's sides run in order
   }
   if (n > 0) store(y, f(load(x, n)...), n);
 }

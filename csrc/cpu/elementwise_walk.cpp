@@ -7,7 +7,9 @@ namespace dd2424::cpu::DD2424_ISA {
 namespace {
 
 constexpr Index kBufferElements = 256;
-constexpr Index kShortRow = 32;  // below it a call per row costs more than gathering
+constexpr Index kUnit = 64;             // threads take so many elements together: whole cache lines of any type
+constexpr Index kLarge = Index(1) << 20;  // below so many no operands overflow a last-level cache
+constexpr Index kShortRow = 32;         // below it a call per row costs more than gathering
 
 struct alignas(64) Buffer {
   char bytes[kBufferElements * 8];
@@ -78,15 +80,32 @@ void advance(const Walk& w, Row& at) {
   }
 }
 
+// Whether y is to be stored around the caches: where it and the inputs do not fit the last level, what is left of y
+// there is little, and reading the lines to be written is work for nothing. In place they are read anyway. On a Zen 4
+// such stores are the slower ones as long as all fits (clone of 16 MB, two threads: 53 GB/s, not 80).
+bool overflows_caches(const Walk& w) {
+  Index bytes = 0;
+  for (int k = 0; k < w.operands; ++k) {
+    if (k > 0 && w.operand[k].data == w.operand[0].data) return false;
+    Index size = w.operand[k].bytes;
+    for (int d = 0; d < w.ndim; ++d)
+      if (w.operand[k].strides[d] != 0) size *= w.shape[d];
+    bytes += size;
+  }
+  return bytes > cache_bytes();
+}
+
 enum class Access : std::uint8_t { direct, value, gathered };
 struct Buffers {
   Buffer operand[kMaxOperands];
 };
 
 // n elements of one row, from element j on.
-void run_row(const Walk& w, const Access* access, const Row& at, Index j, Index n, Buffers& buffers) {
+void run_row(const Walk& w, const Access* access, bool around_caches, const Row& at, Index j, Index n,
+             Buffers& buffers) {
   const int last = w.ndim - 1;
   Block block = w.block;
+  block.around_caches = around_caches;
   bool buffered = access[0] == Access::gathered;
   for (int k = 1; k < w.operands; ++k) {
     const Operand& operand = w.operand[k];
@@ -119,7 +138,7 @@ void run_row(const Walk& w, const Access* access, const Row& at, Index j, Index 
   }
 }
 
-void walk_rows(const Walk& w, Index begin, Index end) {
+void walk_rows(const Walk& w, bool around_caches, Index begin, Index end) {
   const Index n = w.shape[w.ndim - 1];
   Access access[kMaxOperands];
   for (int k = 0; k < w.operands; ++k) {
@@ -132,7 +151,7 @@ void walk_rows(const Walk& w, Index begin, Index end) {
   Row at = row_at(w, begin / n);
   for (Index j = begin % n; begin < end; j = 0, advance(w, at)) {
     const Index count = n - j < end - begin ? n - j : end - begin;
-    run_row(w, access, at, j, count, buffers);
+    run_row(w, access, around_caches && access[0] == Access::direct, at, j, count, buffers);
     begin += count;
   }
 }
@@ -200,9 +219,15 @@ void walk(const Walk& w) {
   const Index n = w.shape[w.ndim - 1];
   Index rows = 1;
   for (int d = 0; d < w.ndim - 1; ++d) rows *= w.shape[d];
-  if (rows * n == 0) return;
-  if (rows == 1 || n >= kShortRow)
-    return parallel_for(rows * n, w.grain, [&w](Index begin, Index end) { walk_rows(w, begin, end); });
+  const Index count = rows * n;
+  if (count == 0) return;
+  if (rows == 1 || n >= kShortRow) {
+    const bool around_caches = count >= kLarge && overflows_caches(w);
+    return parallel_for((count + kUnit - 1) / kUnit, w.grain / kUnit, [=, &w](Index begin, Index end) {
+      walk_rows(w, around_caches, begin * kUnit, end * kUnit < count ? end * kUnit : count);
+      if (around_caches) end_stores_around();
+    });
+  }
   const Index rows_per_block = kBufferElements / n;
   parallel_for((rows + rows_per_block - 1) / rows_per_block, w.grain / kBufferElements + 1,
                [&](Index begin, Index end) { walk_blocks(w, rows, rows_per_block, begin, end); });

@@ -37,22 +37,10 @@ Status multiply_adds(const Context&, MultiplyAdds<T>& a) {
   return Status::ok;
 }
 
-inline void store_around_caches(float* p, Vec<float> v) {
-#if defined(__AVX512F__)
-  _mm512_stream_ps(p, (__m512)v);
-#elif defined(__AVX2__)
-  _mm256_stream_ps(p, (__m256)v);
-#elif defined(__SSE2__)
-  _mm_stream_ps(p, (__m128)v);
-#else
-  store(p, v);
-#endif
-}
-
 template <int Reads>
 inline Vec<float> read_all(const Stream& s, Index i) {
-  Vec<float> v = load(s.x[0] + i);
-  for (int k = 1; k < Reads; ++k) v += load(s.x[k] + i);
+  Vec<float> v = load_ahead(s.x[0] + i);
+  for (int k = 1; k < Reads; ++k) v += load_ahead(s.x[k] + i);
   return v;
 }
 
@@ -65,10 +53,11 @@ void stream_range(const Stream& s, Index begin, Index end, float* sink) {
     for (int u = 0; u < unrolled; ++u) {
       const Vec<float> v = read_all<Reads>(s, i + u * lanes);
       if (!s.y) sums[u] += v;
-      else if (s.bypasses_caches) store_around_caches(s.y + i + u * lanes, v);
+      else if (s.bypasses_caches) store_around(s.y + i + u * lanes, v);
       else store(s.y + i + u * lanes, v);
     }
   }
+  if (s.bypasses_caches) end_stores_around();
   if (!s.y) *sink = lanes_sum<float>((sums[0] + sums[1]) + (sums[2] + sums[3]));
 }
 

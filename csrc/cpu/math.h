@@ -64,6 +64,17 @@ template <class V>
 inline V larger(V a, V b) {
   return b > a ? b : a;
 }  // likewise
+// The same in one instruction, which GCC 12 does not find: of two numbers that do not compare it takes the second.
+#if defined(__AVX512F__)
+inline Floats smaller(Floats a, Floats b) { return (Floats)_mm512_maskz_min_ps(0xffff, (__m512)b, (__m512)a); }
+inline Floats larger(Floats a, Floats b) { return (Floats)_mm512_maskz_max_ps(0xffff, (__m512)b, (__m512)a); }
+#elif defined(__AVX2__)
+inline Floats smaller(Floats a, Floats b) { return (Floats)_mm256_min_ps((__m256)b, (__m256)a); }
+inline Floats larger(Floats a, Floats b) { return (Floats)_mm256_max_ps((__m256)b, (__m256)a); }
+#elif defined(__SSE2__)
+inline Floats smaller(Floats a, Floats b) { return (Floats)_mm_min_ps((__m128)b, (__m128)a); }
+inline Floats larger(Floats a, Floats b) { return (Floats)_mm_max_ps((__m128)b, (__m128)a); }
+#endif
 
 // c0 + c1 x + c2 x^2 + ...
 template <class V>
@@ -97,6 +108,12 @@ inline Floats subtract_logs(Floats x, Floats n) {
 inline Floats expm1_reduced(Floats r) {
   return fma(r * r, polynomial(r, 0.5f, 0.166665182f, 0.041666206f, 0.00836895406f, 0.00139505998f), r);
 }
+inline Floats exp_below(Floats x) {  // exp(x) for x <= 0
+  x = larger(x, broadcast(-105.0f));
+  const Floats n = round_small(x * 1.44269504f);
+  return times_power(1.0f + expm1_reduced(subtract_logs(x, n)), n);
+}
+inline Doubles exp_below(Doubles x);
 // exp(x + low) * 2^32 for x <= 0 and a small `low` that x has no bits for: what it multiplies next may lift it out of
 // the denormal numbers, where it would have lost its bits.
 constexpr float kRaise = 32, kLower = 0x1p-32f;
@@ -180,6 +197,7 @@ struct Normal {
 inline Doubles exp(Doubles x) {
   return each(x, [](double v) { return ::exp(v); });
 }
+inline Doubles exp_below(Doubles x) { return exp(x); }
 inline Doubles exp2(Doubles x) {
   return each(x, [](double v) { return ::exp2(v); });
 }
@@ -223,31 +241,43 @@ inline Normal<Doubles> normal(Doubles x) {
 
 template <class V>
 inline V sigmoid(V x) {
-  const V e = exp(-absolute(x)), d = Element<V>(1) / (Element<V>(1) + e);
-  return x < Element<V>(0) ? e * d : d;
+  const V e = exp_below(-absolute(x));
+  return (x < Element<V>(0) ? e : broadcast(Element<V>(1))) / (Element<V>(1) + e);
 }
+// x P(x^2) / Q(x^2), the best of its degrees in relative error up to where tanh(x) rounds to 1.
 inline Floats tanh(Floats x) {
-  const Floats t = expm1(2.0f * smaller(absolute(x), broadcast(10.0f)));
-  return copysign(t / (t + 2.0f), x);
+  constexpr float one_from = 9.0109f;
+  const Floats a = smaller(absolute(x), broadcast(one_from)), z = a * a;
+  const Floats p = polynomial(z, 1.0f, 0.133826783f, 0.00349744705f, 2.06356491e-05f, 1.33840576e-08f);
+  const Floats q = polynomial(z, 1.0f, 0.467159996f, 0.0258843205f, 0.000328850001f, 7.79015202e-07f);
+  const Floats t = smaller(a * p / q, broadcast(1.0f));
+  return copysign(a == one_from ? broadcast(1.0f) : t, x);
 }
 inline Floats erf(Floats x) {
-  const Floats a = smaller(absolute(x), broadcast(4.0f));
-  const Floats near = x * polynomial(x * x, 1.12837911f, -0.37612626f, 0.112836003f, -0.0268544443f, 0.00518953521f,
-                                     -0.000802084105f, 7.8891193e-05f);
-  const Floats log_erfc = polynomial(a, -0.000188469654f, 1.12958038f, 0.633216381f, 0.108422115f, -0.0252103508f,
-                                     0.00420528883f, -0.000441473443f, 2.16976787e-05f);
-  return a < 1.0f ? near : copysign(1.0f - exp(-log_erfc), x);
+  constexpr float one_from = 3.9192059f;
+  const Floats a = smaller(absolute(x), broadcast(one_from)), z = a * a;
+  const Floats p = polynomial(z, 1.12837915f, 0.190781768f, 0.0527899875f, 0.00377951423f, 0.00028480542f, 2.0419728e-06f);
+  const Floats q = polynomial(z, 1.0f, 0.50240866f, 0.114256647f, 0.0149972473f, 0.00116518776f, 3.80039295e-05f);
+  const Floats t = smaller(a * p / q, broadcast(1.0f));
+  return copysign(a == one_from ? broadcast(1.0f) : t, x);
 }
 
-inline Normal<Floats> normal_raised(Floats x) {  // times 2^32
+// a * b - n log(2), where the product's own rounding would be too much
+inline Floats product_less_logs(Floats a, Floats b, Floats n) {
+#if defined(__FMA__) || defined(__ARM_FEATURE_FMA)
+  return fma(-n, broadcast(kLog2Low), fma(a, b, -n * kLog2High));
+#else
+  const Floats a_high = from_bits(bits_of(a) & ~0xfff), b_high = from_bits(bits_of(b) & ~0xfff);
+  return subtract_logs(a_high * b_high, n) + ((a - a_high) * b + a_high * (b - b_high));
+#endif
+}
+inline Normal<Floats> normal_raised(Floats x) {  // times 2^32; the tail's ratio to the bell is nearly P(a) / Q(a)
   const Floats a = smaller(absolute(x), broadcast(17.0f));
-  const Floats high = from_bits(bits_of(a) & ~0xfff);  // its square is exact
-  const Floats bell = exp_raised(-0.5f * high * high, -0.5f * (a - high) * (a + high));
-  const Floats reciprocal = 1.0f / (a + 3.0f), t = 1.0f - 6.0f * reciprocal;  // (a - 3) / (a + 3)
-  const Floats ratio =
-      polynomial(t, 0.729083717f, -0.509332001f, 0.230017707f, -0.0472626872f, -0.0104625188f, 0.00696930476f,
-                 0.00102477649f, -0.00103253673f, -0.000244748517f, 0.000131273293f, 5.44637587e-05f);
-  return {bell * (ratio * reciprocal), bell};
+  const Floats half = -0.5f * a, n = round_small(half * a * 1.44269504f);
+  const Floats bell = times_power(1.0f + expm1_reduced(product_less_logs(half, a, n)), n + kRaise);
+  const Floats p = polynomial(a, 0.5f, 0.437596912f, 0.18269155f, 0.0404422781f, 0.00408566743f);
+  const Floats q = polynomial(a, 1.0f, 1.67307867f, 1.20030282f, 0.468028671f, 0.101380336f, 0.010241127f);
+  return {bell * (p / q), bell};
 }
 inline Normal<Floats> normal(Floats x) {
   const Normal<Floats> raised = normal_raised(x);
@@ -258,6 +288,10 @@ inline Normal<Floats> normal(Floats x) {
 inline Floats finite_below(Floats x) { return larger(x, broadcast(-0x1.fffffep127f)); }
 inline Doubles finite_below(Doubles x) { return larger(x, broadcast(-0x1.fffffffffffffp1023)); }
 
+// x * below * 2^-32 where x < 0, x * above elsewhere
+inline Floats lowered(Floats x, Floats below, Floats above) {
+  return x * (x < 0.0f ? below : above) * (x < 0.0f ? broadcast(kLower) : broadcast(1.0f));
+}
 template <class V>
 inline V normal_cdf(V x, Normal<V> n) {
   return x < Element<V>(0) ? n.tail : Element<V>(1) - n.tail;
@@ -269,15 +303,15 @@ inline Doubles gelu(Doubles x) {
 inline Floats gelu(Floats x) {
   x = finite_below(x);
   const Floats tail = normal_raised(x).tail;
-  return x < 0.0f ? x * tail * kLower : x * (1.0f - tail * kLower);
+  return lowered(x, tail, fma(-tail, broadcast(kLower), broadcast(1.0f)));
 }
 
 // x * sigmoid(u) for x < 0, from exp(u / 2): half the exponent stays clear of the denormal numbers.
 inline Doubles gated_below(Doubles x, Doubles root) { return x * root / (1.0 + root * root) * root; }
 // x * sigmoid(u), given x, the sign of u (that of x) and e = exp(-|u|) * 2^32
 inline Floats gated(Floats x, Floats e) {
-  const Floats d = 1.0f / (1.0f + e * kLower);
-  return x < 0.0f ? x * (e * d) * kLower : x * d;
+  const Floats d = fma(e, broadcast(kLower), broadcast(1.0f));
+  return x * ((x < 0.0f ? e : broadcast(1.0f)) / d) * (x < 0.0f ? broadcast(kLower) : broadcast(1.0f));
 }
 inline Doubles silu(Doubles x) {
   x = finite_below(x);
@@ -319,10 +353,13 @@ inline Floats gelu_tanh(Floats x) {
   x = finite_below(x);
   return gated(x, gelu_tanh_exp(x));
 }
-template <class V>
-inline V log1p_exp(V x) {
-  return larger(x, V{}) + log1p(exp(-absolute(x)));
-}  // log(1 + exp(x))
+// log(1 + exp(x)); log(1 + e) = 2 artanh(t / 2) with t = 2 e / (2 + e)
+inline Doubles log1p_exp(Doubles x) { return larger(x, Doubles{}) + log1p(exp(-absolute(x))); }
+inline Floats log1p_exp(Floats x) {
+  const Floats e = exp_below(-absolute(x)), t = (e + e) / (2.0f + e);
+  const Floats ratio = polynomial(t * t, 1.0f, 0.0833330204f, 0.0125067271f, 0.00218764147f, 0.000547108615f);
+  return fma(t, ratio, larger(x, Floats{}));
+}
 template <class V>
 inline V logsigmoid(V x) {
   return -log1p_exp(-x);
