@@ -93,7 +93,13 @@ enum class BinaryOp : std::uint8_t {
   gelu_backward,
   gelu_tanh_backward,
   silu_backward,
-  elu_backward,  // dx from a = dy and b = x (elu: alpha = scale)
+  elu_backward,
+  selu_backward,
+  softplus_backward,
+  logsigmoid_backward,
+  hardsigmoid_backward,
+  hardswish_backward,
+  mish_backward,  // dx from a = dy and b = x (elu: alpha = scale; softplus: beta = scale, without a threshold)
 };
 
 enum class CompareOp : std::uint8_t { eq, ne, lt, le, gt, ge, logical_and, logical_or, logical_xor };

@@ -54,7 +54,7 @@ inline void step(Y* y, const X* x) {
   if constexpr (std::is_same_v<Y, odd_float>) {
     for (Index i = 0; i < kStep; ++i) y[i] = to_odd(x[i]);
   } else if constexpr (std::is_same_v<Y, bfloat16>) {
-    for (Index i = 0; i < kStep; i += kLanes<float>) store(y + i, load(x + i));
+    for (Index i = 0; i < kStep; i += kLanes<float>) store(y + i, load_ahead(x + i));
   } else if constexpr (std::is_same_v<X, bfloat16>) {
     for (Index i = 0; i < kStep; i += kLanes<float>) store(y + i, load(x + i));
   } else if constexpr (std::is_same_v<Y, float16>) {
@@ -116,15 +116,7 @@ void by_way_of(const Block& b) {
 
 template <class T>
 void move(const Block& b) {
-  T* y = static_cast<T*>(b.y);
-  if (b.step[0]) {
-    memcpy(y, b.x[0], static_cast<std::size_t>(b.n) * sizeof(T));
-    return;
-  }
-  const Vec<T> value = load(static_cast<const T*>(b.x[0]));
-  Index i = 0;
-  for (; i + kLanes<T> <= b.n; i += kLanes<T>) store(y + i, value);
-  if (i < b.n) store(y + i, value, b.n - i);
+  run_block<T>(b, [](Vec<T> x) { return x; }, static_cast<const T*>(b.x[0]));
 }
 
 template <class X>

@@ -81,6 +81,10 @@ void copy_tiles(const Transposition& t, Index tiles_across, Index tiles_along, I
       y += outer % at.shape[d] * at.strides[0][d];
       outer /= at.shape[d];
     }
+    // The next tile lies beside this one: its lines come while this one is turned.
+    for (Index row = 0; row < kSide && j + row < at.shape[last]; ++row)
+      for (Index byte = 0; byte < kSide * Index(sizeof(T)); byte += 64)
+        __builtin_prefetch(reinterpret_cast<const char*>(x + kSide + row * at.strides[1][last]) + byte);
     const Index across = at.shape[t.dim] - i, along = at.shape[last] - j;
     transpose_tile(y, at.strides[0][t.dim], x, at.strides[1][last], across < kSide ? across : kSide,
                    along < kSide ? along : kSide);

@@ -94,6 +94,19 @@ V silu_slope(V x) {
   return s + (t == T(0) ? V{} : x * t);
 }
 
+// d x t(x) / dx = t + x t', where t = tanh(log(1 + exp(x))) = n / (n + 2) with n = e (e + 2), e = exp(x); above 0 both
+// sides of the fraction are divided by e^2
+template <class V>
+V mish_slope(V x) {
+  using T = Element<V>;
+  x = finite_below(x);
+  const V e = exp_below(-absolute(x)), e2 = e * e, one = broadcast(T(1));
+  const V n = x > T(0) ? fma(e, broadcast(T(2)), one) : fma(e, broadcast(T(2)), e2);
+  const V reciprocal = T(1) / (n + (x > T(0) ? e2 + e2 : broadcast(T(2))));
+  const V rest = (x > T(0) ? e2 : e) * (one + e) * T(4) * reciprocal;
+  return reciprocal * (n + (rest == T(0) ? V{} : x * rest));
+}
+
 template <class T>
 BlockFunction backward(BinaryOp op) {
   using V = Vec<T>;
@@ -107,6 +120,21 @@ BlockFunction backward(BinaryOp op) {
     case BinaryOp::silu_backward: return vectors<T>([](V dy, V x, T) { return dy * silu_slope(x); });
     case BinaryOp::elu_backward:
       return vectors<T>([](V dy, V x, T alpha) { return x > T(0) ? dy : dy * alpha * exp(x); });
+    case BinaryOp::selu_backward:
+      return vectors<T>([](V dy, V x, T) {
+        const V below = exp(x) * T(kSeluScale * kSeluAlpha);
+        return dy * (x > T(0) ? broadcast(T(kSeluScale)) : below);
+      });
+    case BinaryOp::softplus_backward: return vectors<T>([](V dy, V x, T beta) { return dy * sigmoid(x * beta); });
+    case BinaryOp::logsigmoid_backward: return vectors<T>([](V dy, V x, T) { return dy * sigmoid(-x); });
+    case BinaryOp::hardsigmoid_backward:
+      return vectors<T>([](V dy, V x, T) { return dy * (absolute(x) < T(3) ? broadcast(T(1.0 / 6)) : V{}); });
+    case BinaryOp::hardswish_backward:
+      return vectors<T>([](V dy, V x, T) {
+        const V inner = x * T(1.0 / 3) + T(0.5), below = x <= T(-3) ? V{} : inner;
+        return dy * (x >= T(3) ? broadcast(T(1)) : below);
+      });
+    case BinaryOp::mish_backward: return vectors<T>([](V dy, V x, T) { return dy * mish_slope(x); });
     default: return nullptr;
   }
 }

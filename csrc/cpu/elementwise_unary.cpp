@@ -116,10 +116,9 @@ BlockFunction activation(UnaryOp op) {
   switch (op) {
     case UnaryOp::leaky_relu: return vectors<T>([](V x, T slope, T) { return x > T(0) ? x : x * slope; });
     case UnaryOp::elu: return vectors<T>([](V x, T alpha, T) { return x > T(0) ? x : expm1(x) * alpha; });
-    case UnaryOp::selu:  // Klambauer et al., arXiv:1706.02515
+    case UnaryOp::selu:
       return vectors<T>([](V x, T, T) {
-        constexpr double scale = 1.0507009873554804934193349852946, alpha = 1.6732632423543772848170429916717;
-        return x > T(0) ? x * T(scale) : expm1(x) * T(scale * alpha);
+        return x > T(0) ? x * T(kSeluScale) : expm1(x) * T(kSeluScale * kSeluAlpha);
       });
     case UnaryOp::gelu: return vectors<T>([](V x, T, T) { return gelu(x); });
     case UnaryOp::gelu_tanh: return vectors<T>([](V x, T, T) { return gelu_tanh(x); });

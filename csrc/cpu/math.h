@@ -271,18 +271,31 @@ inline Floats product_less_logs(Floats a, Floats b, Floats n) {
   return subtract_logs(a_high * b_high, n) + ((a - a_high) * b + a_high * (b - b_high));
 #endif
 }
-inline Normal<Floats> normal_raised(Floats x) {  // times 2^32; the tail's ratio to the bell is nearly P(a) / Q(a)
+// What the tail is of the bell: P(a) / Q(a), or, as that takes too many roundings without fused multiply-add, a
+// polynomial of t in place of 1 / (a + 3).
+inline Floats tail_to_bell(Floats a) {
+#if defined(__FMA__) || defined(__ARM_FEATURE_FMA)
+  return polynomial(a, 0.5f, 0.437596912f, 0.18269155f, 0.0404422781f, 0.00408566743f) /
+         polynomial(a, 1.0f, 1.67307867f, 1.20030282f, 0.468028671f, 0.101380336f, 0.010241127f);
+#else
+  const Floats reciprocal = 1.0f / (a + 3.0f), t = 1.0f - 6.0f * reciprocal;  // (a - 3) / (a + 3)
+  return reciprocal * polynomial(t, 0.729083717f, -0.509332001f, 0.230017707f, -0.0472626872f, -0.0104625188f,
+                                 0.00696930476f, 0.00102477649f, -0.00103253673f, -0.000244748517f, 0.000131273293f,
+                                 5.44637587e-05f);
+#endif
+}
+inline Normal<Floats> normal_raised(Floats x) {  // times 2^32
   const Floats a = smaller(absolute(x), broadcast(17.0f));
   const Floats half = -0.5f * a, n = round_small(half * a * 1.44269504f);
   const Floats bell = times_power(1.0f + expm1_reduced(product_less_logs(half, a, n)), n + kRaise);
-  const Floats p = polynomial(a, 0.5f, 0.437596912f, 0.18269155f, 0.0404422781f, 0.00408566743f);
-  const Floats q = polynomial(a, 1.0f, 1.67307867f, 1.20030282f, 0.468028671f, 0.101380336f, 0.010241127f);
-  return {bell * (p / q), bell};
+  return {bell * tail_to_bell(a), bell};
 }
 inline Normal<Floats> normal(Floats x) {
   const Normal<Floats> raised = normal_raised(x);
   return {raised.tail * kLower, raised.bell * kLower};
 }
+
+constexpr double kSeluAlpha = 1.6732632423543773, kSeluScale = 1.0507009873554805;  // arXiv:1706.02515
 
 // Minus infinity as the lowest number: what decays below 0 is then 0, not inf * 0.
 inline Floats finite_below(Floats x) { return larger(x, broadcast(-0x1.fffffep127f)); }

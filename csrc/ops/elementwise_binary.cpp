@@ -34,7 +34,13 @@ constexpr const char* kBinaryNames[] = {"add",
                                         "gelu_backward",
                                         "gelu_tanh_backward",
                                         "silu_backward",
-                                        "elu_backward"};
+                                        "elu_backward",
+                                        "selu_backward",
+                                        "softplus_backward",
+                                        "logsigmoid_backward",
+                                        "hardsigmoid_backward",
+                                        "hardswish_backward",
+                                        "mish_backward"};
 
 constexpr bool is_bitwise(BinaryOp op) { return op >= BinaryOp::bit_and && op <= BinaryOp::shift_right; }
 constexpr bool needs_floats(BinaryOp op) {

@@ -161,6 +161,14 @@ Tensor unary_gradient(UnaryOp op, const Tensor& dy, const Tensor& x, const Tenso
       case UnaryOp::gelu_tanh: return fused(BinaryOp::gelu_tanh_backward, dy, x);
       case UnaryOp::silu: return fused(BinaryOp::silu_backward, dy, x);
       case UnaryOp::elu: return fused(BinaryOp::elu_backward, dy, x, p);
+      case UnaryOp::selu: return fused(BinaryOp::selu_backward, dy, x);
+      case UnaryOp::logsigmoid: return fused(BinaryOp::logsigmoid_backward, dy, x);
+      case UnaryOp::hardsigmoid: return fused(BinaryOp::hardsigmoid_backward, dy, x);
+      case UnaryOp::hardswish: return fused(BinaryOp::hardswish_backward, dy, x);
+      case UnaryOp::mish: return fused(BinaryOp::mish_backward, dy, x);
+      case UnaryOp::softplus:  // from 18 on the slope rounds to 1 in float32, as it must be above the threshold q
+        if (x.dtype() != DType::float64 && q >= 18) return fused(BinaryOp::softplus_backward, dy, x, p);
+        break;
       default: break;
     }
   }
