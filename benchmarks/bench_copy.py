@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from case import Case, normal
-from shapes import LARGE, LARGE_BYTES
+from shapes import LARGE, LARGE_BYTES, SMALL
 
 CASES = [
     Case(
@@ -42,6 +42,13 @@ CASES = [
         program=lambda torch, x: lambda: x.to(torch.float32),
         inputs=lambda rng: [rng.integers(0, 256, LARGE, np.uint8)],
         numpy=lambda x: lambda: x.astype(np.float32),
+        goals={"numpy": 1.0, "torch": 1.0},
+    ),
+    Case(
+        "copy of 256 kB",
+        program=lambda torch, x: lambda: x.clone(),
+        inputs=normal(SMALL),
+        numpy=lambda x: lambda: x.copy(),
         goals={"numpy": 1.0, "torch": 1.0},
     ),
 ]

@@ -1,4 +1,4 @@
-"""Elementwise operations on 16 MB: bound by memory, so the limit is the machine's bandwidth."""
+"""Elementwise operations on 16 MB, bound by memory, so the limit is the machine's bandwidth; and on 256 kB."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from case import Case, normal
-from shapes import LARGE, LARGE_BYTES
+from shapes import LARGE, LARGE_BYTES, SMALL
 
 
 def elementwise(
@@ -44,6 +44,31 @@ def greater() -> Case:
     )
 
 
+def small(name: str, operation: Callable[..., Any], inputs: int = 1) -> Case:
+    return Case(
+        f"{name}, 256 kB",
+        program=lambda torch, *x: lambda: operation(torch, *x),
+        inputs=normal(*[SMALL] * inputs),
+        goals={"torch": 1.0},
+    )
+
+
+def with_gradient(name: str, operation: Callable[..., Any], goal: float) -> Case:
+    """Forward and backward; the gradient of the result is given."""
+
+    def program(torch: Any, x: Any, dy: Any) -> Callable[[], Any]:
+        x.requires_grad_()
+
+        def step() -> Any:
+            x.grad = None
+            operation(torch, x).backward(dy)
+            return x.grad
+
+        return step
+
+    return Case(f"{name}, forward and backward", program, inputs=normal(LARGE, LARGE), goals={"torch": goal})
+
+
 CASES = [
     elementwise("x + y", lambda torch, x, y: x + y, lambda x, y: x + y, (LARGE, LARGE), limit=0.9),
     elementwise("x * 1.5", lambda torch, x: x * 1.5, lambda x: x * np.float32(1.5), limit=0.9),
@@ -54,4 +79,18 @@ CASES = [
     elementwise("gelu", lambda torch, x: torch.nn.functional.gelu(x), None),
     elementwise("x + row", lambda torch, x, row: x + row, lambda x, row: x + row, (LARGE, LARGE[1:])),
     greater(),
+    small("x + y", lambda torch, x, y: x + y, 2),
+    small("relu", lambda torch, x: torch.relu(x)),
+    small("exp", lambda torch, x: torch.exp(x)),
+    small("tanh", lambda torch, x: torch.tanh(x)),
+    small("sigmoid", lambda torch, x: torch.sigmoid(x)),
+    small("gelu", lambda torch, x: torch.nn.functional.gelu(x)),
+    with_gradient("relu", lambda torch, x: torch.relu(x), 1.0),
+    with_gradient("exp", lambda torch, x: torch.exp(x), 1.3),
+    with_gradient("tanh", lambda torch, x: torch.tanh(x), 4.0),
+    with_gradient("sigmoid", lambda torch, x: torch.sigmoid(x), 1.3),
+    with_gradient("gelu", lambda torch, x: torch.nn.functional.gelu(x), 1.3),
+    with_gradient("silu", lambda torch, x: torch.nn.functional.silu(x), 1.0),
+    with_gradient("softplus", lambda torch, x: torch.nn.functional.softplus(x), 1.0),
+    with_gradient("mish", lambda torch, x: torch.nn.functional.mish(x), 1.0),
 ]

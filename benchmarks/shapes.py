@@ -21,6 +21,7 @@ NINE_LAYERS = (50, 30, 20, 20, 10, 10, 10, 10)
 # Bandwidth: a matrix of 16 MB in float32, larger than the caches
 LARGE = (2048, 2048)
 LARGE_BYTES = 4 * 2048 * 2048
+SMALL = (256, 256)  # 256 kB: a layer's activations, in the second-level cache
 # (N, K) of scores: the course's, and a large vocabulary; (N, D) of normalised activations, likewise
 SCORES = ((BATCH, CLASSES), (4096, 1000))
 ACTIVATIONS = ((BATCH, 50), (4096, 1024))

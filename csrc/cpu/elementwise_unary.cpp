@@ -117,9 +117,7 @@ BlockFunction activation(UnaryOp op) {
     case UnaryOp::leaky_relu: return vectors<T>([](V x, T slope, T) { return x > T(0) ? x : x * slope; });
     case UnaryOp::elu: return vectors<T>([](V x, T alpha, T) { return x > T(0) ? x : expm1(x) * alpha; });
     case UnaryOp::selu:
-      return vectors<T>([](V x, T, T) {
-        return x > T(0) ? x * T(kSeluScale) : expm1(x) * T(kSeluScale * kSeluAlpha);
-      });
+      return vectors<T>([](V x, T, T) { return x > T(0) ? x * T(kSeluScale) : expm1(x) * T(kSeluScale * kSeluAlpha); });
     case UnaryOp::gelu: return vectors<T>([](V x, T, T) { return gelu(x); });
     case UnaryOp::gelu_tanh: return vectors<T>([](V x, T, T) { return gelu_tanh(x); });
     case UnaryOp::silu: return vectors<T>([](V x, T, T) { return silu(x); });

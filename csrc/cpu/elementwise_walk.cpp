@@ -7,9 +7,9 @@ namespace dd2424::cpu::DD2424_ISA {
 namespace {
 
 constexpr Index kBufferElements = 256;
-constexpr Index kUnit = 64;             // threads take so many elements together: whole cache lines of any type
+constexpr Index kUnit = 64;               // threads take so many elements together: whole cache lines of any type
 constexpr Index kLarge = Index(1) << 20;  // below so many no operands overflow a last-level cache
-constexpr Index kShortRow = 32;         // below it a call per row costs more than gathering
+constexpr Index kShortRow = 32;           // below it a call per row costs more than gathering
 
 struct alignas(64) Buffer {
   char bytes[kBufferElements * 8];
@@ -82,7 +82,7 @@ void advance(const Walk& w, Row& at) {
 
 // Whether y is to be stored around the caches: where it and the inputs do not fit the last level, what is left of y
 // there is little, and reading the lines to be written is work for nothing. In place they are read anyway. On a Zen 4
-// such stores are the slower ones as long as all fits (clone of 16 MB, two threads: 53 GB/s, not 80).
+// with 32 MB such stores are slower as long as all fits or nearly so (clone of 16 MB, two threads: 53 GB/s, not 80).
 bool overflows_caches(const Walk& w) {
   Index bytes = 0;
   for (int k = 0; k < w.operands; ++k) {
@@ -92,7 +92,7 @@ bool overflows_caches(const Walk& w) {
       if (w.operand[k].strides[d] != 0) size *= w.shape[d];
     bytes += size;
   }
-  return bytes > cache_bytes();
+  return bytes > cache_bytes() / 8 * 9;
 }
 
 enum class Access : std::uint8_t { direct, value, gathered };

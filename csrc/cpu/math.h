@@ -86,7 +86,10 @@ inline V polynomial(V x, Element<V> c, C... rest) {
   return fma(polynomial(x, rest...), x, broadcast(c));
 }
 
-inline Floats round_small(Floats x) { return (x + 0x1.8p23f) - 0x1.8p23f; }  // to the nearest; |x| < 2^22
+constexpr float kWhole = 0x1.8p23f;                                    // what is added to it loses its fraction
+inline Floats round_small(Floats x) { return (x + kWhole) - kWhole; }  // to the nearest; |x| < 2^22
+// x / log(2), rounded to a whole number
+inline Floats whole_powers(Floats x) { return fma(x, broadcast(1.44269504f), broadcast(kWhole)) - kWhole; }
 
 // x * 2^n for a whole n, -250 <= n <= 250, rounded once.
 inline Floats times_power(Floats x, Floats n) {
@@ -110,7 +113,7 @@ inline Floats expm1_reduced(Floats r) {
 }
 inline Floats exp_below(Floats x) {  // exp(x) for x <= 0
   x = larger(x, broadcast(-105.0f));
-  const Floats n = round_small(x * 1.44269504f);
+  const Floats n = whole_powers(x);
   return times_power(1.0f + expm1_reduced(subtract_logs(x, n)), n);
 }
 inline Doubles exp_below(Doubles x);
@@ -119,12 +122,12 @@ inline Doubles exp_below(Doubles x);
 constexpr float kRaise = 32, kLower = 0x1p-32f;
 inline Floats exp_raised(Floats x, Floats low) {
   x = larger(x, broadcast(-150.0f));
-  const Floats n = round_small(x * 1.44269504f);
+  const Floats n = whole_powers(x);
   return times_power(1.0f + (expm1_reduced(subtract_logs(x, n) + low)), n + kRaise);
 }
 inline Floats exp(Floats x) {
   x = larger(smaller(x, broadcast(89.0f)), broadcast(-105.0f));
-  const Floats n = round_small(x * 1.44269504f);
+  const Floats n = whole_powers(x);
   return times_power(1.0f + expm1_reduced(subtract_logs(x, n)), n);
 }
 inline Floats exp2(Floats x) {
@@ -134,7 +137,7 @@ inline Floats exp2(Floats x) {
 }
 inline Floats expm1(Floats x) {
   x = larger(smaller(x, broadcast(89.0f)), broadcast(-25.0f));
-  const Floats n = round_small(x * 1.44269504f), p = expm1_reduced(subtract_logs(x, n));
+  const Floats n = whole_powers(x), p = expm1_reduced(subtract_logs(x, n));
   const Floats half = times_power(broadcast(0.5f), n);  // 2^n itself may overflow where the result does not
   const Floats result = 2.0f * fma(half, p, half - 0.5f);
   return x == 0.0f ? x : result;  // -0 stays
@@ -256,7 +259,8 @@ inline Floats tanh(Floats x) {
 inline Floats erf(Floats x) {
   constexpr float one_from = 3.9192059f;
   const Floats a = smaller(absolute(x), broadcast(one_from)), z = a * a;
-  const Floats p = polynomial(z, 1.12837915f, 0.190781768f, 0.0527899875f, 0.00377951423f, 0.00028480542f, 2.0419728e-06f);
+  const Floats p =
+      polynomial(z, 1.12837915f, 0.190781768f, 0.0527899875f, 0.00377951423f, 0.00028480542f, 2.0419728e-06f);
   const Floats q = polynomial(z, 1.0f, 0.50240866f, 0.114256647f, 0.0149972473f, 0.00116518776f, 3.80039295e-05f);
   const Floats t = smaller(a * p / q, broadcast(1.0f));
   return copysign(a == one_from ? broadcast(1.0f) : t, x);
@@ -286,7 +290,7 @@ inline Floats tail_to_bell(Floats a) {
 }
 inline Normal<Floats> normal_raised(Floats x) {  // times 2^32
   const Floats a = smaller(absolute(x), broadcast(17.0f));
-  const Floats half = -0.5f * a, n = round_small(half * a * 1.44269504f);
+  const Floats half = -0.5f * a, n = whole_powers(half * a);
   const Floats bell = times_power(1.0f + expm1_reduced(product_less_logs(half, a, n)), n + kRaise);
   return {bell * tail_to_bell(a), bell};
 }
