@@ -1,6 +1,6 @@
 #pragma once
 // Functions of vectors. Those of float are written here; those of double call the C library lane by lane. Errors are
-// the largest seen against float64, in units in the last place, over all floats that tests/test_elementwise.py samples,
+// the largest seen against float64, in units in the last place, over all floats that tests/test_elementwise_accuracy.py samples,
 // at every level: with fused multiply-add and without.
 #include <math.h>
 
