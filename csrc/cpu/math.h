@@ -1,7 +1,7 @@
 #pragma once
 // Functions of vectors. Those of float are written here; those of double call the C library lane by lane. Errors are
-// the largest seen against float64, in units in the last place, over all floats that tests/test_elementwise_accuracy.py samples,
-// at every level: with fused multiply-add and without.
+// at most four roundings against float64, at every level: with fused multiply-add and without. See
+// tests/test_elementwise_unary.py and tests/test_elementwise_accuracy.py.
 #include <math.h>
 
 #include "cpu/vec.h"
