@@ -208,27 +208,12 @@ def test_setting_data() -> None:
     assert np.shares_memory(x.detach().numpy(), other.numpy())
     y = x * x
     x.data = dd2424.zeros(4)
-    with pytest.raises(RuntimeError, match=r"modified by an in-place operation"):
-        y.sum().backward()
+    y.sum().backward()
+    assert x.grad.tolist() == [0, 2, 4, 6]  # of what x was when it was squared
     with pytest.raises(RuntimeError, match=r"data: a tensor that requires a gradient must stay floating"):
         x.data = dd2424.zeros(4, dtype=dd2424.int64)
     with pytest.raises(TypeError, match=r"data: must be set to a tensor"):
         x.data = 3
-
-
-def test_a_write_through_a_view_of_what_it_was_made_from_keeps_nothing_alive() -> None:
-    """The view that the product saves must not hold its base, whose new node leads to the product."""
-    x = dd2424.ones(4, requires_grad=True)
-
-    def use() -> None:
-        y = dd2424.zeros(2, 4) * x
-        view = y[0]
-        view.copy_(view * x)
-
-    use()
-    in_use = dd2424.memory_stats()["in_use_bytes"]
-    use()
-    assert dd2424.memory_stats()["in_use_bytes"] == in_use
 
 
 def test_a_saved_view_keeps_its_place_on_the_tape() -> None:

@@ -194,7 +194,7 @@ class Walk {
     }
     for (std::size_t i = 0; i < hooks.retained.size(); ++i) {
       const auto [output, leaf] = hooks.retained[i];
-      if (grads[output].defined()) add_to(leaf->grad, grads[output]);
+      if (grads[output].defined() && leaf->owner) add_to(leaf->grad, grads[output]);
     }
   }
 
@@ -216,9 +216,10 @@ class Walk {
     Tensors grads = arrivals_.take(&leaf);
     if (!leaf.hooks.empty()) apply(leaf.hooks, grads[0]);
     if (restricted_ && wanted_.contains(&leaf)) return keep(&leaf, grads);
+    if (!leaf.owner) return;  // the tensor is gone, and its gradient with it
     const Tensor grad = std::move(grads[0]);
     add_to(leaf.grad, grad);
-    if (leaf.after_accumulate.empty() || !leaf.owner) return;
+    if (leaf.after_accumulate.empty()) return;
     const Tensor owner(leaf.owner);  // a hook may drop the last other reference
     for (const auto& [key, hook] : Hooks(leaf.after_accumulate)) hook->call(owner);
   }

@@ -18,6 +18,12 @@ void Leaf::visit_host_objects(void (*visit)(void* object, void* data), void* dat
       if (hook->count() == 1) visit(hook->host_object(), data);
 }
 
+void Leaf::forget(const TensorImpl* dead) {
+  if (owner != dead) return;
+  owner = nullptr;
+  const Tensor last = std::exchange(grad, Tensor());  // nobody can ask for it any more, and it may lead back here
+}
+
 void Node::visit_host_objects(void (*visit)(void* object, void* data), void* data) {
   if (!hooks) return;
   for (const auto& [output, list] : hooks->before)
@@ -38,11 +44,12 @@ void Node::release_saved() {
 
 Saved::Saved(Node* owner) : owner_(owner), next_(owner->first_saved_) { owner->first_saved_ = this; }
 
-// A view's elements and its place on the tape, without its base: a later write gives the base a node that leads to the
-// one which saves here, and the two would keep each other alive. Such a write also makes what is saved stale.
-static Tensor without_base(const Tensor& view) {
-  const Edge edge = edge_to(view);
-  const Tensor kept = alias(view);
+// A tensor's elements and its place on the tape, in a header of its own: the graph holds no tensor that a user sees. A
+// write in place would give such a tensor, or the base of a view, a node that leads to the one which saves here, and
+// backward with create_graph gives a leaf a gradient that does; the two would keep each other alive.
+static Tensor apart(const Tensor& input) {
+  const Tensor kept = alias(input);
+  const Edge edge = edge_to(input);
   (edge.to_leaf ? kept->leaf : kept->node) = edge.to;
   kept->requires_grad = edge.to_leaf;
   kept->output_index = edge.index;
@@ -51,7 +58,7 @@ static Tensor without_base(const Tensor& view) {
 
 void Saved::save(const Tensor& input) {
   if (!input.defined()) return;
-  tensor_ = input->base ? without_base(input) : input;
+  tensor_ = apart(input);
   version_ = input->storage->version.load(std::memory_order_relaxed);
 }
 
@@ -59,6 +66,13 @@ void Saved::save_output(const Tensor& output) {
   save(alias(output));
   output_index_ = output->output_index;
   is_output_ = true;
+}
+
+Tensor Saved::original() const {
+  const Tensor t = get();
+  if (!t.defined() || !t->leaf) return t;
+  TensorImpl* owner = leaf_of(t).owner;
+  return owner && owner->data == t->data ? Tensor(owner) : t;
 }
 
 Tensor Saved::get() const {

@@ -26,9 +26,7 @@ struct Leaf final : Taped {
   TensorImpl* owner = nullptr;  // the tensor while it lives
   DType dtype = DType::float32;
   void visit_host_objects(void (*visit)(void* object, void* data), void* data) override;
-  void forget(const TensorImpl* dead) override {
-    if (owner == dead) owner = nullptr;
-  }
+  void forget(const TensorImpl* dead) override;
 };
 
 struct Edge {
@@ -42,7 +40,8 @@ struct Edge {
 using Edges = SmallVector<Edge, 3>;
 using Needs = SmallVector<bool, 4>;  // by input: is its gradient wanted?
 
-// An input or output that backward needs. It remembers the version it was saved at and refuses a stale one.
+// An input or output that backward needs, without the tensor's identity. It remembers the version it was saved at and
+// refuses a stale one.
 class Saved {
  public:
   explicit Saved(Node* owner);
@@ -51,6 +50,7 @@ class Saved {
   void save(const Tensor& input);
   void save_output(const Tensor& output);  // the node must not own itself: kept without its place on the tape
   Tensor get() const;
+  Tensor original() const;  // the leaf itself where one was saved and lives; the host's lock must be held
   bool defined() const { return tensor_.defined() || released_; }
 
  private:

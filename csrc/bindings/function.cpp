@@ -212,7 +212,7 @@ void bind_function(py::module_& m) {
         if (!self.link) return self.to_save;
         check(self.link->node, "saved_tensors: the graph must still be whole, got the context of one that is gone");
         Tensors tensors;
-        for (const auto& saved : self.link->node->saved) tensors.push_back(saved->get());
+        for (const auto& saved : self.link->node->saved) tensors.push_back(saved->original());
         return tensors;
       });
   m.def("apply_function", &apply, "function"_a);

@@ -138,7 +138,17 @@ Tensor alias(const Tensor& x, const Shape& shape, const Shape& strides, Index of
   auto* data = static_cast<std::byte*>(x->storage->data) + offset * item_bytes(x.dtype());
   return make(x->storage, data, shape, strides, x.dtype());
 }
-Tensor alias(const Tensor& x) { return make(x->storage, x->data, x.shape(), x.strides(), x.dtype()); }
+Tensor alias(const Tensor& x) {
+  auto impl = make_ref<TensorImpl>();
+  impl->storage = x->storage;
+  impl->data = x->data;
+  impl->shape = x.shape();
+  impl->strides = x.strides();
+  impl->dtype = x.dtype();
+  impl->numel = x.numel();
+  impl->is_contiguous = x.is_contiguous();
+  return Tensor(std::move(impl));
+}
 
 Tensor independent_alias(const Tensor& x) {
   Storage* lender = x->storage.get();
