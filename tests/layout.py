@@ -55,16 +55,50 @@ def module_name(path: Path) -> str:
     return "_private" if first.startswith("_") and first != "__main__" else first
 
 
-def imported_modules(text: str, package: Path) -> set[str]:
-    """The layers that a file imports from, unless only for its types."""
-    found: set[str] = set()
+def _imports(text: str) -> Iterator[ast.Import | ast.ImportFrom]:
+    """The imports of a file, those inside functions too, unless only for its types."""
     tree = ast.parse(text)
     only_types = [n for n in ast.walk(tree) if isinstance(n, ast.If) and ast.unparse(n.test) == "TYPE_CHECKING"]
     skipped = {id(inner) for block in only_types for inner in ast.walk(block)}
-    for node in (n for n in ast.walk(tree) if id(n) not in skipped):
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import | ast.ImportFrom) and id(node) not in skipped:
+            yield node
+
+
+def import_graph(package: Path) -> dict[str, set[str]]:
+    """The modules of a package that each of its modules imports names of."""
+    dotted = (p.relative_to(package.parent).with_suffix("").parts for p in package.rglob("*.py"))
+    modules = {".".join(parts).removesuffix(".__init__") for parts in dotted}
+    graph: dict[str, set[str]] = {}
+    for module in modules:
+        path = package.parent.joinpath(*module.split("."))
+        text = (path / "__init__.py" if path.is_dir() else path.with_suffix(".py")).read_text()
+        names = [f"{n.module}.{a.name}" for n in _imports(text) if isinstance(n, ast.ImportFrom) for a in n.names]
+        found = {name if name in modules else name.rpartition(".")[0] for name in names if "_core" not in name}
+        graph[module] = found & modules - {module}
+    return graph
+
+
+def circles(graph: dict[str, set[str]]) -> list[str]:
+    """Every edge from which a way leads back."""
+    reached: dict[str, set[str]] = {}
+    for start in graph:
+        seen, waiting = set[str](), [start]
+        while waiting:
+            fresh = graph[waiting.pop()] - seen
+            seen |= fresh
+            waiting += fresh
+        reached[start] = seen
+    return sorted(f"{a} -> {b}" for a, targets in graph.items() for b in targets if a in reached[b])
+
+
+def imported_modules(text: str, package: Path) -> set[str]:
+    """The layers that a file imports from, unless only for its types."""
+    found: set[str] = set()
+    for node in _imports(text):
         if isinstance(node, ast.Import):
             found |= {_layer(alias.name, package) for alias in node.names if alias.name.split(".")[0] == "dd2424"}
-        elif isinstance(node, ast.ImportFrom) and node.module and node.module.split(".")[0] == "dd2424":
+        elif node.module and node.module.split(".")[0] == "dd2424":
             names = [node.module] if "." in node.module else [f"dd2424.{alias.name}" for alias in node.names]
             found |= {_layer(name, package) for name in names}
     return found

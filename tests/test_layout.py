@@ -8,7 +8,15 @@ from pathlib import Path
 
 import pytest
 
-from layout import cpp_functions, cpp_includes, imported_modules, module_name, public_names_without_docstring
+from layout import (
+    circles,
+    cpp_functions,
+    cpp_includes,
+    import_graph,
+    imported_modules,
+    module_name,
+    public_names_without_docstring,
+)
 
 ROOT = Path(__file__).parents[1]
 CSRC, PACKAGE, TESTS = ROOT / "csrc", ROOT / "python" / "dd2424", ROOT / "tests"
@@ -46,7 +54,8 @@ CPP_LAYERS = {
 }
 PYTHON_LAYERS = (  # from the bottom; "" is the package's front, whose names may be used above nn
     ("_core", "_private"),
-    ("functional", "linalg", "autograd", "cuda", "testing"),
+    ("autograd", "cuda", "linalg"),
+    ("functional", "testing"),
     ("nn", "optim"),
     ("", "train", "data", "utils"),
     ("models",),
@@ -122,6 +131,12 @@ def test_imports_go_down():
         above = {name for name in imported_modules(path.read_text(), PACKAGE) if RANK[name] > RANK[here]}
         wrong += [f"{relative(path)} imports {name or 'dd2424'}" for name in sorted(above)]
     assert not wrong
+
+
+def test_no_modules_import_each_other():
+    graph = {module: found - {"dd2424"} for module, found in import_graph(PACKAGE).items()}  # the front gathers them
+    assert circles(graph) == []
+    assert circles({"a": {"b"}, "b": {"c"}, "c": {"a"}, "d": {"a"}}) == ["a -> b", "b -> c", "c -> a"]
 
 
 def test_files_are_short():

@@ -9,7 +9,8 @@ from dd2424._core import Tensor
 from dd2424._grad_mode import no_grad
 from dd2424.autograd.function import Function
 from dd2424.functional.index import index_add
-from dd2424.functional.index_sort import bincount
+from dd2424.functional.index_sort import bincount, unique
+from dd2424.functional.reduce import renorm
 
 __all__ = ["embedding", "embedding_bag", "one_hot"]
 
@@ -135,9 +136,6 @@ def _largest(rows: Tensor, kept: Tensor) -> Tensor:
 
 
 def _limit(weight: Tensor, flat: Tensor, max_norm: float, norm_type: float) -> None:
-    from dd2424.functional.index_sort import unique
-    from dd2424.functional.reduce import renorm
-
     with no_grad():
         used = unique(flat)
         weight[used] = renorm(weight[used], norm_type, 0, max_norm)

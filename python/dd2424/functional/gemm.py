@@ -7,6 +7,8 @@ from collections.abc import Sequence
 from dd2424 import _core
 from dd2424._core import Tensor
 from dd2424._types import Number
+from dd2424.linalg import products
+from dd2424.linalg.norm import vector_norm
 
 # fmt: off
 __all__ = [
@@ -137,17 +139,12 @@ def kron(input: Tensor, other: Tensor) -> Tensor:
 def cross(input: Tensor, other: Tensor, dim: int | None = None) -> Tensor:
     """The vector product along a dimension of size 3, the first such one by default."""
     along = next((d for d, size in enumerate(input.shape) if size == 3), -1) if dim is None else dim
-    if input.shape[along] != 3 or other.shape[along] != 3:
-        raise RuntimeError(f"cross: dim must have size 3, got {tuple(input.shape)} and {tuple(other.shape)}")
-    (a, b, c), (x, y, z) = _core.unbind(input, along), _core.unbind(other, along)
-    return _core.stack([b * z - c * y, c * x - a * z, a * y - b * x], along)
+    return products.cross(input, other, dim=along)
 
 
 def trace(input: Tensor) -> Tensor:
     """The sum of a matrix's diagonal."""
-    from dd2424.functional.shape_repeat import diagonal
-
-    return _core.sum(diagonal(input))
+    return _core.sum(_core.diagonal(input, 0, 0, 1))
 
 
 def bilinear(input1: Tensor, input2: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
@@ -161,22 +158,16 @@ def bilinear(input1: Tensor, input2: Tensor, weight: Tensor, bias: Tensor | None
 
 def cdist(x1: Tensor, x2: Tensor, p: float = 2.0) -> Tensor:
     """The p-norm distances between all rows. Shapes: (*, n, D) and (*, m, D); output (*, n, m)."""
-    from dd2424.linalg import vector_norm
-
     return vector_norm(x1.unsqueeze(-2) - x2.unsqueeze(-3), p, -1)
 
 
 def pairwise_distance(x1: Tensor, x2: Tensor, p: float = 2.0, eps: float = 1e-6, keepdim: bool = False) -> Tensor:
     """The p-norm of x1 - x2 + eps over the last dimension."""
-    from dd2424.linalg import vector_norm
-
     return vector_norm(x1 - x2 + eps, p, -1, keepdim)
 
 
 def cosine_similarity(x1: Tensor, x2: Tensor, dim: int = 1, eps: float = 1e-8) -> Tensor:
     """x1 . x2 / (|x1| |x2|) over `dim`, each norm at least eps."""
-    from dd2424.linalg import vector_norm
-
     norms = [_core.clamp(vector_norm(x, 2, dim, True), eps) for x in (x1, x2)]
     return _core.sum((x1 / norms[0]) * (x2 / norms[1]), dim)
 

@@ -56,13 +56,11 @@ def _parse(equation: str, tensors: list[Tensor]) -> tuple[list[str], str]:
 
 def _diagonals(labels: str, x: Tensor) -> tuple[str, Tensor]:
     """A label that occurs twice in one operand runs along its diagonal."""
-    from dd2424.functional.shape_repeat import diagonal
-
     for label in set(labels):
         while labels.count(label) > 1:
             first = labels.index(label)
             second = labels.index(label, first + 1)
-            x = diagonal(x, 0, first, second)
+            x = _core.diagonal(x, 0, first, second)
             labels = labels[:first] + labels[first + 1 : second] + labels[second + 1 :] + label
     return labels, x
 

@@ -9,7 +9,8 @@ from dd2424 import _core
 from dd2424._core import Tensor
 from dd2424._formats import contiguous_format
 from dd2424._types import Number
-from dd2424.functional.shape import _wrap
+from dd2424.functional.index_reduce import scatter_reduce
+from dd2424.functional.shape import _wrap, broadcast_shapes, broadcast_tensors
 
 # fmt: off
 __all__ = [
@@ -89,8 +90,6 @@ def scatter(
     if reduce == "add":
         return _core.scatter_add(input, dim, index, source)
     if reduce == "multiply":
-        from dd2424.functional.index_reduce import scatter_reduce
-
         return scatter_reduce(input, dim, index, source, "prod")
     raise RuntimeError(f'scatter: reduce must be "add" or "multiply", got "{reduce}"')
 
@@ -107,8 +106,6 @@ def take(input: Tensor, index: Tensor) -> Tensor:
 
 def take_along_dim(input: Tensor, indices: Tensor, dim: int | None = None) -> Tensor:
     """As `gather`, with broadcasting; without `dim`, from the flat input."""
-    from dd2424.functional.shape import broadcast_shapes
-
     if dim is None:
         return take_along_dim(_core.reshape(input, (-1,)), _core.reshape(indices, (-1,)), 0)
     if input.ndim != indices.ndim:
@@ -129,16 +126,12 @@ def masked_fill(input: Tensor, mask: Tensor, value: Tensor | Number) -> Tensor:
 
 def masked_select(input: Tensor, mask: Tensor) -> Tensor:
     """The elements where the mask is True, flat."""
-    from dd2424.functional.shape import broadcast_tensors
-
     x, chosen = broadcast_tensors(input, mask)
     return x[chosen]
 
 
 def masked_scatter(input: Tensor, mask: Tensor, source: Tensor) -> Tensor:
     """The first elements of source, in order, where the mask is True."""
-    from dd2424.functional.shape import broadcast_tensors
-
     x, chosen = broadcast_tensors(input, mask)
     result = x.clone()
     result[chosen] = _core.reshape(source, (-1,))[: int(chosen.sum().item())]

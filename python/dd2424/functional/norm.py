@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from dd2424 import _core
 from dd2424._core import Tensor
 from dd2424._dtypes import finfo
+from dd2424.linalg.norm import vector_norm
 
 __all__ = ["batch_norm", "layer_norm", "rms_norm", "group_norm", "instance_norm", "normalize", "local_response_norm"]
 
@@ -136,8 +137,6 @@ def instance_norm(
 
 def normalize(input: Tensor, p: float = 2.0, dim: int | Sequence[int] = 1, eps: float = 1e-12) -> Tensor:
     """x / max(|x|_p, eps), the norm being over `dim`."""
-    from dd2424.linalg import vector_norm
-
     return input / _core.clamp(vector_norm(input, p, dim, True), eps)
 
 

@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 from dd2424 import _core
 from dd2424._core import Tensor, dtype
 from dd2424._types import Dims
+from dd2424.linalg.norm import matrix_norm, vector_norm
 
 # fmt: off
 __all__ = [
@@ -164,8 +165,6 @@ def norm(
     input: Tensor, p: float | str | None = "fro", dim: Dims = None, keepdim: bool = False, dtype: dtype | None = None
 ) -> Tensor:
     """The p-norm of the elements over `dim`: (sum |x|^p)^(1/p); "fro" is p = 2, inf and -inf the extremes."""
-    from dd2424.linalg import matrix_norm, vector_norm
-
     if p == "nuc":
         plane = (-2, -1) if dim is None else dim
         return matrix_norm(input, "nuc", plane, keepdim, dtype=dtype)  # type: ignore[arg-type]

@@ -5,13 +5,13 @@ Computed by NumPy's LAPACK; every function is differentiable as often as wanted 
 
 from dd2424._core import diagonal, matmul
 from dd2424._lazy import lazy_getattr
-from dd2424.functional.creation import vander
-from dd2424.functional.gemm import cross
 from dd2424.linalg.arrays import LinAlgError
 from dd2424.linalg.factor import cholesky, eigh, eigvalsh, qr, svd, svdvals
+from dd2424.linalg.lstsq import lstsq
 from dd2424.linalg.norm import matrix_norm, norm, vector_norm
-from dd2424.linalg.power import cond, matrix_exp, matrix_power, matrix_rank, multi_dot, vecdot
-from dd2424.linalg.solve import cholesky_solve, det, inv, logdet, lstsq, pinv, slogdet, solve, solve_triangular
+from dd2424.linalg.power import cond, matrix_exp, matrix_power, matrix_rank
+from dd2424.linalg.products import cross, multi_dot, vander, vecdot
+from dd2424.linalg.solve import cholesky_solve, det, inv, logdet, pinv, slogdet, solve, solve_triangular
 
 __all__ = [
     "LinAlgError", "cholesky", "cholesky_solve", "cond", "cross", "det", "diagonal", "eigh", "eigvalsh", "inv",

@@ -8,6 +8,7 @@ from math import inf
 from dd2424 import _core
 from dd2424._core import Tensor, dtype
 from dd2424._types import Dims
+from dd2424.linalg.factor import svdvals
 
 __all__ = ["vector_norm", "matrix_norm", "norm"]
 
@@ -73,8 +74,6 @@ def matrix_norm(
 
 
 def _spectral_norm(x: Tensor, ord: float | str, rows: int, columns: int, keepdim: bool) -> Tensor:
-    from dd2424.linalg.factor import svdvals
-
     values = svdvals(x.movedim((rows, columns), (-2, -1)))
     result = _core.sum(values, -1) if ord == "nuc" else values[..., 0 if ord == 2 else -1]
     if keepdim:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 
 import numpy as np
 
@@ -74,36 +73,3 @@ def cond(A: Tensor, p: float | str | None = None) -> Tensor:
         largest, smallest = values[..., 0], values[..., -1]
         return smallest / largest if p == -2 else largest / smallest
     return matrix_norm(A, p) * matrix_norm(inv(A), p)
-
-
-def multi_dot(tensors: Sequence[Tensor]) -> Tensor:
-    """The product of several matrices, in the order that costs least; the first and the last may be vectors.
-
-    Source: Cormen and others, "Introduction to Algorithms", section 15.2.
-    """
-    if len(tensors) < 2:
-        raise RuntimeError(f"multi_dot: tensors must be at least 2, got {len(tensors)}")
-    parts = list(tensors)
-    is_row, is_column = parts[0].ndim == 1, parts[-1].ndim == 1
-    parts[0] = parts[0].unsqueeze(0) if is_row else parts[0]
-    parts[-1] = parts[-1].unsqueeze(1) if is_column else parts[-1]
-    sizes = [part.shape[0] for part in parts] + [parts[-1].shape[1]]
-    count = len(parts)
-    cost, cut = [[0] * count for _ in parts], [[0] * count for _ in parts]
-    for length in range(1, count):
-        for i in range(count - length):
-            j = i + length
-            choices = [(cost[i][k] + cost[k + 1][j] + sizes[i] * sizes[k + 1] * sizes[j + 1], k) for k in range(i, j)]
-            cost[i][j], cut[i][j] = min(choices)
-
-    def multiply(i: int, j: int) -> Tensor:
-        return parts[i] if i == j else multiply(i, cut[i][j]) @ multiply(cut[i][j] + 1, j)
-
-    result = multiply(0, count - 1)
-    result = result.squeeze(0) if is_row else result
-    return result.squeeze(-1) if is_column else result
-
-
-def vecdot(x: Tensor, y: Tensor, *, dim: int = -1) -> Tensor:
-    """Sums of products along a dimension."""
-    return _core.sum(x * y, dim)
