@@ -10,7 +10,7 @@ import pytest
 import dd2424
 from dd2424 import Tensor, testing
 
-LATER = ["to_sparse", "storage", "squeeze_", "stft"]
+LATER = ["to_sparse", "qscheme", "igamma", "stft"]
 
 
 @pytest.mark.parametrize("name", LATER)

@@ -98,6 +98,10 @@ void check_inplace(const char* op, const Tensor& self) {
         ": the tensor written in place must have one place in memory per element, got an "
         "expanded one (shape ",
         self.shape(), ", strides ", self.strides(), "); clone() it first");
+  check_tape(op, self);
+}
+
+void check_tape(const char* op, const Tensor& self) {
   if (!grad_enabled()) return;
   check(!self->requires_grad, op,
         ": a leaf that requires a gradient must not be written in place while recording; use "

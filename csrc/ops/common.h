@@ -89,6 +89,7 @@ Tensor contiguous(const Tensor& x);
 // Writing in place.
 
 void check_inplace(const char* op, const Tensor& self);  // refuses leaves, read-only memory, expanded tensors
+void check_tape(const char* op, const Tensor& self);     // the part of it about leaves
 inline void count_write(const Tensor& self) { self->storage->version.fetch_add(1, std::memory_order_relaxed); }
 // Gives self the values of y, converted and broadcast, and y's place on the tape.
 void assign(const Tensor& self, const Tensor& y);

@@ -137,6 +137,18 @@ Tensor expand(const Tensor& x, const Shape& shape) {
   return as_view<ExpandNode>(x, alias(x, target, strides, x.offset()), x.shape());
 }
 
+void become_view(const char* op, const Tensor& self, const std::function<Tensor(const Tensor&)>& view) {
+  check_tape(op, self);
+  const GradMode mode(static_cast<bool>(grad_node(self)));  // under no_grad too: its node knows another shape
+  const Tensor y = view(self);
+  self->data = y->data;
+  self->shape = y.shape();
+  self->strides = y.strides();
+  self->is_contiguous = y.is_contiguous();
+  self->numel = y.numel();
+  if (y->node) set_node(self, Ref<Node>(grad_node(y)));
+}
+
 Tensor flatten(const Tensor& x, Index start_dim, Index end_dim) {
   const int start = normalize_dim("flatten", start_dim, x.ndim()), end = normalize_dim("flatten", end_dim, x.ndim());
   check(start <= end, "flatten: start_dim must not come after end_dim, got ", start_dim, " and ", end_dim);

@@ -21,6 +21,9 @@ Tensors unbind(const Tensor& x, Index dim);
 Tensors split(const Tensor& x, const std::vector<Index>& sizes, Index dim);
 Ref<Node> view_node(const Tensor& base, const Tensor& view);
 
+// Gives self the geometry that `view` makes of it, and a place on the tape behind its own: squeeze_ and its like.
+void become_view(const char* op, const Tensor& self, const std::function<Tensor(const Tensor&)>& view);
+
 Tensor reshape(const Tensor& x, const Shape& shape);  // a view where it can be
 Tensor flatten(const Tensor& x, Index start_dim, Index end_dim);
 Tensor flip(const Tensor& x, const Shape& dims);

@@ -8,13 +8,16 @@ from collections.abc import Callable, Iterable
 
 
 class MissingNameError(AttributeError, NotImplementedError):
-    """A name that PyTorch may have and dd2424 has not. The message names the nearest thing there is."""
+    """A name that PyTorch may have and dd2424 has not. The message says what to use `instead`, or names the nearest
+    thing there is."""
 
-    def __init__(self, owner: str, missing: str, known: Iterable[str]) -> None:
+    def __init__(self, owner: str, missing: str, known: Iterable[str], instead: str = "") -> None:
         super().__init__(missing)
-        self._owner, self._missing, self._known = owner, missing, known
+        self._owner, self._missing, self._known, self._instead = owner, missing, known, instead
 
     def __str__(self) -> str:  # made when it is read: `hasattr` asks often and reads nothing
+        if self._instead:
+            return f"{self._owner}: '{self._missing}' is not implemented; {self._instead}"
         from difflib import get_close_matches
 
         public = [name for name in self._known if not name.startswith("_")]

@@ -12,7 +12,7 @@ from dd2424._core import Tensor
 from dd2424._lazy import MissingNameError
 
 _NAMES = """
-    angle apply_ as_strided_ as_strided_scatter as_subclass ccol_indices cdouble cfloat chalf cholesky_inverse
+    angle apply_ as_strided_scatter as_subclass ccol_indices cdouble cfloat chalf cholesky_inverse
     coalesce col_indices conj_physical conj_physical_ const_data_ptr corrcoef cov crow_indices dense_dim dequantize
     dim_order eig frexp gcd gcd_ geqrf grad_dtype hash_tensor histogram i0 i0_ igamma igamma_ igammac igammac_ imag
     index indices int_repr ipu is_coalesced is_distributed is_ipu is_maia is_mkldnn is_mps is_mtia is_nested
@@ -20,11 +20,22 @@ _NAMES = """
     module_load mtia mvlgamma mvlgamma_ name new new_empty_strided nextafter nextafter_ nonzero_static orgqr ormqr
     polygamma polygamma_ q_per_channel_axis q_per_channel_scales q_per_channel_zero_points q_scale q_zero_point
     qscheme record_stream reinforce resize resize_ resize_as resize_as_ resize_as_sparse_ row_indices set_
-    slice_inverse smm solve sparse_dim sparse_mask sparse_resize_ sparse_resize_and_clear_ squeeze_ sspaddmm stft
-    storage storage_type swapaxes_ swapdims_ symeig t_ to_dense to_mkldnn to_padded_tensor to_sparse to_sparse_bsc
-    to_sparse_bsr to_sparse_coo to_sparse_csc to_sparse_csr transpose_ triangular_solve unsafe_chunk unsafe_split
-    unsafe_split_with_sizes unsqueeze_ untyped_storage values volatile xpu
+    slice_inverse smm solve sparse_dim sparse_mask sparse_resize_ sparse_resize_and_clear_ sspaddmm stft
+    storage storage_type  symeig to_dense to_mkldnn to_padded_tensor to_sparse to_sparse_bsc
+    to_sparse_bsr to_sparse_coo to_sparse_csc to_sparse_csr triangular_solve unsafe_chunk unsafe_split
+    unsafe_split_with_sizes untyped_storage values volatile xpu
 """
+
+_NEW_MEMORY = "a tensor keeps its memory: make another with new_empty(), or let reshape() copy"
+_INSTEAD = {
+    "resize": _NEW_MEMORY, "resize_": _NEW_MEMORY, "resize_as": _NEW_MEMORY, "resize_as_": _NEW_MEMORY,
+    "set_": "to read another tensor's memory, assign to .data",
+    "apply_": "use the operation itself, or write through numpy()", "map_": "use the operation itself, or numpy()",
+    "map2_": "use the operation itself, or numpy()",
+    "storage": "see data_ptr(), storage_offset() and stride()",
+    "untyped_storage": "see data_ptr(), storage_offset() and stride()",
+    "new": "use new_empty(), new_zeros() or new_tensor()",
+}  # fmt: skip
 
 
 class _Missing:
@@ -34,7 +45,7 @@ class _Missing:
         self._name = name
 
     def __get__(self, instance: Tensor | None, owner: type) -> NoReturn:
-        raise MissingNameError("Tensor", self._name, _Known(owner))
+        raise MissingNameError("Tensor", self._name, _Known(owner), _INSTEAD.get(self._name, ""))
 
 
 class _Known:
