@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -127,14 +128,39 @@ def test_gradients_with_gaps(rng: np.random.Generator) -> None:
     assert bits(q.grad.contiguous()) == bits(p.grad)
 
 
-def test_read_only_gradients_are_refused_before_any_is_scaled() -> None:
+CLIPPINGS: dict[str, Callable[[list[nn.Parameter]], object]] = {
+    "2-norm": lambda params: utils.clip_grad_norm_(params, 1.0),
+    "1-norm": lambda params: utils.clip_grad_norm_(params, 1.0, 1),
+    "checked": lambda params: utils.clip_grad_norm_(params, 1.0, error_if_nonfinite=True),
+    "in two steps": lambda params: utils.clip_grads_with_norm_(params, 1.0, dd2424.tensor(16.0)),
+    "value": lambda params: utils.clip_grad_value_(params, 1.0),
+}
+
+
+@pytest.mark.parametrize("first", [dd2424.float32, dd2424.bfloat16], ids=str)
+@pytest.mark.parametrize("clip", CLIPPINGS.values(), ids=CLIPPINGS)
+def test_read_only_gradients_are_refused_before_any_is_scaled(
+    clip: Callable[[Any], object], first: dd2424.dtype
+) -> None:
     locked = np.full(3, 9, np.float32)
     locked.flags.writeable = False
-    params = [nn.Parameter(dd2424.zeros(3)) for _ in range(2)]
-    params[0].grad, params[1].grad = dd2424.full((3,), 9.0), dd2424.from_numpy(locked)
-    with pytest.raises(RuntimeError, match="clip_grad_norm: gradients must be writable, got one over read-only memory"):
-        utils.clip_grad_norm_(params, 1.0)
-    assert [p.grad.tolist() for p in params] == [[9, 9, 9]] * 2
+    params = [nn.Parameter(dd2424.zeros(3, dtype=dtype)) for dtype in (first, dd2424.float32)]
+    params[0].grad = dd2424.full((3,), 9.0, dtype=first)
+    for grad, message in [
+        (dd2424.from_numpy(locked), "writable, got one over read-only memory"),
+        (dd2424.full((1,), 9.0).expand(3), "one place in memory per element"),
+    ]:
+        params[1].grad = grad
+        with pytest.raises(RuntimeError, match=rf"clip_grads?_\w+: gradients must (be|have) {message}"):
+            clip(params)
+        assert [p.grad.tolist() for p in params] == [[9, 9, 9]] * 2
+
+
+def test_a_norm_of_another_shape_is_refused() -> None:
+    p = nn.Parameter(dd2424.zeros(3))
+    p.grad = dd2424.full((3,), 9.0)
+    with pytest.raises(RuntimeError, match=r"clip_grads_with_norm_: total_norm must be one number, got shape \(3,\)"):
+        utils.clip_grads_with_norm_(p, 1.0, dd2424.ones(3))
 
 
 def test_parameters_to_vector_and_back(rng: np.random.Generator) -> None:

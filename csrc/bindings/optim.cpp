@@ -54,6 +54,9 @@ void bind_optim(py::module_& m) {
       "eps"_a = 0.0, "weight_decay"_a = 0.0, "momentum"_a = 0.0, "decay"_a = 0.0, "decoupled"_a = false,
       "variant"_a = false, "maximize"_a = false);
   m.def(
+      "check_scalable", [](const std::string& op, const Tensors& grads) { ops::check_scalable(op.c_str(), grads); },
+      "op"_a, "grads"_a);
+  m.def(
       "clip_grad_norm",
       [](const Tensors& grads, double max_norm) {
         const double norm = ops::clip_grad_norm(grads, max_norm);

@@ -131,15 +131,20 @@ void adaptive_step(AdaptiveRule rule, const Tensors& parameters, const Tensors& 
   for (const Tensor& p : parameters) count_write(p);
 }
 
+void check_scalable(const char* op, const Tensors& gradients) {
+  for (const Tensor& g : gradients) {
+    check(g->storage->writable, op, ": gradients must be writable, got one over read-only memory");
+    check(!overlaps_itself(g), op, ": gradients must have one place in memory per element, got an expanded one");
+  }
+}
+
 double clip_grad_norm(const Tensors& gradients, double max_norm) {
   if (gradients.empty()) return 0;
   double norm = 0;
   const DType dtype = gradients[0].dtype();
-  for (const Tensor& g : gradients) {
+  for (const Tensor& g : gradients)
     check(g.dtype() == dtype, "clip_grad_norm: gradients must have one dtype, got ", dtype, " and ", g.dtype());
-    check(g->storage->writable, "clip_grad_norm: gradients must be writable, got one over read-only memory");
-    check(!overlaps_itself(g), "clip_grad_norm: gradients must have one place in memory per element");
-  }
+  check_scalable("clip_grad_norm", gradients);
   dispatch_float("clip_grad_norm", dtype, [&]<class T>(T) {
     if constexpr (std::is_same_v<T, bfloat16>) {
       throw RuntimeError("clip_grad_norm: gradients must be float32 or float64, got bfloat16");

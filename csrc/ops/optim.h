@@ -16,6 +16,8 @@ void sgd_step(const Tensors& parameters, const Tensors& gradients, Tensors& buff
 void adaptive_step(AdaptiveRule rule, const Tensors& parameters, const Tensors& gradients,
                    const std::array<Tensors, kAdaptiveStates>& states, const Tensors& steps, const Tensors& products,
                    double lr, const AdaptiveOptions& options);
+// Refuses gradients that can't be scaled in place, before any is.
+void check_scalable(const char* op, const Tensors& gradients);
 // Scales the gradients so that their norm, taken together, is at most max_norm; returns what it was.
 double clip_grad_norm(const Tensors& gradients, double max_norm);
 

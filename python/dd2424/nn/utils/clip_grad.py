@@ -55,11 +55,12 @@ def clip_grad_norm_(
     if in_one_kernel and grads[0].dtype in (_core.float32, _core.float64):
         return _core.clip_grad_norm(grads, max_norm)
     total = get_total_norm(grads, norm_type, error_if_nonfinite)
-    _scale(grads, max_norm, total)
+    _scale("clip_grad_norm_", grads, max_norm, total)
     return total
 
 
-def _scale(grads: list[Tensor], max_norm: float, total: Tensor) -> None:
+def _scale(op: str, grads: list[Tensor], max_norm: float, total: Tensor) -> None:
+    _core.check_scalable(op, grads)
     factor = _core.clamp(max_norm / (total + 1e-6), None, 1.0)
     for grad in grads:
         grad.mul_(factor.to(grad.dtype))
@@ -70,11 +71,15 @@ def clip_grads_with_norm_(
     parameters: Tensor | Iterable[Tensor], max_norm: float, total_norm: Tensor, foreach: bool | None = None
 ) -> None:
     """Scale all gradients in place by max_norm / total_norm where that is below 1."""
-    _scale(_gradients(parameters), max_norm, total_norm)
+    if total_norm.numel() != 1:
+        raise RuntimeError(f"clip_grads_with_norm_: total_norm must be one number, got shape {tuple(total_norm.shape)}")
+    _scale("clip_grads_with_norm_", _gradients(parameters), max_norm, total_norm)
 
 
 @no_grad()
 def clip_grad_value_(parameters: Tensor | Iterable[Tensor], clip_value: float, foreach: bool | None = None) -> None:
     """Clamp every element of the gradients to [-clip_value, clip_value], in place."""
-    for grad in _gradients(parameters):
+    grads = _gradients(parameters)
+    _core.check_scalable("clip_grad_value_", grads)
+    for grad in grads:
         grad.clamp_(-clip_value, clip_value)
