@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import math
 from typing import Any
 
 import numpy as np
@@ -164,6 +165,31 @@ def test_dtypes_of_an_index(rng: np.random.Generator, kind: str) -> None:
     else:
         key = dd2424.tensor([3, 0, -1]).to(getattr(dd2424, kind))
         np.testing.assert_array_equal(dd2424.tensor(array)[key].numpy(), array[[3, 0, -1]])
+
+
+@pytest.mark.parametrize("dtype", [dd2424.bool, dd2424.uint8], ids=str)
+@pytest.mark.parametrize("on", [0, 1, 2])
+@pytest.mark.parametrize("shape", [(2, 3), ()], ids=str)
+def test_a_mask_without_dimensions_keeps_all_or_nothing(dtype: dd2424.dtype, on: int, shape: tuple[int, ...]) -> None:
+    array, mask, switch = np.arange(6.0)[: math.prod(shape)].reshape(shape), dd2424.tensor(on, dtype=dtype), on > 0
+    for before, after in [
+        ((), ()),
+        ((None,), ()),
+        ((...,), ()),
+        ((), (...,)),
+        ((0,), ()),
+        ((), (1,)),
+        ((slice(1),), ()),
+    ]:
+        if not shape and (before + after) not in ((), (None,), (...,)):
+            continue
+        np.testing.assert_array_equal(
+            dd2424.tensor(array)[(*before, mask, *after)].numpy(), array[(*before, np.array(switch), *after)]
+        )
+    x, expected = dd2424.tensor(array), array.copy()
+    x[mask] = 9.0
+    expected[np.array(switch)] = 9.0
+    np.testing.assert_array_equal(x.numpy(), expected)
 
 
 def test_integers_slices_and_none_make_views() -> None:

@@ -83,11 +83,10 @@ Indexed resolve(const Tensor& x, PyObject* const* keys, Py_ssize_t count) {
         result.view = ops::select(result.view, dim, ops::item(index).integer);
         continue;
       }
-      if (PyBool_Check(key) || (index.dtype() == DType::bool_ && index.ndim() == 0)) {
-        result.view = ops::unsqueeze(result.view, dim);  // a mask without dimensions keeps all or nothing
-      }
       const bool is_mask = index.dtype() == DType::bool_ || index.dtype() == DType::uint8;
-      const Tensor place = is_mask && index.ndim() == 0 ? ops::reshape(index, {1}) : index;
+      const bool is_switch = is_mask && index.ndim() == 0;  // it keeps all or nothing
+      if (is_switch) result.view = ops::unsqueeze(result.view, dim);
+      const Tensor place = is_switch ? ops::reshape(index, {1}) : index;
       while (static_cast<int>(result.indices.size()) < dim) result.indices.push_back(Tensor());
       result.indices.push_back(place);
       for (int extra = 1; is_mask && extra < place.ndim(); ++extra) ++dim;
