@@ -39,6 +39,7 @@ from dd2424.functional.creation import *
 from dd2424.functional.dropout import *
 from dd2424.functional.elementwise import *
 from dd2424.functional.elementwise_binary import *
+from dd2424.functional.elementwise_special import i0 as i0
 from dd2424.functional.embedding import embedding as embedding
 from dd2424.functional.gemm import *
 from dd2424.functional.gemm_einsum import einsum as einsum
@@ -73,6 +74,7 @@ if TYPE_CHECKING:
         models as models,
         nn as nn,
         optim as optim,
+        special as special,
         testing as testing,
         train as train,
         utils as utils,
@@ -81,7 +83,8 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 install()
 _SUBMODULES = (
-    "autograd", "cuda", "data", "functional", "labs", "linalg", "models", "nn", "optim", "testing", "train", "utils",
+    "autograd", "cuda", "data", "functional", "labs", "linalg", "models", "nn", "optim", "special", "testing",
+    "train", "utils",
 )  # fmt: skip
 __getattr__ = lazy_getattr("dd2424", _SUBMODULES)
 

@@ -16,7 +16,8 @@ from dd2424._print import describe
 # fmt: off
 _METHODS = {
     "elementwise": ("positive", "isposinf", "isneginf", "isreal", "signbit", "sinc", "logit", "nan_to_num", "deg2rad",
-                    "rad2deg", "round", "angle", "clamp_min", "clamp_max", "frexp", "i0", "mvlgamma"),
+                    "rad2deg", "round", "angle", "clamp_min", "clamp_max", "frexp", "mvlgamma"),
+    "elementwise_special": ("i0",),
     "elementwise_binary": ("float_power", "lerp", "addcmul", "addcdiv", "heaviside", "logaddexp", "logaddexp2",
                            "ldexp", "nextafter", "gcd", "lcm", "isclose", "allclose", "equal"),
     "reduce": ("aminmax", "nansum", "nanmean", "norm", "count_nonzero", "dist", "diff", "renorm"),

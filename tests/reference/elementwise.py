@@ -22,6 +22,14 @@ def sigmoid(x: Any) -> Any:
     return np.where(x >= 0, 1 / (1 + e), e / (1 + e))
 
 
+def scaled_bessel(x: Any, order: int) -> Any:
+    """e^-|x| I_n(x), the mean of e^(x cos t - |x|) cos(nt) over a circle. The trapezoidal rule is exact to the last
+    place once it has a few times sqrt(|x|) points."""
+    t = np.arange(2000, dtype=np.longdouble) * np.arctan(np.longdouble(1)) / 250
+    x = np.asarray(x, np.longdouble)[..., None]
+    return (np.exp(x * np.cos(t) - np.abs(x)) * np.cos(order * t)).mean(-1)
+
+
 def softplus(x: Any) -> Any:
     return np.maximum(x, 0) + np.log1p(np.exp(-np.abs(x)))
 

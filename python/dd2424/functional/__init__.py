@@ -5,6 +5,7 @@ from dd2424.functional.creation import *
 from dd2424.functional.dropout import *
 from dd2424.functional.elementwise import *
 from dd2424.functional.elementwise_binary import *
+from dd2424.functional.elementwise_special import *
 from dd2424.functional.embedding import *
 from dd2424.functional.gemm import *
 from dd2424.functional.gemm_einsum import *

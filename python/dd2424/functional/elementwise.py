@@ -16,7 +16,7 @@ __all__ = [
     "abs", "absolute", "angle", "acos", "acosh", "arccos", "arccosh", "arcsin", "arcsinh", "arctan", "arctanh",
     "asin", "asinh", "atan", "atanh", "bitwise_not", "ceil", "conj", "clamp", "clamp_max", "clamp_min", "clip", "cos",
     "cosh", "deg2rad", "digamma", "erf", "erfc", "erfinv", "exp", "exp2", "expm1", "fix", "floor", "frac", "frexp",
-    "i0", "isfinite", "isinf", "isnan", "isneginf", "isposinf", "isreal", "lgamma", "log", "log10", "log1p", "log2",
+    "isfinite", "isinf", "isnan", "isneginf", "isposinf", "isreal", "lgamma", "log", "log10", "log1p", "log2",
     "logical_not", "logit", "mvlgamma", "nan_to_num", "neg", "negative", "polygamma", "positive", "rad2deg", "real",
     "reciprocal", "round", "rsqrt", "sgn", "sign", "signbit", "sin", "sinc", "sinh", "sqrt", "square", "tan", "trunc",
 ]
@@ -362,14 +362,6 @@ def frexp(input: Tensor) -> tuple[Tensor, Tensor]:
     if not input.requires_grad:
         return _core.from_numpy(np.asarray(mantissa)).to(input.dtype), powers
     return input * _core.pow(2.0, -powers.double()).to(input.dtype), powers
-
-
-def i0(input: Tensor) -> Tensor:
-    """The modified Bessel function of the first kind and order 0. It has no derivative here."""
-    x = input if input.is_floating_point() else input.to(_core.get_default_dtype())
-    if x.requires_grad:
-        raise NotImplementedError("i0: input must not require a gradient; use input.detach()")
-    return _core.from_numpy(np.asarray(np.i0(x.double().numpy()))).to(x.dtype)
 
 
 absolute, negative, fix, clip = abs, neg, trunc, clamp
