@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from dd2424 import _core
 from dd2424._core import Tensor
@@ -11,6 +11,9 @@ from dd2424._grad_mode import enable_grad, inference_mode, no_grad, set_grad_ena
 from dd2424._lazy import lazy_getattr
 from dd2424.autograd.function import Function, once_differentiable
 from dd2424.autograd.gradcheck import GradcheckError, gradcheck, gradgradcheck
+
+if TYPE_CHECKING:
+    from dd2424.autograd import functional as functional
 
 __all__ = [
     "Function",
@@ -71,4 +74,4 @@ def Variable(data: Tensor, requires_grad: bool = False, volatile: Any = None) ->
     return data.detach().requires_grad_(requires_grad)
 
 
-__getattr__ = lazy_getattr("dd2424.autograd")
+__getattr__ = lazy_getattr("dd2424.autograd", ("functional",))
