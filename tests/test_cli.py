@@ -334,3 +334,21 @@ def test_a_closed_pipe_is_no_error(buffering):
     assert running.wait(30) == 1
     assert running.stderr.read() == ""
     running.stderr.close()
+
+
+def test_a_run_folder_that_is_a_file(capsys, here):
+    (here / "file").write_text("")
+    code, _, errors = run(capsys, "train", *QUICK, "--out", "file")
+    assert (code, errors.partition(": ")[2]) == (1, "cannot use run folder file: this is a file, not a folder\n")
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="this system has no /dev/full")
+def test_an_output_that_is_full():
+    with open("/dev/full", "w") as full:
+        done = subprocess.run(
+            [sys.executable, "-m", "dd2424", "list"], stdout=full, stderr=subprocess.PIPE, text=True, check=False
+        )
+    assert (done.returncode, done.stderr) == (
+        1,
+        "dd2424: cannot write its output: the disk is full; free some space\n",
+    )

@@ -42,7 +42,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or the interpreter complains at exit
     except OSError as error:
-        print(f"dd2424: {os_error_message(error, 'failed on')}", file=sys.stderr)
+        doing = "failed on" if error.filename else "cannot write its output"
+        print(f"dd2424: {os_error_message(error, doing)}", file=sys.stderr)
     except (MemoryError, RuntimeError) as error:
         if not isinstance(error, MemoryError) and not str(error).startswith("allocate:"):
             raise

@@ -36,6 +36,8 @@ _HINTS = {
     errno.EROFS: "the file system is read-only; choose a folder elsewhere",
     errno.ENOENT: "there is no such file or folder",
     errno.ENOTDIR: "a part of this path is a file, not a folder",
+    errno.EEXIST: "this is a file, not a folder",
+    errno.EFBIG: "files may not become so large here (see ulimit -f)",
     errno.ENAMETOOLONG: "the name is too long",
 }
 
