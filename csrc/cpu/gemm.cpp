@@ -193,7 +193,7 @@ void multiply_dots(const Plan& plan, const Product<T>& p, const Workspace& works
              .k = p.k,
              .a_row = p.a.across,
              .b_row = p.b.across,
-             .sums = reinterpret_cast<Vec<Accumulator<T>>*>(workspace.sums)};
+             .copies_a = plan.copies_a};
   const Index row = dot_row_bytes<T>(plan.part) / Index(sizeof(T));
   if (plan.packs_a) {
     T* a = reinterpret_cast<T*>(workspace.a);

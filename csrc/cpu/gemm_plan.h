@@ -43,7 +43,7 @@ Product<T> swapped(const Product<T>& p) {
 // How a product is computed. What decides the order of summation (is_dot, splits, block) follows from sizes and formats
 // alone; the rest may look at strides, for it moves no bit.
 struct Plan {
-  bool is_dot, is_swapped, packs_a, packs_b, streams_b;
+  bool is_dot, is_swapped, packs_a, packs_b, copies_a, streams_b;
   int vectors;           // columns of a tile
   Index splits, part;    // parts of k, summed apart, and their depth
   Index block;           // of k within a part
@@ -103,11 +103,11 @@ Index dot_row_bytes(Index k) {
 template <class T>
 void plan_dot(const Product<T>& p, Plan& plan) {
   const bool collides = same_sets(p.a) && same_sets(p.b);
-  plan.packs_a = p.a.along != 1, plan.packs_b = p.b.along != 1 || collides;
+  plan.packs_a = p.a.along != 1, plan.packs_b = p.b.along != 1;
+  plan.copies_a = !std::is_same_v<T, Accumulator<T>> || collides;
   const Index row_bytes = dot_row_bytes<T>(plan.part);
   plan.a_bytes = plan.packs_a ? p.m * row_bytes : 0;
   plan.b_bytes = plan.packs_b ? p.n * row_bytes : 0;
-  plan.sums_bytes = ceil_div(p.m, kDotTile) * ceil_div(p.n, kDotTile) * kDotSums<T> * kVectorBytes;
 }
 
 template <class T>
