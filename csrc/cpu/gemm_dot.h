@@ -114,7 +114,8 @@ void finish_dot(const Output<T>& to, const Part& part, Vec<Accumulator<T>>* sums
   finish(to, part, values[0], width);
 }
 
-// A tile's rows of a with some of b's. The first tile copies those of a, if at all: the others find them close together.
+// A tile's rows of a with some of b's. The first tile copies those of a, if at all: the others find them close
+// together.
 template <class T>
 void dot_rows(const Dot<T>& d, const Output<T>& to, Index i, Index j, Index columns) {
   using Acc = Accumulator<T>;
@@ -135,8 +136,13 @@ void dot_rows(const Dot<T>& d, const Output<T>& to, Index i, Index j, Index colu
       if (copies && tile == 0) {
         dot_tile<true>(columns, in, k == 0, tile_sums);
       } else if (copies || !std::is_same_v<T, Acc>) {
-        const DotInput<T, Acc> close{
-            .a = copy, .a_row = block, .rows = kDotTile, .b = in.b, .b_row = d.b_row, .depth = in.depth, .ahead = in.ahead};
+        const DotInput<T, Acc> close{.a = copy,
+                                     .a_row = block,
+                                     .rows = kDotTile,
+                                     .b = in.b,
+                                     .b_row = d.b_row,
+                                     .depth = in.depth,
+                                     .ahead = in.ahead};
         dot_tile<false>(columns - c, close, k == 0, tile_sums);
       } else if constexpr (std::is_same_v<T, Acc>) {
         dot_tile<false>(columns - c, in, k == 0, tile_sums);
@@ -152,8 +158,7 @@ void multiply_dot(const Dot<T>& d, const Output<T>& to, Index grain_macs) {
   constexpr Index width = kDotWidth<T>;
   parallel_for(row_tiles, 1 + grain_macs / (kDotTile * d.n * d.k), [&](Index begin, Index end) {
     for (Index r = begin; r < end; ++r)
-      for (Index j = 0; j < d.n; j += width)
-        dot_rows(d, to, r * kDotTile, j, d.n - j < width ? d.n - j : width);
+      for (Index j = 0; j < d.n; j += width) dot_rows(d, to, r * kDotTile, j, d.n - j < width ? d.n - j : width);
   });
 }
 

@@ -11,6 +11,7 @@ namespace {
 constexpr Index kBlockBytes = 2048;          // of k in one block: a row of a as packed
 constexpr Index kBlockTiles = 16;            // tiles of rows whose packed a stays in the second-level cache
 constexpr Index kBlockColumns = 4096;        // of b, packed at once: the third-level cache
+constexpr Index kTilesInPlace = 8;           // of rows: packing b costs more than reading its far rows so often
 constexpr Index kGrainMacs = 1 << 18;        // multiplications that are worth a thread
 constexpr Index kAlonePerProduct = 1 << 22;  // products of a batch as large as this are threaded one by one
 constexpr Index kTeams = 16;         // parts of a batch, or of k, that may run at once, each with its own workspace
@@ -126,7 +127,8 @@ void plan_tiles(const Product<T>& p, Plan& plan) {
   const Index stride_bytes = (p.a.along == 1 ? p.a.across : p.a.along) * Index(sizeof(T));
   const bool a_collides = stride_bytes % kPageBytes == 0 || (p.a.along != 1 && stride_bytes >= kPageBytes / 2);
   plan.packs_a = !reads_in_place || panels > 8 || (a_collides && panels > 1);
-  plan.packs_b = !reads_in_place || p.b.across != 1 || (tiles > 2 && p.b.along * Index(sizeof(T)) >= kPageBytes / 4);
+  plan.packs_b =
+      !reads_in_place || p.b.across != 1 || (tiles > kTilesInPlace && p.b.along * Index(sizeof(T)) >= kPageBytes / 4);
   plan.streams_b = plan.packs_b && tiles <= kBlockTiles;
   plan.tiles_together = plan.packs_a ? smaller(tiles, ceil_div(kTeams, panels) * kBlockTiles) : tiles;
   if (plan.packs_a)
