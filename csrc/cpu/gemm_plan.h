@@ -16,7 +16,7 @@ constexpr Index kGrainMacs = 1 << 18;        // multiplications that are worth a
 constexpr Index kAlonePerProduct = 1 << 22;  // products of a batch as large as this are threaded one by one
 constexpr Index kTeams = 16;         // parts of a batch, or of k, that may run at once, each with its own workspace
 constexpr Index kSplitDepth = 2048;  // of k: a part of a split product
-constexpr Index kSplitOutputs = 1 << 13;  // elements of c up to which k is split, and dot products hold their sums
+constexpr Index kSplitOutputs = 1 << 13;  // elements of c up to which k is split, and dot products are considered
 constexpr Index kPageBytes = 4096;        // rows this far apart share cache sets
 constexpr Index kRowGapBytes = 5 * 64;    // no page's divisor: packed rows take turns through the sets
 
