@@ -1,7 +1,5 @@
 #include "core/gemm.h"
 
-#include <atomic>
-
 #include "core/float_mode.h"
 #include "core/parallel.h"
 #include "core/table.h"
@@ -96,12 +94,12 @@ void multiply_panels(const Block<T>& block) {
   const Index row_parts = smaller(ceil_div(2 * threads, block.panels), ceil_div(block.tiles, 8));
   const Index items = block.panels * row_parts, teams = smaller(items, threads);
   const Index macs = block.p.m * block.depth * block.columns / teams;
-  std::atomic<Index> next = 0;
+  Index next = 0;  // the next item that nobody has taken
   parallel_for(teams, 1 + kGrainMacs / macs, [&](Index begin, Index end) {
     for (Index team = begin; team < end; ++team) {
       auto* packed = block.packed_b + team * block.b_size;
       Index packed_panel = -1;
-      for (Index item; (item = next.fetch_add(1, std::memory_order_relaxed)) < items;) {
+      for (Index item; (item = __atomic_fetch_add(&next, 1, __ATOMIC_RELAXED)) < items;) {
         const Index panel = item / row_parts, part = item % row_parts;
         const Index last = (part + 1) * block.tiles / row_parts;
         Index tile = part * block.tiles / row_parts;
