@@ -147,7 +147,7 @@ Total<C> row(const C* x, Index n, C p, C q) {
   Index i = 0;
   for (; i + unroll * lanes <= n; i += unroll * lanes)
     for (Index k = 0; k < unroll; ++k)
-      parts[k] = Op::combine(parts[k], Op::term(load(x + i + k * lanes), origin, shift));
+      parts[k] = Op::combine(parts[k], Op::term(load_ahead(x + i + k * lanes), origin, shift));
   for (Index k = 0; i < n; ++k, i += lanes) {
     if (i + lanes <= n) {
       parts[k] = Op::combine(parts[k], Op::term(load(x + i), origin, shift));
@@ -181,7 +181,7 @@ inline void add_rows(C* sums, const C* const* rows, Index width, const C* p, con
     store(sums + i, Op::combine(load(sums + i), x));
   };
   Index i = 0;
-  for (; i + lanes <= width; i += lanes) add(i, [](const C* from) { return load(from); });
+  for (; i + lanes <= width; i += lanes) add(i, [](const C* from) { return load_ahead(from); });
   if (i < width) add(i, [n = width - i](const C* from) { return load(from, n); });
 }
 
