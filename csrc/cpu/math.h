@@ -247,23 +247,24 @@ inline V sigmoid(V x) {
   const V e = exp_below(-absolute(x));
   return (x < Element<V>(0) ? e : broadcast(Element<V>(1))) / (Element<V>(1) + e);
 }
-// x P(x^2) / Q(x^2), the best of its degrees in relative error up to where tanh(x) rounds to 1.
+// tanh(2 u) from tanh(u) = p / q: where the result is close to 1, the roundings of p and q hardly reach it.
+inline Floats tanh_of_twice(Floats p, Floats q) { return smaller((p + p) * q / fma(q, q, p * p), broadcast(1.0f)); }
+
+// p / q is the best of its degrees up to where the result rounds to 1; small x are left to a polynomial.
 inline Floats tanh(Floats x) {
-  constexpr float one_from = 9.0109f;
-  const Floats a = smaller(absolute(x), broadcast(one_from)), z = a * a;
-  const Floats p = polynomial(z, 1.0f, 0.133826783f, 0.00349744705f, 2.06356491e-05f, 1.33840576e-08f);
-  const Floats q = polynomial(z, 1.0f, 0.467159996f, 0.0258843205f, 0.000328850001f, 7.79015202e-07f);
-  const Floats t = smaller(a * p / q, broadcast(1.0f));
-  return copysign(a == one_from ? broadcast(1.0f) : t, x);
+  const Floats a = smaller(absolute(x), broadcast(9.02f)), z = a * a;
+  const Floats p = a * polynomial(z, 0.5f, 0.0148886889f, 5.71661658e-05f);
+  const Floats q = polynomial(z, 1.0f, 0.11311068f, 0.00120692502f, 1.23068958e-06f);
+  const Floats r = z * polynomial(z, -0.333328903f, 0.133194059f, -0.0525861532f, 0.0162728149f);
+  return copysign(a < 0.56f ? fma(a, r, a) : tanh_of_twice(p, q), x);
 }
+// p / q is tanh(artanh(erf(x)) / 2).
 inline Floats erf(Floats x) {
-  constexpr float one_from = 3.9192059f;
-  const Floats a = smaller(absolute(x), broadcast(one_from)), z = a * a;
-  const Floats p =
-      polynomial(z, 1.12837915f, 0.190781768f, 0.0527899875f, 0.00377951423f, 0.00028480542f, 2.0419728e-06f);
-  const Floats q = polynomial(z, 1.0f, 0.50240866f, 0.114256647f, 0.0149972473f, 0.00116518776f, 3.80039295e-05f);
-  const Floats t = smaller(a * p / q, broadcast(1.0f));
-  return copysign(a == one_from ? broadcast(1.0f) : t, x);
+  const Floats a = smaller(absolute(x), broadcast(3.92f)), z = a * a;
+  const Floats p = a * polynomial(z, 0.564189613f, 0.170143336f, 0.0179122332f, 0.00155310775f);
+  const Floats q = polynomial(z, 1.0f, 0.316596359f, 0.0521639846f, 0.00720468769f, 0.000122316866f);
+  const Floats r = polynomial(z, 0.128379166f, -0.376125872f, 0.112822428f, -0.026714934f, 0.00462721661f);
+  return copysign(a < 0.55f ? fma(a, r, a) : tanh_of_twice(p, q), x);
 }
 
 // a * b - n log(2), where the product's own rounding would be too much
@@ -275,8 +276,7 @@ inline Floats product_less_logs(Floats a, Floats b, Floats n) {
   return subtract_logs(a_high * b_high, n) + ((a - a_high) * b + a_high * (b - b_high));
 #endif
 }
-// What the tail is of the bell: P(a) / Q(a), or, as that takes too many roundings without fused multiply-add, a
-// polynomial of t in place of 1 / (a + 3).
+// The tail over the bell: P(a) / Q(a), or without fused multiply-add a polynomial, which takes fewer roundings.
 inline Floats tail_to_bell(Floats a) {
 #if defined(__FMA__) || defined(__ARM_FEATURE_FMA)
   return polynomial(a, 0.5f, 0.437596912f, 0.18269155f, 0.0404422781f, 0.00408566743f) /
