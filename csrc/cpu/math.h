@@ -247,24 +247,24 @@ inline V sigmoid(V x) {
   const V e = exp_below(-absolute(x));
   return (x < Element<V>(0) ? e : broadcast(Element<V>(1))) / (Element<V>(1) + e);
 }
-// tanh(2 u) from tanh(u) = p / q: where the result is close to 1, the roundings of p and q hardly reach it.
+constexpr float kTanhIsOne = 9.0109f, kErfIsOne = 3.9192059f;  // from there on, rounded
+// tanh(2 u) from tanh(u) = p / q, whose roundings hardly reach a result close to 1.
 inline Floats tanh_of_twice(Floats p, Floats q) { return smaller((p + p) * q / fma(q, q, p * p), broadcast(1.0f)); }
-
 // p / q is the best of its degrees up to where the result rounds to 1; small x are left to a polynomial.
 inline Floats tanh(Floats x) {
-  const Floats a = smaller(absolute(x), broadcast(9.02f)), z = a * a;
+  const Floats a = smaller(absolute(x), broadcast(kTanhIsOne)), z = a * a;
   const Floats p = a * polynomial(z, 0.5f, 0.0148886889f, 5.71661658e-05f);
   const Floats q = polynomial(z, 1.0f, 0.11311068f, 0.00120692502f, 1.23068958e-06f);
   const Floats r = z * polynomial(z, -0.333328903f, 0.133194059f, -0.0525861532f, 0.0162728149f);
-  return copysign(a < 0.56f ? fma(a, r, a) : tanh_of_twice(p, q), x);
+  return copysign(a < 0.56f ? fma(a, r, a) : a == kTanhIsOne ? broadcast(1.0f) : tanh_of_twice(p, q), x);
 }
 // p / q is tanh(artanh(erf(x)) / 2).
 inline Floats erf(Floats x) {
-  const Floats a = smaller(absolute(x), broadcast(3.92f)), z = a * a;
+  const Floats a = smaller(absolute(x), broadcast(kErfIsOne)), z = a * a;
   const Floats p = a * polynomial(z, 0.564189613f, 0.170143336f, 0.0179122332f, 0.00155310775f);
   const Floats q = polynomial(z, 1.0f, 0.316596359f, 0.0521639846f, 0.00720468769f, 0.000122316866f);
   const Floats r = polynomial(z, 0.128379166f, -0.376125872f, 0.112822428f, -0.026714934f, 0.00462721661f);
-  return copysign(a < 0.55f ? fma(a, r, a) : tanh_of_twice(p, q), x);
+  return copysign(a < 0.55f ? fma(a, r, a) : a == kErfIsOne ? broadcast(1.0f) : tanh_of_twice(p, q), x);
 }
 
 // a * b - n log(2), where the product's own rounding would be too much
