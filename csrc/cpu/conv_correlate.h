@@ -16,8 +16,8 @@ constexpr Index kSmallRow = 16;             // pixels: on images so small, many 
 constexpr Index kFewImages = kTileRows * 3 / 4;
 constexpr Index kConvGrain = 1 << 18;  // multiplications that are worth a thread
 constexpr Index kTeams = 16;           // parts that may run at once, each with its own workspace
+constexpr Index kSumChunks = 8;        // of the batch, whose gradients are summed apart
 constexpr Index kFewItems = 8;         // fewer bands than that share the outputs among threads too
-
 
 // y[n, o, origin + j * y_step] = bias[o] + sum over taps and c of weight[o, c, tap] * x[n, c, j * step + tap's place]
 template <class T>

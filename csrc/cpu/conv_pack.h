@@ -125,6 +125,11 @@ struct Axis {
   Index span() const { return (count - 1) * at_step + 1; }
 };
 
+inline Index number_of_tap(const Axis (&axes)[kSpace], const Index (&kernel)[kSpace], Index d, Index h, Index w) {
+  const Index plane = (axes[0].q + d * axes[0].q_step) * kernel[1] + axes[1].q + h * axes[1].q_step;
+  return plane * kernel[2] + axes[2].q + w * axes[2].q_step;
+}
+
 // The weights, as a matrix for each tap: element (output o, input c, tap q) at data + o * output + c * input + q * tap.
 template <class T>
 struct Weights {
@@ -145,9 +150,7 @@ void pack_panel(Accumulator<T>* out, const Weights<T>& weights, const Axis (&axe
   for (Index d = 0; d < axes[0].count; ++d) {
     for (Index h = 0; h < axes[1].count; ++h) {
       for (Index w = 0; w < axes[2].count; ++w, out += inputs * width) {
-        const Index q = ((axes[0].q + d * axes[0].q_step) * kernel[1] + axes[1].q + h * axes[1].q_step) * kernel[2] +
-                        axes[2].q + w * axes[2].q_step;
-        const T* from = weights.data + q * weights.tap;
+        const T* from = weights.data + number_of_tap(axes, kernel, d, h, w) * weights.tap;
         if (outputs < width) memset(out, 0, std::size_t(inputs * width) * sizeof *out);
         if (weights.input == 1) {
           copy_transposed(out, width, from, weights.output, outputs, inputs);
