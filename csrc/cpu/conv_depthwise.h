@@ -2,6 +2,7 @@
 // Groups of few channels, such as one each: a lane of a vector is an output channel, whatever group it belongs to. Each
 // tap multiplies a vector of the image by a vector of weights, and nothing is summed across lanes.
 #include "cpu/conv_correlate.h"
+#include "cpu/shuffle.h"
 
 namespace dd2424::cpu::DD2424_ISA {
 namespace {
@@ -87,31 +88,58 @@ struct Part {
   Index input;  // from one input of a group to the next
 };
 
-// Packs some rows of an image for a block of lanes: (input, d, h, w, lane), lane o reading channel
-// (o / outputs) * inputs + input.
+// Where a block of lanes reads: lane o of group o / outputs, whose channels begin at o / outputs * inputs.
 template <class T>
-void pack_lanes(Accumulator<T>* out, const Images<const T>& x, Index n, Index block, Index inputs, Index outputs,
-                Index channels, const Index (&start)[kSpace], const Index (&extent)[kSpace]) {
+struct LaneChannels {
+  static constexpr Index lanes = kLanes<Accumulator<T>>;
+  Index first, count;  // of the block's outputs
+  Index inputs, outputs;
+  // The channels that the block reads are as many and lie as its outputs do, so that whole vectors can be moved.
+  bool are_aligned() const { return inputs == outputs && lanes % outputs == 0; }
+  Index channel(Index lane, Index input) const { return (first + lane) / outputs * inputs + input; }
+};
+
+// One row of pixels, for the inputs i of each group: out[i * plane + w * lanes + lane].
+template <class T>
+void pack_lane_row(Accumulator<T>* out, Index plane, const T* in, const Images<const T>& x, const LaneChannels<T>& at,
+                   Index columns) {
   using Acc = Accumulator<T>;
   constexpr Index lanes = kLanes<Acc>;
-  const Index first = block * lanes, count = smaller(lanes, channels - first), row = extent[2] * lanes;
-  for (Index i = 0; i < inputs; ++i) {
-    Index from[lanes];
-    for (Index lane = 0; lane < count; ++lane) from[lane] = ((first + lane) / outputs * inputs + i) * x.channel;
-    for (Index d = 0; d < extent[0]; ++d) {
-      for (Index h = 0; h < extent[1]; ++h, out += row) {
-        const T* in =
-            x.data + n * x.batch + (start[0] + d) * x.space[0] + (start[1] + h) * x.space[1] + start[2] * x.space[2];
-        if (count < lanes) memset(out, 0, std::size_t(row) * sizeof *out);
-        if (x.space[2] == 1 && outputs == 1) {
-          copy_transposed(out, lanes, in + from[0], inputs * x.channel, count, extent[2]);
-          continue;
-        }
-        for (Index w = 0; w < extent[2]; ++w, in += x.space[2])
-          for (Index lane = 0; lane < count; ++lane) out[w * lanes + lane] = widened(in[from[lane]]);
+  if (!at.are_aligned()) {
+    for (Index i = 0; i < at.inputs; ++i, out += plane)
+      for (Index lane = 0; lane < at.count; ++lane) {
+        const T* from = in + at.channel(lane, i) * x.channel;
+        for (Index w = 0; w < columns; ++w) out[w * lanes + lane] = widened(from[w * x.space[2]]);
       }
-    }
+    return;
   }
+  in += at.first * x.channel;
+  if (x.channel != 1) {
+    copy_transposed(out, lanes, in, x.channel, at.count, columns);
+  } else if (at.count == lanes) {
+    for (Index w = 0; w < columns; ++w) store(out + w * lanes, load(in + w * x.space[2]));
+  } else {
+    for (Index w = 0; w < columns; ++w) store(out + w * lanes, load(in + w * x.space[2], at.count));
+  }
+  if (at.inputs == 1) return;
+  for (Index i = at.inputs - 1; i >= 0; --i) {  // input 0 last: what it replaces is what all are made of
+    LaneNumbers<Acc> numbers{};
+    for (Index lane = 0; lane < lanes; ++lane) numbers[lane] = int(lane / at.outputs * at.inputs + i);
+    for (Index w = 0; w < columns; ++w) store(out + i * plane + w * lanes, pick<Acc>(load(out + w * lanes), numbers));
+  }
+}
+
+// Some rows of an image for a block of lanes: (input, d, h, w, lane).
+template <class T>
+void pack_lanes(Accumulator<T>* out, const Images<const T>& x, Index n, const LaneChannels<T>& at,
+                const Index (&start)[kSpace], const Index (&extent)[kSpace]) {
+  const Index row = extent[2] * at.lanes, plane = extent[0] * extent[1] * row;
+  if (at.count < at.lanes) memset(out, 0, std::size_t(at.inputs * plane) * sizeof *out);
+  for (Index d = 0; d < extent[0]; ++d)
+    for (Index h = 0; h < extent[1]; ++h, out += row) {
+      const T* in = x.data + n * x.batch + (start[0] + d) * x.space[0] + (start[1] + h) * x.space[1];
+      pack_lane_row(out, plane, in + start[2] * x.space[2], x, at, extent[2]);
+    }
 }
 
 // How the work is cut; none of it moves a bit.
@@ -184,7 +212,8 @@ class LaneCorrelator {
     }
     part.space[2] = lanes, part.space[1] = extent[2] * lanes, part.space[0] = extent[1] * part.space[1];
     part.input = extent[0] * part.space[0];
-    pack_lanes(out, c_.x, at.n, at.block, c_.inputs, c_.outputs, plan_.channels, part.start, extent);
+    const Index channel = at.block * lanes, count = smaller(lanes, plan_.channels - channel);
+    pack_lanes(out, c_.x, at.n, LaneChannels<T>{channel, count, c_.inputs, c_.outputs}, part.start, extent);
     return part;
   }
 

@@ -1,5 +1,6 @@
 #pragma once
 // The gradient by the weights where groups have few channels: lane by lane, as in conv_depthwise.h.
+#include <stdlib.h>
 #include "cpu/conv_depthwise.h"
 
 namespace dd2424::cpu::DD2424_ISA {
@@ -54,12 +55,13 @@ class LaneWeightGradient {
 
  public:
   LaneWeightGradient(const Correlation<T>& c, char* workspace) : c_(c), plan_(c), workspace_(workspace) {
-    x_in_place_ = plan_.in_place, dy_in_place_ = plan_.stores_directly;
+    x_in_place_ = plan_.in_place && !getenv("PK"), dy_in_place_ = plan_.stores_directly && !getenv("PK");
     items_ = c.batch * plan_.bands, chunks_ = smaller(items_, kSumChunks);
     const bool packs = !x_in_place_ || !dy_in_place_;
     parts_ = packs ? plan_.blocks : smaller(plan_.blocks, ceil_div(kFewItems, larger(1, chunks_)));
     sums_size_ = c.taps() * c.inputs * plan_.blocks * lanes;
     dy_bytes_ = aligned(dy_in_place_ ? 0 : plan_.rows * c.grid[2] * lanes * Index(sizeof(Acc)));
+    if (!x_in_place_) plan_.x_bytes = aligned(LanePlan<T>::box_bytes(c, plan_.rows));
     team_bytes_ = plan_.x_bytes + dy_bytes_ + plan_.list_bytes;
   }
   std::size_t bytes() const { return std::size_t(chunks_ * sums_bytes() + chunks_ * parts_ * team_bytes_); }
@@ -121,7 +123,8 @@ class LaneWeightGradient {
                              .channel = c_.y.channel,
                              .space = {c_.y.space[0], c_.y.space[1], c_.y.space[2]}};
     const Index start[kSpace] = {d, at.h, 0}, extent[kSpace] = {1, at.count, c_.grid[2]};
-    pack_lanes(out, dy, at.n, at.block, Index(1), Index(1), plan_.channels, start, extent);
+    const Index channel = at.block * lanes, count = smaller(lanes, plan_.channels - channel);
+    pack_lanes(out, dy, at.n, LaneChannels<T>{channel, count, 1, 1}, start, extent);
     return {.data = out, .start = {d, at.h, 0}, .space = {0, c_.grid[2] * lanes, lanes}};
   }
 
