@@ -22,7 +22,7 @@ struct LaneTile {
   const Index* x_at;
   const Index* weight_at;
   Index taps, x_step, y_step, channels;
-  bool relu;
+  bool relu, streams;
 };
 
 template <bool IsWhole, class T>
@@ -49,6 +49,12 @@ inline void lane_tile(const LaneTile<X, Y>& in, Index first) {
     Vec<Acc> sum = sums[j];
     if (in.bias) sum += load_lanes<IsWhole>(in.bias, in.channels);
     if (in.relu) sum = sum < Acc(0) ? Vec<Acc>{} : sum;  // a NaN stays one
+    if constexpr (IsWhole && std::is_same_v<Y, Acc>) {
+      if (in.streams) {
+        store_around(y + j * in.y_step, sum);
+        continue;
+      }
+    }
     if constexpr (IsWhole) store(y + j * in.y_step, sum);
     else store(y + j * in.y_step, sum, in.channels);
   }
@@ -142,6 +148,14 @@ void pack_lanes(Accumulator<T>* out, const Images<const T>& x, Index n, const La
     }
 }
 
+// Brings one of `parts` parts of a row of pixels to the second-level cache. Lanes of one block lie far apart, so that
+// the processor does not see that it will be wanted.
+template <class X>
+void fetch_part(const X* row, Index size, Index number, Index parts) {
+  constexpr Index line = 64 / Index(sizeof(X));
+  for (Index i = number * size / parts; i < (number + 1) * size / parts; i += line) __builtin_prefetch(row + i, 0, 2);
+}
+
 // How the work is cut; none of it moves a bit.
 template <class T>
 struct LanePlan {
@@ -149,13 +163,13 @@ struct LanePlan {
   static constexpr Index lanes = kLanes<Acc>;
   Index channels, blocks;  // outputs of all groups; vectors of them
   Index rows, bands, parts;
-  bool in_place, stores_directly;
+  bool in_place, stores_directly, streams;
   Index weight_bytes, x_bytes, y_bytes, list_bytes;
 
   explicit LanePlan(const Correlation<T>& c) {
     channels = c.groups * c.outputs, blocks = ceil_div(channels, lanes);
     in_place = c.x.channel == 1 && c.inputs == 1 && c.outputs == 1;
-    stores_directly = c.y.channel == 1;
+    stores_directly = c.y.channel == 1, streams = stores_directly && c.can_stream();
     rows = c.grid[1];
     while (rows > 1 && box_bytes(c, rows) > kLaneBytes) rows = (rows + 1) / 2;
     bands = ceil_div(c.grid[1], rows);
@@ -196,6 +210,7 @@ class LaneCorrelator {
       for (Index team = begin; team < end; ++team)
         for (Index item = team * items / teams; item < (team + 1) * items / teams; ++item)
           compute(item, teams_ + team * plan_.team_bytes());
+      if (plan_.streams) end_stores_around();
     });
   }
 
@@ -237,6 +252,16 @@ class LaneCorrelator {
                               w * c_.axes[2].at_step * x.space[2] + i * x.input;
             weight_at[tile.taps] = (((d * c_.axes[1].count + h) * c_.axes[2].count + w) * c_.inputs + i) * row;
           }
+  }
+
+  // Of the rows that the outputs behind row h read, the last; a part of it for each block.
+  template <class X>
+  void fetch_next_row(const Rows& at, Index d, Index h, const Part<X>& x, Index block) const {
+    const Index slice = larger(0, d * c_.step[0] + c_.axes[0].at);
+    const Index row = (h + 1) * c_.step[1] + c_.axes[1].at + c_.axes[1].span() - 1;
+    if (!plan_.in_place || at.blocks < plan_.blocks || slice >= c_.x.size[0] || row < 0 || row >= c_.x.size[1]) return;
+    for (Index r = larger(0, row - c_.step[1] + 1); r <= row; ++r)
+      fetch_part(x.data + slice * x.space[0] + r * x.space[1], c_.x.size[2] * x.space[2], block, at.blocks);
   }
 
  private:
@@ -309,6 +334,8 @@ class LaneCorrelator {
         tile.x = x.data + block * lanes, tile.y = y + w * y_step + block * lanes;
         tile.weights = weights_ + channel, tile.bias = c_.bias ? c_.bias + channel : nullptr;
         tile.channels = smaller(lanes, plan_.channels - channel), tile.relu = c_.relu;
+        tile.streams = plan_.streams;
+        if (w == whole.first) fetch_next_row(at, d, h, x, block);
         if (tile.channels == lanes) lane_row<true>(tile, end - w);
         else lane_row<false>(tile, end - w);
       }

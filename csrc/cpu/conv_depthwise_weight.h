@@ -1,6 +1,5 @@
 #pragma once
 // The gradient by the weights where groups have few channels: lane by lane, as in conv_depthwise.h.
-#include <stdlib.h>
 #include "cpu/conv_depthwise.h"
 
 namespace dd2424::cpu::DD2424_ISA {
@@ -55,13 +54,12 @@ class LaneWeightGradient {
 
  public:
   LaneWeightGradient(const Correlation<T>& c, char* workspace) : c_(c), plan_(c), workspace_(workspace) {
-    x_in_place_ = plan_.in_place && !getenv("PK"), dy_in_place_ = plan_.stores_directly && !getenv("PK");
+    x_in_place_ = plan_.in_place, dy_in_place_ = plan_.stores_directly;
     items_ = c.batch * plan_.bands, chunks_ = smaller(items_, kSumChunks);
     const bool packs = !x_in_place_ || !dy_in_place_;
     parts_ = packs ? plan_.blocks : smaller(plan_.blocks, ceil_div(kFewItems, larger(1, chunks_)));
     sums_size_ = c.taps() * c.inputs * plan_.blocks * lanes;
     dy_bytes_ = aligned(dy_in_place_ ? 0 : plan_.rows * c.grid[2] * lanes * Index(sizeof(Acc)));
-    if (!x_in_place_) plan_.x_bytes = aligned(LanePlan<T>::box_bytes(c, plan_.rows));
     team_bytes_ = plan_.x_bytes + dy_bytes_ + plan_.list_bytes;
   }
   std::size_t bytes() const { return std::size_t(chunks_ * sums_bytes() + chunks_ * parts_ * team_bytes_); }
@@ -146,6 +144,10 @@ class LaneWeightGradient {
           const Index channel = (at.block + block) * lanes;
           tile.x = x.data + block * lanes, tile.dy = from + block * lanes, tile.sums = sums_of(chunk) + channel;
           tile.channels = smaller(lanes, plan_.channels - channel);
+          if (w == whole.first && x_in_place_ && dy_in_place_ && h + 1 < c_.grid[1]) {
+            lister.fetch_next_row({at.n, at.h, at.count, at.block, at.blocks}, d, h, x, block);
+            fetch_part(dy.data + d * dy.space[0] + (h + 1) * dy.space[1], c_.grid[2] * dy.space[2], block, at.blocks);
+          }
           if (tile.channels == lanes) lane_gradient<true>(tile);
           else lane_gradient<false>(tile);
         }
