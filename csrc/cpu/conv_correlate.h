@@ -362,18 +362,25 @@ std::size_t correlation_bytes(const Correlation<T>& given) {
 // No tap meets the image: the bias alone.
 template <class T>
 void fill_with_bias(const Correlation<T>& c) {
-  const Index channels = c.groups * c.outputs;
-  for (Index n = 0; n < c.batch; ++n)
-    for (Index o = 0; o < channels; ++o) {
-      Accumulator<T> value = c.bias ? c.bias[o] : Accumulator<T>(0);
-      if (c.relu && value < 0) value = 0;
-      for (Index d = 0; d < c.grid[0]; ++d)
-        for (Index h = 0; h < c.grid[1]; ++h)
-          for (Index w = 0; w < c.grid[2]; ++w)
-            c.y.data[n * c.y.batch + o * c.y.channel + (c.origin[0] + d * c.y_step[0]) * c.y.space[0] +
-                     (c.origin[1] + h * c.y_step[1]) * c.y.space[1] + (c.origin[2] + w * c.y_step[2]) * c.y.space[2]] =
-                narrowed<T>(value);
-    }
+  using Acc = Accumulator<T>;
+  const Index channels = c.groups * c.outputs, step = c.y_step[2] * c.y.space[2];
+  const auto value = [&](Acc bias) { return c.relu && bias < 0 ? Acc(0) : bias; };
+  parallel_for(c.batch * c.grid[0] * c.grid[1], 1 + kConvGrain / 8 / (channels * c.grid[2]),
+               [&](Index begin, Index end) {
+                 for (Index row = begin; row < end; ++row) {
+                   const Index h = row % c.grid[1], d = row / c.grid[1] % c.grid[0], n = row / c.grid[1] / c.grid[0];
+                   T* y = c.y.data + n * c.y.batch + (c.origin[0] + d * c.y_step[0]) * c.y.space[0] +
+                          (c.origin[1] + h * c.y_step[1]) * c.y.space[1] + c.origin[2] * c.y.space[2];
+                   if (c.y.channel == 1 && !c.bias) {
+                     for (Index w = 0; w < c.grid[2]; ++w) memset(y + w * step, 0, std::size_t(channels) * sizeof *y);
+                     continue;
+                   }
+                   for (Index o = 0; o < channels; ++o) {
+                     const T filled = narrowed<T>(c.bias ? value(c.bias[o]) : Acc(0));
+                     for (Index w = 0; w < c.grid[2]; ++w) y[o * c.y.channel + w * step] = filled;
+                   }
+                 }
+               });
 }
 
 template <class T>
