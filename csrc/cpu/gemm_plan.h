@@ -23,7 +23,6 @@ constexpr Index kSplitOutputs = 1 << 13;  // elements of c up to which k is spli
 constexpr Index kPageBytes = 4096;        // rows this far apart share cache sets
 constexpr Index kRowGapBytes = 5 * 64;    // no page's divisor: packed rows take turns through the sets
 
-
 // One product, c = a b: the contract's item of a batch with its roles settled.
 template <class T>
 struct Product {
