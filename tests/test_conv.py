@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Any
 
 import ml_dtypes
@@ -12,7 +11,6 @@ import pytest
 import dd2424
 from accuracy import assert_accurate, bits, same_for_any_threads
 from convolutions import Problem, check_all_passes, in_format
-from dd2424 import _core
 from dd2424.nn import functional as F
 
 # fmt: off
@@ -63,16 +61,8 @@ LARGE = {
 }
 FORMATS = [(x, weight, dy) for x in (False, True) for weight in (False, True) for dy in (False, True)]
 # fmt: on
+pytestmark = pytest.mark.usefixtures("direct_kernels")
 each_problem = pytest.mark.parametrize("name", PROBLEMS)
-
-
-@pytest.fixture(autouse=True)
-def direct_kernels() -> Iterator[None]:
-    """Winograd's have their own tests, and another rounding."""
-    before = _core.winograd_enabled()
-    _core.set_winograd(False)
-    yield
-    _core.set_winograd(before)
 
 
 @each_problem
