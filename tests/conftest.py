@@ -26,6 +26,15 @@ def rng(request: pytest.FixtureRequest) -> np.random.Generator:
     return np.random.default_rng(zlib.crc32(request.node.name.encode()))
 
 
+@pytest.fixture(scope="module")
+def direct_kernels() -> Iterator[None]:
+    """Convolutions without Winograd's kernels, which round otherwise and have tests of their own."""
+    before = dd2424._core.winograd_enabled()
+    dd2424._core.set_winograd(False)
+    yield
+    dd2424._core.set_winograd(before)
+
+
 @pytest.fixture(autouse=True)
 def clean_state() -> Iterator[None]:
     """Every test starts from one seed, and leaves threads, dtype and grad mode as they were."""

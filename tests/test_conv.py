@@ -61,6 +61,7 @@ LARGE = {
 }
 FORMATS = [(x, weight, dy) for x in (False, True) for weight in (False, True) for dy in (False, True)]
 # fmt: on
+pytestmark = pytest.mark.usefixtures("direct_kernels")
 each_problem = pytest.mark.parametrize("name", PROBLEMS)
 
 

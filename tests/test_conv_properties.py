@@ -42,6 +42,7 @@ def problems(draw: Any, transposed: bool) -> Problem:
     return Problem(batch, inputs, outputs, image, kernel, stride, padding, dilation, groups, extra, transposed)
 
 
+pytestmark = pytest.mark.usefixtures("direct_kernels")
 ISAS = st.sampled_from(dd2424.supported_isas())
 FORMATS = st.tuples(st.booleans(), st.booleans(), st.booleans())
 

@@ -19,7 +19,9 @@ struct ConvSizes {
   Index stride[kSpace], dilation[kSpace];
   Index padding[kSpace];  // in front; what lies behind follows from out
   Format x_format, weight_format, y_format;
-  bool allows_winograd = true;  // fewer multiplications, another rounding
+  // A quarter of the multiplications in float32. Errors are below 3.5e-6 of the largest result, some 6 times those of a
+  // plain sum, and what is not finite spreads over its tile of 4 x 4 outputs.
+  bool allows_winograd = true;
 };
 
 template <class T>

@@ -5,6 +5,7 @@
 #include "cpu/conv_correlate.h"
 #include "cpu/conv_depthwise_weight.h"
 #include "cpu/conv_weight.h"
+#include "cpu/conv_winograd.h"
 
 namespace dd2424::cpu::DD2424_ISA {
 namespace {
@@ -57,6 +58,8 @@ std::size_t workspace_bytes(const Correlation<T>& c) {
 template <class T>
 Status conv_forward(const Context& context, const ConvForward<T>& a) {
   const FloatMode mode;
+  if constexpr (std::is_same_v<T, float>)
+    if (uses_winograd(a.sizes)) return winograd_forward(a, context.workspace);
   convolve(forward_of(a), context.workspace);
   return Status::ok;
 }
@@ -116,6 +119,8 @@ void for_each_residue(const ConvSizes& s, const F& f) {
 template <class T>
 Status conv_input(const Context& context, const ConvInput<T>& a) {
   const FloatMode mode;
+  if constexpr (std::is_same_v<T, float>)
+    if (uses_winograd(a.sizes)) return winograd_input(a, context.workspace);
   for_each_residue(a.sizes, [&](const Index(&first)[kSpace]) { convolve(input_of(a, first), context.workspace); });
   return Status::ok;
 }
@@ -140,6 +145,8 @@ void write_gradient(const ConvWeight<T>& a, const Correlation<T>& c, const Accum
 template <class T>
 Status conv_weight(const Context& context, const ConvWeight<T>& a) {
   const FloatMode mode;
+  if constexpr (std::is_same_v<T, float>)
+    if (uses_winograd(a.sizes)) return winograd_weight(a, context.workspace);
   const Correlation<T> c = forward_of(a);
   if (prefers_lanes(c) && !c.is_empty() && c.batch > 0) {
     if (c.taps() < c.kernel[0] * c.kernel[1] * c.kernel[2])
@@ -154,10 +161,14 @@ Status conv_weight(const Context& context, const ConvWeight<T>& a) {
 
 template <class T>
 std::size_t conv_forward_workspace(const ConvSizes& s) {
+  if constexpr (std::is_same_v<T, float>)
+    if (uses_winograd(s)) return winograd_forward_workspace(s);
   return workspace_bytes(forward_of(ConvForward<T>{.sizes = s}));
 }
 template <class T>
 std::size_t conv_input_workspace(const ConvSizes& s) {
+  if constexpr (std::is_same_v<T, float>)
+    if (uses_winograd(s)) return winograd_input_workspace(s);
   std::size_t most = 0;
   for_each_residue(s, [&](const Index(&first)[kSpace]) {
     const std::size_t bytes = workspace_bytes(input_of(ConvInput<T>{.sizes = s}, first));
@@ -167,6 +178,8 @@ std::size_t conv_input_workspace(const ConvSizes& s) {
 }
 template <class T>
 std::size_t conv_weight_workspace(const ConvSizes& s) {
+  if constexpr (std::is_same_v<T, float>)
+    if (uses_winograd(s)) return winograd_weight_workspace(s);
   const Correlation<T> c = forward_of(ConvWeight<T>{.sizes = s});
   if (prefers_lanes(c) && !c.is_empty() && c.batch > 0) return LaneWeightGradient<T>(c, nullptr).bytes();
   return WeightGradient<T>(ConvWeight<T>{.sizes = s}, nullptr).bytes();
