@@ -64,10 +64,12 @@ struct AverageKernel {
   }
 
   // The divisors of `count` windows from o on.
-  void divisors(L* to, Row row, Index o, Index count) const {
-    const L outer = outer_divisor(row.d, row.h);
-    for (Index j = 0; j < count; ++j) to[j] = outer * inner_divisor(o + j);
-    for (Index j = count; j % kStep != 0; ++j) to[j] = 1;
+  void divisors(L* to, Index od, Index oh, Index o, Index count) const {
+    const L outer = outer_divisor(od, oh);
+    const Index kernel = w.width().kernel;
+    const bool alike = a.divisor || (counted(w.width(), o) == kernel && counted(w.width(), o + count - 1) == kernel);
+    for (Index j = 0; j < count; j += kStep) store(to + j, broadcast(outer * inner_divisor(o)));
+    for (Index j = 0; !alike && j < count; ++j) to[j] = outer * inner_divisor(o + j);
   }
   // `count` neighbouring windows of a channels-first row, from o on.
   void block(const T* x, Row row, Index o, T* y, Index count) const {
@@ -76,14 +78,14 @@ struct AverageKernel {
     for (Index j = 0; j < count; j += kStep) store(sums + j, Vec<L>{});
     Phases<T> phases;
     for_each_tap_row(w, row, [&](Index, Index, Index offset) {
-      phases.split(x + offset, axis.in, axis.first[o], axis.stride, count + reach(axis), L(0));
+      phases.split(x + offset, axis.in, axis.first[o], axis.stride, count + w.taps.reach, L(0));
       for (Index j = 0; j < count; j += kStep) {
         Vec<L> part{};
-        for (Index q = 0; q < axis.kernel; ++q) part += load(phases.at[q % axis.stride] + q / axis.stride + j);
+        for (Index q = 0; q < axis.kernel; ++q) part += load(phases.at[w.taps.phase[q]] + w.taps.offset[q] + j);
         store(sums + j, load(sums + j) + part);
       }
     });
-    divisors(divisor, row, o, count);
+    divisors(divisor, row.d, row.h, o, count);
     for (Index j = 0; j < count; j += kStep)
       store_lanes(y + j, load(sums + j) / load(divisor + j), lesser(kStep, count - j));
   }
@@ -93,7 +95,7 @@ struct AverageKernel {
     for_each_output_row(w, [&](Row row) {
       const T* x = a.x + row.plane * w.in_plane();
       T* y = a.y + row.plane * w.out_plane() + w.out_row(row.d, row.h);
-      if (has_phases(w)) {
+      if (w.by_phases) {
         for (Index o = 0; o < out; o += kBlock) block(x, row, o, y + o, lesser(kBlock, out - o));
       } else if (w.channels > 1) {
         for (Index o = 0; o < out; ++o) pixel(x, row, o, y + o * w.channels);
@@ -105,37 +107,46 @@ struct AverageKernel {
 
   // Backward, by element of dx: the sum of what its windows give, in their order.
 
+  template <int N>
   void channels_back(const T* dy, Row row, Index i, T* dx, Index count) const {
     const Axis& axis = w.width();
-    Vec<L> sum{};
+    const Index last = count - (N - 1) * kStep;
+    Vec<L> sum[N]{};
     for_each_covering_row(w, row, [&](Index od, Index oh, Index, Index) {
       const L outer = outer_divisor(od, oh);
       for (Index o = axis.lowest[i]; o < axis.behind[i]; ++o) {
         if (axis.tap_at(o, i) < 0) continue;
         const T* p = dy + w.out_row(od, oh) + o * w.channels;
-        sum += load_lanes(p, count) / broadcast(outer * inner_divisor(o));
+        const Vec<L> share = broadcast(1 / (outer * inner_divisor(o)));
+        for (int n = 0; n < N; ++n) sum[n] += load_lanes(p + n * kStep, n + 1 < N ? kStep : last) * share;
       }
     });
-    store_lanes(dx, sum, count);
+    for (int n = 0; n < N; ++n) store_lanes(dx + n * kStep, sum[n], n + 1 < N ? kStep : last);
+  }
+  void pixel_back(const T* dy, Row row, Index i, T* dx) const {
+    Index c = 0;
+    for (; c + 4 * kStep <= w.channels; c += 4 * kStep) channels_back<4>(dy + c, row, i, dx + c, 4 * kStep);
+    for (; c < w.channels; c += kStep) channels_back<1>(dy + c, row, i, dx + c, lesser(kStep, w.channels - c));
   }
 
   void block_back(const T* dy, Row row, Index first, T* dx, Index count) const {
     const Axis& axis = w.width();
-    const Index back = reach(axis);
-    alignas(64) L line[kBlock + kReach + 64], divisor[kBlock + kReach + 64];
+    const Index back = w.taps.reach;
+    alignas(64) L line[kBlock + kReach + 128], divisor[kBlock + kReach + 128];
     PhaseSums<T> phases;
     phases.clear(axis.stride, count);
     for_each_covering_row(w, row, [&](Index od, Index oh, Index, Index) {
       const Index length = up(up(count, kStep) * kStep + back, kStep) * kStep, start = first - back;
       pad_line(line, dy + w.out_row(od, oh), axis.out, start, length, L(0));
       const Index from = lesser(length, greater(0, -start)), to = greater(from, lesser(length, axis.out - start));
-      for (Index i = 0; i < length; i += kStep) store(divisor + i, broadcast(L(1)));
-      const L outer = outer_divisor(od, oh);
-      for (Index i = from; i < to; ++i) divisor[i] = outer * inner_divisor(start + i);
-      for (Index i = 0; i < length; i += kStep) store(line + i, load(line + i) / load(divisor + i));
+      if (from < to) divisors(divisor, od, oh, start + from, to - from);
+      for (Index i = 0; i < to - from; i += kStep) {  // behind `to`, zero is divided by what divides the last
+        const Vec<L> v = load(line + from + i) / load(divisor + i);
+        store(line + from + i, v);
+      }
       for (Index q = 0; q < axis.kernel; ++q) {
-        L* sums = phases.sums[q % axis.stride];
-        const L* p = line + back - q / axis.stride;
+        L* sums = phases.sums[w.taps.phase[q]];
+        const L* p = line + back - w.taps.offset[q];
         for (Index j = 0; j < count; j += kStep) store(sums + j, load(sums + j) + load(p + j));
       }
     });
@@ -164,12 +175,10 @@ struct AverageKernel {
     for_each_input_row(w, [&](Row row) {
       const T* dy = a.x + row.plane * w.out_plane();
       T* dx = a.y + row.plane * w.in_plane() + w.in_row(row.d, row.h);
-      if (has_phases(w)) {
+      if (w.by_phases) {
         for (Index j = 0; j < padded; j += kBlock) block_back(dy, row, j, dx, lesser(kBlock, padded - j));
       } else if (w.channels > 1) {
-        for (Index i = 0; i < axis.in; ++i)
-          for (Index c = 0; c < w.channels; c += kStep)
-            channels_back(dy + c, row, i, dx + i * w.channels + c, lesser(kStep, w.channels - c));
+        for (Index i = 0; i < axis.in; ++i) pixel_back(dy, row, i, dx + i * w.channels);
       } else {
         for (Index i = 0; i < axis.in; i += kBlock) runs_back(dy, row, i, dx + i, lesser(kBlock, axis.in - i));
       }

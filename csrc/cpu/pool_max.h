@@ -82,13 +82,12 @@ struct MaxPool {
     for (Index j = 0; j < count && axis.begin[o + j] > 0; ++j) found[j] += TapLane<T>(axis.begin[o + j]);
     Phases<T> phases;
     for_each_tap_row(w, row, [&](Index qd, Index qh, Index offset) {
-      phases.split(x + offset, axis.in, axis.first[o], axis.stride, count + reach(axis), lowest_of<T>());
+      phases.split(x + offset, axis.in, axis.first[o], axis.stride, count + w.taps.reach, lowest_of<T>());
       for (Index j = 0; j < count; j += kStep) {
         Vec<L> b = load(best + j);
         TapVec<T> f = load(found + j);
         for (Index q = 0; q < axis.kernel; ++q) {
-          const Index at = q * axis.dilation;
-          const Vec<L> v = load(phases.at[at % axis.stride] + at / axis.stride + j);
+          const Vec<L> v = load(phases.at[w.taps.phase[q]] + w.taps.offset[q] + j);
           const auto wins = (v > b) | (v != v);
           b = wins ? v : b, f = wins ? broadcast(TapLane<T>(w.tap(qd, qh, q))) : f;
         }
@@ -109,7 +108,7 @@ struct MaxPool {
       T* y = a.y + at;
       Tap* taps = static_cast<Tap*>(a.taps) + at;
       if constexpr (kFloating<T>) {
-        if (has_phases(w)) {
+        if (w.by_phases) {
           for (Index o = 0; o < out; o += kBlock) block(x, row, o, y + o, taps + o, lesser(kBlock, out - o));
           return;
         }
@@ -126,24 +125,37 @@ struct MaxPool {
 
   // Backward, by element of dx: the windows that hold it, in their order, give theirs if it was their greatest.
 
+  template <int N>
   void channels_back(const T* dy, const Tap* taps, Row row, Index i, T* dx, Index count) const {
     const Axis& axis = w.width();
-    Vec<L> sum{};
+    const Index last = count - (N - 1) * kStep;
+    Vec<L> sum[N]{};
     for_each_covering_row(w, row, [&](Index od, Index oh, Index qd, Index qh) {
       for (Index o = axis.lowest[i]; o < axis.behind[i]; ++o) {
         const Index q = axis.tap_at(o, i), at = w.out_row(od, oh) + o * w.channels;
         if (q < 0) continue;
-        const auto ours = load_taps<T>(taps + at, count) == broadcast(TapLane<T>(w.tap(qd, qh, q)));
-        sum += ours ? load_lanes(dy + at, count) : Vec<L>{};
+        const TapVec<T> ours = broadcast(TapLane<T>(w.tap(qd, qh, q)));
+        for (int n = 0; n < N; ++n) {
+          const Index lanes = n + 1 < N ? kStep : last;
+          const Vec<L> v = load_lanes(dy + at + n * kStep, lanes);
+          sum[n] += load_taps<T>(taps + at + n * kStep, lanes) == ours ? v : Vec<L>{};
+        }
       }
     });
-    store_lanes(dx, sum, count);
+    for (int n = 0; n < N; ++n) store_lanes(dx + n * kStep, sum[n], n + 1 < N ? kStep : last);
+  }
+  void pixel_back(const T* dy, const Tap* taps, Row row, Index i, T* dx) const {
+    Index c = 0;
+    for (; c + 4 * kStep <= w.channels; c += 4 * kStep)
+      channels_back<4>(dy + c, taps + c, row, i, dx + c, 4 * kStep);
+    for (; c < w.channels; c += kStep)
+      channels_back<1>(dy + c, taps + c, row, i, dx + c, lesser(kStep, w.channels - c));
   }
 
   // Elements first + j of the padded row, by phase, for `count` j of each.
   void block_back(const T* dy, const Tap* taps, Row row, Index first, T* dx, Index count) const {
     const Axis& axis = w.width();
-    const Index back = reach(axis);
+    const Index back = w.taps.reach;
     alignas(64) L line[kBlock + kReach + 64];
     alignas(64) TapLane<T> line_taps[kBlock + kReach + 64];
     PhaseSums<T> phases;
@@ -155,9 +167,9 @@ struct MaxPool {
       for (Index i = from; i < to; i += kStep)
         store(line_taps + i, load_taps<T>(taps + at + start + i, lesser(kStep, to - i)));
       for (Index q = 0; q < axis.kernel; ++q) {
-        const Index tap = q * axis.dilation, shift = back - tap / axis.stride;
+        const Index shift = back - w.taps.offset[q];
         const TapVec<T> ours = broadcast(TapLane<T>(w.tap(qd, qh, q)));
-        L* sums = phases.sums[tap % axis.stride];
+        L* sums = phases.sums[w.taps.phase[q]];
         for (Index j = 0; j < count; j += kStep) {
           const Vec<L> v = load(line + shift + j);
           store(sums + j, load(sums + j) + (load(line_taps + shift + j) == ours ? v : Vec<L>{}));
@@ -188,12 +200,10 @@ struct MaxPool {
       const T* dy = a.dy + row.plane * w.out_plane();
       const Tap* taps = static_cast<const Tap*>(a.taps) + row.plane * w.out_plane();
       T* dx = a.dx + row.plane * w.in_plane() + w.in_row(row.d, row.h);
-      if (has_phases(w)) {
+      if (w.by_phases) {
         for (Index j = 0; j < padded; j += kBlock) block_back(dy, taps, row, j, dx, lesser(kBlock, padded - j));
       } else if (w.channels >= 4) {
-        for (Index i = 0; i < axis.in; ++i)
-          for (Index c = 0; c < w.channels; c += kStep)
-            channels_back(dy + c, taps + c, row, i, dx + i * w.channels + c, lesser(kStep, w.channels - c));
+        for (Index i = 0; i < axis.in; ++i) pixel_back(dy, taps, row, i, dx + i * w.channels);
       } else {
         for (Index c = 0; c < w.channels; ++c)
           for (Index i = 0; i < axis.in; i += kBlock)

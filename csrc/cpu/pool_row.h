@@ -1,6 +1,5 @@
 #pragma once
-// Rows of channels-first images, one vector over neighbouring windows. With stride s, element j * s + r of a padded row
-// is number j of phase r; tap q of the windows o, o + 1, ... is then a run of one phase.
+// Rows of channels-first images, one vector over neighbouring windows: a row taken apart into phases, and put together.
 #include "cpu/pool_window.h"
 #include "cpu/shuffle.h"
 
@@ -8,17 +7,7 @@ namespace dd2424::cpu::DD2424_ISA {
 namespace {
 
 constexpr Index kBlock = 256;    // windows at a time: a block's buffers stay in the nearest cache
-constexpr Index kReach = 32;     // most neighbours in a phase that a window looks over
-constexpr Index kMostPhases = 4;
 constexpr Index kLongLine = kMostPhases * (kBlock + kReach) + 64;  // and what the last vector may touch
-
-inline Index reach(const PoolAxis& axis) { return (axis.kernel - 1) * axis.dilation / axis.stride; }
-// Whether rows go by phases; a function of sizes alone.
-inline bool has_phases(const Windows& w) {
-  const Axis& axis = w.width();
-  return w.channels == 1 && !axis.adaptive && axis.stride <= kMostPhases && reach(axis) < kReach && axis.kernel <= 16 &&
-         axis.out >= 4;
-}
 
 // line[i] = row[start + i], padding outside of [0, size).
 template <class T>

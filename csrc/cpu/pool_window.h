@@ -10,6 +10,10 @@ namespace {
 constexpr int kSpace = PoolSizes::kSpace;
 constexpr Index kGrain = 8192;  // elements worth another thread
 
+constexpr Index kMostPhases = 4;   // strides that rows are taken apart by
+constexpr Index kMostTaps = 16;    // of a window along such a row
+constexpr Index kReach = 32;       // most neighbours in a phase that a window looks over
+
 constexpr Index up(Index a, Index b) { return a <= 0 ? 0 : (a + b - 1) / b; }
 constexpr Index lesser(Index a, Index b) { return b < a ? b : a; }
 constexpr Index greater(Index a, Index b) { return a < b ? b : a; }
@@ -45,10 +49,32 @@ struct Axis : PoolAxis {
   }
 };
 
+// With stride s, element j * s + r of a padded row is number j of phase r; tap q of the windows o, o + 1, ... is then a
+// run of one phase, from `offset` on.
+struct TapPhases {
+  Index reach = 0;  // the greatest offset
+  Index phase[kMostTaps] = {}, offset[kMostTaps] = {};
+  static bool fit(const PoolAxis& axis) {
+    return !axis.adaptive && axis.stride <= kMostPhases && axis.kernel <= kMostTaps && axis.out >= 4 &&
+           (axis.kernel - 1) * axis.dilation / axis.stride < kReach;
+  }
+  explicit TapPhases(const PoolAxis& axis) {
+    if (!fit(axis)) return;
+    for (Index q = 0; q < axis.kernel; ++q)
+      phase[q] = q * axis.dilation % axis.stride, reach = offset[q] = q * axis.dilation / axis.stride;
+  }
+};
+
 struct Windows {
   Index planes, channels;
   Axis axes[kSpace];
-  Windows(const PoolSizes& s, void* workspace) : planes(s.planes), channels(s.channels) {
+  TapPhases taps;
+  bool by_phases;  // whether rows are taken apart: a function of sizes alone
+  Windows(const PoolSizes& s, void* workspace)
+      : planes(s.planes),
+        channels(s.channels),
+        taps(s.axes[2]),
+        by_phases(s.channels == 1 && TapPhases::fit(s.axes[2])) {
     Index* p = static_cast<Index*>(workspace);
     for (int d = 0; d < kSpace; ++d) {
       Axis& axis = axes[d];
