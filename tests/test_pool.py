@@ -91,7 +91,9 @@ def test_avg_pool(
     assert_accurate(leaf.grad, reference.avg_pool_gradient(dy, image, window, *how), 8, scale)
 
 
-ADAPTIVE = [((7, 7), (1, 1)), ((12, 8), (3, 4)), ((7, 19), (3, 5)), ((5, 3), (7, 8)), ((700,), (3,)), ((3, 6, 7), (2, 2, 3))]  # fmt: skip
+ADAPTIVE = [
+    ((7, 7), (1, 1)), ((12, 8), (3, 4)), ((7, 19), (3, 5)), ((5, 3), (7, 8)), ((700,), (3,)), ((3, 6, 7), (2, 2, 3)),
+]  # fmt: skip
 
 
 @pytest.mark.parametrize(("image", "out"), ADAPTIVE, ids=str)

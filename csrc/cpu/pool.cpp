@@ -12,10 +12,8 @@ template <class T>
 Status max_pool_forward(const Context& context, const MaxPoolForward<T>& a) {
   const FloatMode mode;
   const Windows w(a.sizes, context.workspace);
-  if (tap_bytes(a.sizes) == 1)
-    MaxPool<T, std::uint8_t>{w}.forward(a);
-  else
-    MaxPool<T, std::int32_t>{w}.forward(a);
+  if (tap_bytes(a.sizes) == 1) MaxPool<T, std::uint8_t>{w}.forward(a);
+  else MaxPool<T, std::int32_t>{w}.forward(a);
   return Status::ok;
 }
 
@@ -23,19 +21,15 @@ template <class T>
 Status max_pool_backward(const Context& context, const MaxPoolBackward<T>& a) {
   const FloatMode mode;
   const Windows w(a.sizes, context.workspace);
-  if (tap_bytes(a.sizes) == 1)
-    MaxPool<T, std::uint8_t>{w}.backward(a);
-  else
-    MaxPool<T, std::int32_t>{w}.backward(a);
+  if (tap_bytes(a.sizes) == 1) MaxPool<T, std::uint8_t>{w}.backward(a);
+  else MaxPool<T, std::int32_t>{w}.backward(a);
   return Status::ok;
 }
 
 Status max_pool_locate(const Context& context, const MaxPoolLocate& a) {
   const Windows w(a.sizes, context.workspace);
-  if (tap_bytes(a.sizes) == 1)
-    MaxPool<float, std::uint8_t>{w}.locate(a);
-  else
-    MaxPool<float, std::int32_t>{w}.locate(a);
+  if (tap_bytes(a.sizes) == 1) MaxPool<float, std::uint8_t>{w}.locate(a);
+  else MaxPool<float, std::int32_t>{w}.locate(a);
   return Status::ok;
 }
 

@@ -12,7 +12,9 @@ struct AverageKernel {
   const Windows w;
   const AveragePool<T>& a;
 
-  Index counted(const Axis& axis, Index o) const { return a.counts_padding ? axis.count[o] : axis.end[o] - axis.begin[o]; }
+  Index counted(const Axis& axis, Index o) const {
+    return a.counts_padding ? axis.count[o] : axis.end[o] - axis.begin[o];
+  }
   // Of window o, without the width's part.
   L outer_divisor(Index od, Index oh) const {
     return L(a.divisor ? a.divisor : counted(w.axes[0], od) * counted(w.axes[1], oh));

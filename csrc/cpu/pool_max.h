@@ -1,5 +1,6 @@
 #pragma once
-// Maximum. An element takes the window over if it is greater than those before it, or NaN: so the first of equals stays.
+// Maximum. An element takes the window over if it is greater than those before it, or NaN: so the first of equals
+// stays.
 #include "cpu/pool_row.h"
 
 namespace dd2424::cpu::DD2424_ISA {
@@ -7,12 +8,9 @@ namespace {
 
 template <class T>
 constexpr Lane<T> lowest_of() {
-  if constexpr (kFloating<T>)
-    return -Lane<T>(__builtin_inf());
-  else if constexpr (std::is_unsigned_v<T>)
-    return 0;
-  else
-    return T(T(1) << (8 * sizeof(T) - 2)) * -2;
+  if constexpr (kFloating<T>) return -Lane<T>(__builtin_inf());
+  else if constexpr (std::is_unsigned_v<T>) return 0;
+  else return T(T(1) << (8 * sizeof(T) - 2)) * -2;
 }
 
 template <class T, class Tap>
@@ -47,7 +45,8 @@ struct MaxPool {
     const Axis& axis = w.width();
     Vec<L> best[N];
     TapVec<T> found[N];
-    for (int n = 0; n < N; ++n) best[n] = broadcast(lowest_of<T>()), found[n] = broadcast(TapLane<T>(first_tap(row, o)));
+    for (int n = 0; n < N; ++n)
+      best[n] = broadcast(lowest_of<T>()), found[n] = broadcast(TapLane<T>(first_tap(row, o)));
     const Index last = count - (N - 1) * kStep;
     for_each_tap_row(w, row, [&](Index qd, Index qh, Index offset) {
       for (Index q = axis.begin[o]; q < axis.end[o]; ++q) {
@@ -68,8 +67,7 @@ struct MaxPool {
   void pixel(const T* x, Row row, Index o, T* y, Tap* taps) const {
     Index c = 0;
     for (; c + 4 * kStep <= w.channels; c += 4 * kStep) channels<4>(x + c, row, o, y + c, taps + c, 4 * kStep);
-    for (; c < w.channels; c += kStep)
-      channels<1>(x + c, row, o, y + c, taps + c, lesser(kStep, w.channels - c));
+    for (; c < w.channels; c += kStep) channels<1>(x + c, row, o, y + c, taps + c, lesser(kStep, w.channels - c));
   }
 
   // `count` neighbouring windows of a channels-first row, from o on.
@@ -78,7 +76,8 @@ struct MaxPool {
     alignas(64) L best[kBlock + kStep];
     alignas(64) TapLane<T> found[kBlock + kStep];
     const auto initial = TapLane<T>(w.tap(w.axes[0].begin[row.d], w.axes[1].begin[row.h], 0));
-    for (Index j = 0; j < count; j += kStep) store(best + j, broadcast(lowest_of<T>())), store(found + j, broadcast(initial));
+    for (Index j = 0; j < count; j += kStep)
+      store(best + j, broadcast(lowest_of<T>())), store(found + j, broadcast(initial));
     for (Index j = 0; j < count && axis.begin[o + j] > 0; ++j) found[j] += TapLane<T>(axis.begin[o + j]);
     Phases<T> phases;
     for_each_tap_row(w, row, [&](Index qd, Index qh, Index offset) {
@@ -118,8 +117,7 @@ struct MaxPool {
         }
       }
       for (Index o = 0; o < out; ++o)
-        for (Index c = 0; c < w.channels; ++c)
-          window(x + c, row, o, y[o * w.channels + c], taps[o * w.channels + c]);
+        for (Index c = 0; c < w.channels; ++c) window(x + c, row, o, y[o * w.channels + c], taps[o * w.channels + c]);
     });
   }
 
@@ -146,8 +144,7 @@ struct MaxPool {
   }
   void pixel_back(const T* dy, const Tap* taps, Row row, Index i, T* dx) const {
     Index c = 0;
-    for (; c + 4 * kStep <= w.channels; c += 4 * kStep)
-      channels_back<4>(dy + c, taps + c, row, i, dx + c, 4 * kStep);
+    for (; c + 4 * kStep <= w.channels; c += 4 * kStep) channels_back<4>(dy + c, taps + c, row, i, dx + c, 4 * kStep);
     for (; c < w.channels; c += kStep)
       channels_back<1>(dy + c, taps + c, row, i, dx + c, lesser(kStep, w.channels - c));
   }

@@ -6,7 +6,7 @@
 namespace dd2424::cpu::DD2424_ISA {
 namespace {
 
-constexpr Index kBlock = 256;    // windows at a time: a block's buffers stay in the nearest cache
+constexpr Index kBlock = 256;  // windows at a time: a block's buffers stay in the nearest cache
 constexpr Index kLongLine = kMostPhases * (kBlock + kReach) + 64;  // and what the last vector may touch
 
 // line[i] = row[start + i], padding outside of [0, size).

@@ -10,9 +10,9 @@ namespace {
 constexpr int kSpace = PoolSizes::kSpace;
 constexpr Index kGrain = 8192;  // elements worth another thread
 
-constexpr Index kMostPhases = 4;   // strides that rows are taken apart by
-constexpr Index kMostTaps = 16;    // of a window along such a row
-constexpr Index kReach = 32;       // most neighbours in a phase that a window looks over
+constexpr Index kMostPhases = 4;  // strides that rows are taken apart by
+constexpr Index kMostTaps = 16;   // of a window along such a row
+constexpr Index kReach = 32;      // most neighbours in a phase that a window looks over
 
 constexpr Index up(Index a, Index b) { return a <= 0 ? 0 : (a + b - 1) / b; }
 constexpr Index lesser(Index a, Index b) { return b < a ? b : a; }
@@ -159,19 +159,15 @@ struct PackedOf {
 template <class T, class Tap>
 inline TapVec<T> load_taps(const Tap* p, Index count) {
   typename PackedOf<T, Tap>::Type packed{};
-  if (count == kLanes<Lane<T>>)
-    __builtin_memcpy(&packed, p, sizeof packed);
-  else
-    memcpy(&packed, p, static_cast<std::size_t>(count) * sizeof(Tap));
+  if (count == kLanes<Lane<T>>) __builtin_memcpy(&packed, p, sizeof packed);
+  else memcpy(&packed, p, static_cast<std::size_t>(count) * sizeof(Tap));
   return widen<TapLane<T>>(packed);
 }
 template <class T, class Tap>
 inline void store_taps(Tap* p, TapVec<T> taps, Index count) {
   const auto packed = __builtin_convertvector(taps, typename PackedOf<T, Tap>::Type);
-  if (count == kLanes<Lane<T>>)
-    __builtin_memcpy(p, &packed, sizeof packed);
-  else
-    memcpy(p, &packed, static_cast<std::size_t>(count) * sizeof(Tap));
+  if (count == kLanes<Lane<T>>) __builtin_memcpy(p, &packed, sizeof packed);
+  else memcpy(p, &packed, static_cast<std::size_t>(count) * sizeof(Tap));
 }
 
 template <class T>
@@ -180,10 +176,8 @@ inline Vec<Lane<T>> load_lanes(const T* p, Index count, Lane<T> padding = 0) {
 }
 template <class T>
 inline void store_lanes(T* p, Vec<Lane<T>> v, Index count) {
-  if (count == kLanes<Lane<T>>)
-    store(p, v);
-  else
-    store(p, v, count);
+  if (count == kLanes<Lane<T>>) store(p, v);
+  else store(p, v, count);
 }
 template <class T>
 constexpr bool kFloating = !std::is_integral_v<T>;

@@ -175,9 +175,7 @@ Tensor average_gradient(const Geometry& at, const Tensor& grad, bool channels_la
   return dx;
 }
 
-Tensor unbatched(const Tensor& y, const Tensor& x) {
-  return y.defined() && y.ndim() > x.ndim() ? squeeze(y, {0}) : y;
-}
+Tensor unbatched(const Tensor& y, const Tensor& x) { return y.defined() && y.ndim() > x.ndim() ? squeeze(y, {0}) : y; }
 
 template <class Geometric>
 std::pair<Tensor, Tensor> max_pool(const std::string& op, int space, const Tensor& x, bool keeps_format,
@@ -192,14 +190,14 @@ std::pair<Tensor, Tensor> max_pool(const std::string& op, int space, const Tenso
     return {y, index};
   }
   const Tensor input = pool::batched(op, space, x);
-  const auto [y, index] =
-      max_pool(geometry(input), input, keeps_format && suggests_channels_last(input), wants_index);
+  const auto [y, index] = max_pool(geometry(input), input, keeps_format && suggests_channels_last(input), wants_index);
   return {unbatched(y, x), unbatched(index, x)};
 }
 
 }  // namespace
 
-// PyTorch keeps the memory format of images in all of them; of volumes in max_pool3d alone, and where one value is left.
+// PyTorch keeps the memory format of images in all of them; of volumes in max_pool3d alone, and where one value is
+// left.
 
 std::pair<Tensor, Tensor> max_pool(int space, const Tensor& x, const PoolOptions& options, bool wants_index) {
   const std::string op = pool::name("max_pool", space);

@@ -176,7 +176,7 @@ def adaptive_avg_pool1d(input: Tensor, output_size: int | Sequence[int]) -> Tens
     return _core.adaptive_avg_pool(1, input, _filled(output_size, input, 1))
 
 
-def adaptive_avg_pool2d(input: Tensor, output_size: int | None | Sequence[int | None]) -> Tensor:
+def adaptive_avg_pool2d(input: Tensor, output_size: int | Sequence[int | None] | None) -> Tensor:
     """The means of as many windows as are asked for.
 
         y[n, c, p] = mean of x[n, c, i],    floor(p * H / H') <= i < ceil((p + 1) * H / H')
@@ -188,21 +188,19 @@ def adaptive_avg_pool2d(input: Tensor, output_size: int | None | Sequence[int | 
     return _core.adaptive_avg_pool(2, input, _filled(output_size, input, 2))
 
 
-def adaptive_avg_pool3d(input: Tensor, output_size: int | None | Sequence[int | None]) -> Tensor:
+def adaptive_avg_pool3d(input: Tensor, output_size: int | Sequence[int | None] | None) -> Tensor:
     """`adaptive_avg_pool2d` over volumes. Shapes: input (N, C, D, H, W) or (C, D, H, W)."""
     return _core.adaptive_avg_pool(3, input, _filled(output_size, input, 3))
 
 
-def adaptive_max_pool1d(
-    input: Tensor, output_size: int | Sequence[int], return_indices: bool = False
-) -> Any:
+def adaptive_max_pool1d(input: Tensor, output_size: int | Sequence[int], return_indices: bool = False) -> Any:
     """`adaptive_max_pool2d` over one dimension. Shapes: input (N, C, T) or (C, T); output (N, C, output_size)."""
     both = adaptive_max_pool1d_with_indices(input, output_size)
     return both if return_indices else both[0]
 
 
 def adaptive_max_pool2d(
-    input: Tensor, output_size: int | None | Sequence[int | None], return_indices: bool = False
+    input: Tensor, output_size: int | Sequence[int | None] | None, return_indices: bool = False
 ) -> Any:
     """The greatest elements of as many windows as are asked for: those of `adaptive_avg_pool2d`.
 
@@ -216,7 +214,7 @@ def adaptive_max_pool2d(
 
 
 def adaptive_max_pool3d(
-    input: Tensor, output_size: int | None | Sequence[int | None], return_indices: bool = False
+    input: Tensor, output_size: int | Sequence[int | None] | None, return_indices: bool = False
 ) -> Any:
     """`adaptive_max_pool2d` over volumes. Shapes: input (N, C, D, H, W) or (C, D, H, W)."""
     both = adaptive_max_pool3d_with_indices(input, output_size)
@@ -231,20 +229,20 @@ def adaptive_max_pool1d_with_indices(
 
 
 def adaptive_max_pool2d_with_indices(
-    input: Tensor, output_size: int | None | Sequence[int | None], return_indices: bool = False
+    input: Tensor, output_size: int | Sequence[int | None] | None, return_indices: bool = False
 ) -> _Pair:
     """`adaptive_max_pool2d` with the elements' positions, whatever `return_indices` says."""
     return _core.adaptive_max_pool(2, input, _filled(output_size, input, 2))
 
 
 def adaptive_max_pool3d_with_indices(
-    input: Tensor, output_size: int | None | Sequence[int | None], return_indices: bool = False
+    input: Tensor, output_size: int | Sequence[int | None] | None, return_indices: bool = False
 ) -> _Pair:
     """`adaptive_max_pool3d` with the elements' positions, whatever `return_indices` says."""
     return _core.adaptive_max_pool(3, input, _filled(output_size, input, 3))
 
 
-def _filled(output_size: int | None | Sequence[int | None], input: Tensor, space: int) -> Sequence[int]:
+def _filled(output_size: int | Sequence[int | None] | None, input: Tensor, space: int) -> Sequence[int]:
     """The sizes asked for, the input's where None stands."""
     if isinstance(output_size, int):
         return (output_size,)

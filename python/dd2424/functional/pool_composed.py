@@ -160,7 +160,7 @@ def fractional_max_pool2d(
 ) -> Any:
     """The greatest elements of windows that lie at random, a little more or less than a fraction apart.
 
-        window p begins at floor((p + u) * a) - floor(u * a),    a = (H - kernel_size) / (H' - 1),    u uniform on [0, 1)
+        window p begins at floor((p + u) * a) - floor(u * a),    a = (H - kernel_size) / (H' - 1),    u from [0, 1)
 
     and the last ends with the image; u is drawn for each image, channel and dimension. The size is `output_size` or
     `output_ratio` times the input's.
@@ -180,7 +180,7 @@ def fractional_max_pool3d(
     return_indices: bool = False,
     _random_samples: Tensor | None = None,
 ) -> Any:
-    """`fractional_max_pool2d` over volumes. Shapes: input (N, C, D, H, W); samples (N, C, 3), of depth, height, width."""
+    """`fractional_max_pool2d` over volumes. Shapes: input (N, C, D, H, W); samples (N, C, 3), the depth's first."""
     both = _fractional(3, input, kernel_size, output_size, output_ratio, _random_samples)
     return both if return_indices else both[0]
 
@@ -239,9 +239,7 @@ def _fractional(
     return y, gather(index, -1, greatest.unsqueeze(-1)).squeeze(-1)
 
 
-def _fractional_index(
-    image: tuple[int, ...], kernel: tuple[int, ...], out: tuple[int, ...], samples: Tensor
-) -> Tensor:
+def _fractional_index(image: tuple[int, ...], kernel: tuple[int, ...], out: tuple[int, ...], samples: Tensor) -> Tensor:
     """Where each tap of each window stands: (N, C, *out, taps)."""
     space = len(image)
     index: Tensor | None = None
