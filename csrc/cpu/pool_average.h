@@ -30,7 +30,7 @@ struct AverageKernel {
     Vec<L> even{}, odd{};
     Index i = 0;
     for (; i + 2 * kStep <= count; i += 2 * kStep) even += load(p + i), odd += load(p + i + kStep);
-    for (; i < count; i += kStep) even += load_lanes(p + i, lesser(kStep, count - i));
+    for (; i < count; i += kStep) even += load_lanes(p + i, smaller(kStep, count - i));
     return lanes_sum<L>(even + odd);
   }
   // One window of a channels-first plane.
@@ -62,7 +62,7 @@ struct AverageKernel {
   void pixel(const T* x, Row row, Index o, T* y) const {
     Index c = 0;
     for (; c + 4 * kStep <= w.channels; c += 4 * kStep) channels<4>(x + c, row, o, y + c, 4 * kStep);
-    for (; c < w.channels; c += kStep) channels<1>(x + c, row, o, y + c, lesser(kStep, w.channels - c));
+    for (; c < w.channels; c += kStep) channels<1>(x + c, row, o, y + c, smaller(kStep, w.channels - c));
   }
 
   // The divisors of `count` windows from o on.
@@ -89,7 +89,7 @@ struct AverageKernel {
     });
     divisors(divisor, row.d, row.h, o, count);
     for (Index j = 0; j < count; j += kStep)
-      store_lanes(y + j, load(sums + j) / load(divisor + j), lesser(kStep, count - j));
+      store_lanes(y + j, load(sums + j) / load(divisor + j), smaller(kStep, count - j));
   }
 
   void forward() const {
@@ -98,7 +98,7 @@ struct AverageKernel {
       const T* x = a.x + row.plane * w.in_plane();
       T* y = a.y + row.plane * w.out_plane() + w.out_row(row.d, row.h);
       if (w.by_phases) {
-        for (Index o = 0; o < out; o += kBlock) block(x, row, o, y + o, lesser(kBlock, out - o));
+        for (Index o = 0; o < out; o += kBlock) block(x, row, o, y + o, smaller(kBlock, out - o));
       } else if (w.channels > 1) {
         for (Index o = 0; o < out; ++o) pixel(x, row, o, y + o * w.channels);
       } else {
@@ -128,7 +128,7 @@ struct AverageKernel {
   void pixel_back(const T* dy, Row row, Index i, T* dx) const {
     Index c = 0;
     for (; c + 4 * kStep <= w.channels; c += 4 * kStep) channels_back<4>(dy + c, row, i, dx + c, 4 * kStep);
-    for (; c < w.channels; c += kStep) channels_back<1>(dy + c, row, i, dx + c, lesser(kStep, w.channels - c));
+    for (; c < w.channels; c += kStep) channels_back<1>(dy + c, row, i, dx + c, smaller(kStep, w.channels - c));
   }
 
   void block_back(const T* dy, Row row, Index first, T* dx, Index count) const {
@@ -140,7 +140,7 @@ struct AverageKernel {
     for_each_covering_row(w, row, [&](Index od, Index oh, Index, Index) {
       const Index length = up(up(count, kStep) * kStep + back, kStep) * kStep, start = first - back;
       pad_line(line, dy + w.out_row(od, oh), axis.out, start, length, L(0));
-      const Index from = lesser(length, greater(0, -start)), to = greater(from, lesser(length, axis.out - start));
+      const Index from = smaller(length, larger(0, -start)), to = larger(from, smaller(length, axis.out - start));
       if (from < to) divisors(divisor, od, oh, start + from, to - from);
       for (Index i = 0; i < to - from; i += kStep) {  // behind `to`, zero is divided by what divides the last
         const Vec<L> v = load(line + from + i) / load(divisor + i);
@@ -163,8 +163,8 @@ struct AverageKernel {
       const L outer = outer_divisor(od, oh);
       for (Index o = axis.lowest[first]; o < axis.behind[first + count - 1]; ++o) {
         const L v = to_lane(dy[w.out_row(od, oh) + o]) / (outer * inner_divisor(o));
-        const Index begin = greater(0, axis.first[o] + axis.begin[o] - first),
-                    end = lesser(count, axis.first[o] + axis.end[o] - first);
+        const Index begin = larger(0, axis.first[o] + axis.begin[o] - first),
+                    end = smaller(count, axis.first[o] + axis.end[o] - first);
         if (begin < end) map(sums + begin, end - begin, [v](auto s) { return s + v; }, sums + begin);
       }
     });
@@ -178,11 +178,11 @@ struct AverageKernel {
       const T* dy = a.x + row.plane * w.out_plane();
       T* dx = a.y + row.plane * w.in_plane() + w.in_row(row.d, row.h);
       if (w.by_phases) {
-        for (Index j = 0; j < padded; j += kBlock) block_back(dy, row, j, dx, lesser(kBlock, padded - j));
+        for (Index j = 0; j < padded; j += kBlock) block_back(dy, row, j, dx, smaller(kBlock, padded - j));
       } else if (w.channels > 1) {
         for (Index i = 0; i < axis.in; ++i) pixel_back(dy, row, i, dx + i * w.channels);
       } else {
-        for (Index i = 0; i < axis.in; i += kBlock) runs_back(dy, row, i, dx + i, lesser(kBlock, axis.in - i));
+        for (Index i = 0; i < axis.in; i += kBlock) runs_back(dy, row, i, dx + i, smaller(kBlock, axis.in - i));
       }
     });
   }

@@ -67,7 +67,7 @@ struct MaxPool {
   void pixel(const T* x, Row row, Index o, T* y, Tap* taps) const {
     Index c = 0;
     for (; c + 4 * kStep <= w.channels; c += 4 * kStep) channels<4>(x + c, row, o, y + c, taps + c, 4 * kStep);
-    for (; c < w.channels; c += kStep) channels<1>(x + c, row, o, y + c, taps + c, lesser(kStep, w.channels - c));
+    for (; c < w.channels; c += kStep) channels<1>(x + c, row, o, y + c, taps + c, smaller(kStep, w.channels - c));
   }
 
   // `count` neighbouring windows of a channels-first row, from o on.
@@ -94,8 +94,8 @@ struct MaxPool {
       }
     });
     for (Index j = 0; j < count; j += kStep) {
-      store_lanes(y + j, load(best + j), lesser(kStep, count - j));
-      store_taps<T>(taps + j, load(found + j), lesser(kStep, count - j));
+      store_lanes(y + j, load(best + j), smaller(kStep, count - j));
+      store_taps<T>(taps + j, load(found + j), smaller(kStep, count - j));
     }
   }
 
@@ -108,7 +108,7 @@ struct MaxPool {
       Tap* taps = static_cast<Tap*>(a.taps) + at;
       if constexpr (kFloating<T>) {
         if (w.by_phases) {
-          for (Index o = 0; o < out; o += kBlock) block(x, row, o, y + o, taps + o, lesser(kBlock, out - o));
+          for (Index o = 0; o < out; o += kBlock) block(x, row, o, y + o, taps + o, smaller(kBlock, out - o));
           return;
         }
         if (w.channels >= 4) {
@@ -146,7 +146,7 @@ struct MaxPool {
     Index c = 0;
     for (; c + 4 * kStep <= w.channels; c += 4 * kStep) channels_back<4>(dy + c, taps + c, row, i, dx + c, 4 * kStep);
     for (; c < w.channels; c += kStep)
-      channels_back<1>(dy + c, taps + c, row, i, dx + c, lesser(kStep, w.channels - c));
+      channels_back<1>(dy + c, taps + c, row, i, dx + c, smaller(kStep, w.channels - c));
   }
 
   // Elements first + j of the padded row, by phase, for `count` j of each.
@@ -160,9 +160,9 @@ struct MaxPool {
     for_each_covering_row(w, row, [&](Index od, Index oh, Index qd, Index qh) {
       const Index at = w.out_row(od, oh), length = up(count, kStep) * kStep + back, start = first - back;
       pad_line(line, dy + at, axis.out, start, length, L(0));
-      const Index from = lesser(length, greater(0, -start)), to = greater(from, lesser(length, axis.out - start));
+      const Index from = smaller(length, larger(0, -start)), to = larger(from, smaller(length, axis.out - start));
       for (Index i = from; i < to; i += kStep)
-        store(line_taps + i, load_taps<T>(taps + at + start + i, lesser(kStep, to - i)));
+        store(line_taps + i, load_taps<T>(taps + at + start + i, smaller(kStep, to - i)));
       for (Index q = 0; q < axis.kernel; ++q) {
         const Index shift = back - w.taps.offset[q];
         const TapVec<T> ours = broadcast(TapLane<T>(w.tap(qd, qh, q)));
@@ -198,13 +198,13 @@ struct MaxPool {
       const Tap* taps = static_cast<const Tap*>(a.taps) + row.plane * w.out_plane();
       T* dx = a.dx + row.plane * w.in_plane() + w.in_row(row.d, row.h);
       if (w.by_phases) {
-        for (Index j = 0; j < padded; j += kBlock) block_back(dy, taps, row, j, dx, lesser(kBlock, padded - j));
+        for (Index j = 0; j < padded; j += kBlock) block_back(dy, taps, row, j, dx, smaller(kBlock, padded - j));
       } else if (w.channels >= 4) {
         for (Index i = 0; i < axis.in; ++i) pixel_back(dy, taps, row, i, dx + i * w.channels);
       } else {
         for (Index c = 0; c < w.channels; ++c)
           for (Index i = 0; i < axis.in; i += kBlock)
-            scatter_back(dy + c, taps + c, row, i, dx + i * w.channels + c, lesser(kBlock, axis.in - i));
+            scatter_back(dy + c, taps + c, row, i, dx + i * w.channels + c, smaller(kBlock, axis.in - i));
       }
     });
   }

@@ -12,7 +12,7 @@ constexpr Index kLongLine = kMostPhases * (kBlock + kReach) + 64;  // and what t
 // line[i] = row[start + i], padding outside of [0, size).
 template <class T>
 void pad_line(Lane<T>* line, const T* row, Index size, Index start, Index count, Lane<T> padding) {
-  const Index from = lesser(count, greater(0, -start)), to = greater(from, lesser(count, size - start));
+  const Index from = smaller(count, larger(0, -start)), to = larger(from, smaller(count, size - start));
   for (Index i = 0; i < from; ++i) line[i] = padding;
   constexpr int step = kLanes<Lane<T>>;
   Index i = from;
@@ -74,7 +74,7 @@ struct PhaseSums {
     if (stride > 2)
       for (Index r = 0; r < stride; ++r)
         for (Index j = 0; j < count; ++j) line[j * stride + r] = sums[r][j];
-    const Index begin = greater(0, start), end = lesser(size, start + count * stride);
+    const Index begin = larger(0, start), end = smaller(size, start + count * stride);
     if (begin < end) map(row + begin, end - begin, [](auto v) { return v; }, from + (begin - start));
   }
 };

@@ -2,6 +2,7 @@
 // Where windows lie, in tables made once a call; and what maximum and average share.
 #include "core/parallel.h"
 #include "core/pool.h"
+#include "cpu/sizes.h"
 #include "cpu/vec.h"
 
 namespace dd2424::cpu::DD2424_ISA {
@@ -14,28 +15,29 @@ constexpr Index kMostPhases = 4;  // strides that rows are taken apart by
 constexpr Index kMostTaps = 16;   // of a window along such a row
 constexpr Index kReach = 32;      // most neighbours in a phase that a window looks over
 
-constexpr Index up(Index a, Index b) { return a <= 0 ? 0 : (a + b - 1) / b; }
-constexpr Index lesser(Index a, Index b) { return b < a ? b : a; }
-constexpr Index greater(Index a, Index b) { return a < b ? b : a; }
+constexpr Index up(Index a, Index b) { return a <= 0 ? 0 : ceil_div(a, b); }
+
+using Place = std::int32_t;  // sizes are below 2^31
 
 struct Axis : PoolAxis {
-  Index* first;   // (out), of the taps, inside or not
-  Index* begin;   // (out), first tap inside
-  Index* end;     // (out), one behind the last tap inside
-  Index* count;   // (out), taps inside the padded image
-  Index* lowest;  // (in), first window that may hold the element
-  Index* behind;  // (in), one behind the last such window
+  Place* first;   // (out), of the taps, inside or not
+  Place* begin;   // (out), first tap inside
+  Place* end;     // (out), one behind the last tap inside
+  Place* count;   // (out), taps inside the padded image
+  Place* lowest;  // (in), first window that may hold the element
+  Place* behind;  // (in), one behind the last such window
   void fill() {
     for (Index o = 0; o < out; ++o) {
-      first[o] = adaptive ? o * in / out : o * stride - padding;
-      const Index size = adaptive ? up((o + 1) * in, out) - first[o] : kernel;
-      begin[o] = lesser(up(-first[o], dilation), size);
-      end[o] = greater(begin[o], lesser(size, up(in - first[o], dilation)));
-      count[o] = lesser(size, in + padding - first[o]);
+      const Index start = adaptive ? o * in / out : o * stride - padding;
+      const Index size = adaptive ? up((o + 1) * in, out) - start : kernel;
+      const Index inside = smaller(up(-start, dilation), size);
+      first[o] = Place(start), begin[o] = Place(inside);
+      end[o] = Place(larger(inside, smaller(size, up(in - start, dilation))));
+      count[o] = Place(smaller(size, in + padding - start));
     }
     for (Index i = 0; i < in; ++i) {
-      lowest[i] = adaptive ? i * out / in : up(i + padding - (kernel - 1) * dilation, stride);
-      behind[i] = adaptive ? up((i + 1) * out, in) : lesser(out, (i + padding) / stride + 1);
+      lowest[i] = Place(adaptive ? i * out / in : up(i + padding - (kernel - 1) * dilation, stride));
+      behind[i] = Place(adaptive ? up((i + 1) * out, in) : smaller(out, (i + padding) / stride + 1));
     }
   }
   // The tap of window o that is element i, or -1.
@@ -75,7 +77,7 @@ struct Windows {
         channels(s.channels),
         taps(s.axes[2]),
         by_phases(s.channels == 1 && TapPhases::fit(s.axes[2])) {
-    Index* p = static_cast<Index*>(workspace);
+    Place* p = static_cast<Place*>(workspace);
     for (int d = 0; d < kSpace; ++d) {
       Axis& axis = axes[d];
       static_cast<PoolAxis&>(axis) = s.axes[d];
@@ -96,7 +98,7 @@ struct Windows {
 inline std::size_t pool_workspace(const PoolSizes& s) {
   Index entries = 0;
   for (const PoolAxis& axis : s.axes) entries += 4 * axis.out + 2 * axis.in;
-  return static_cast<std::size_t>(entries) * sizeof(Index);
+  return static_cast<std::size_t>(entries) * sizeof(Place);
 }
 
 struct Row {  // of one plane
@@ -105,7 +107,7 @@ struct Row {  // of one plane
 // Calls f with each row of all planes, of `height` rows in each of `depth` slices, on threads.
 template <class F>
 void for_each_row(Index planes, Index depth, Index height, Index work, const F& f) {
-  parallel_for(planes * depth * height, kGrain / greater(work, 1) + 1, [&](Index begin, Index end) {
+  parallel_for(planes * depth * height, kGrain / larger(work, 1) + 1, [&](Index begin, Index end) {
     Row row{begin / (depth * height), begin / height % depth, begin % height};
     for (Index i = begin; i < end; ++i) {
       f(row);
@@ -118,7 +120,7 @@ void for_each_row(Index planes, Index depth, Index height, Index work, const F& 
 template <class F>
 void for_each_output_row(const Windows& w, const F& f) {
   const Index taps = w.axes[0].kernel * w.axes[1].kernel * w.axes[2].kernel;
-  for_each_row(w.planes, w.axes[0].out, w.axes[1].out, w.axes[2].out * w.channels * lesser(taps, kGrain), f);
+  for_each_row(w.planes, w.axes[0].out, w.axes[1].out, w.axes[2].out * w.channels * smaller(taps, kGrain), f);
 }
 template <class F>
 void for_each_input_row(const Windows& w, const F& f) {
