@@ -18,6 +18,7 @@ void bind_optim(py::module_& m);
 void bind_pool(py::module_& m);
 void bind_random(py::module_& m);
 void bind_reduce(py::module_& m);
+void bind_resample(py::module_& m);
 void bind_runtime(py::module_& m);
 void bind_shape(py::module_& m);
 
@@ -52,6 +53,7 @@ PYBIND11_MODULE(_core, m) {
   bind_norm(m);
   bind_optim(m);
   bind_pool(m);
+  bind_resample(m);
   bind_autograd(m);
   bind_function(m);
 }

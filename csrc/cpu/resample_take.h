@@ -1,0 +1,134 @@
+#pragma once
+// Elements that only change places: padding, nearest neighbours. One row of the last dimension at a time.
+#include "core/parallel.h"
+#include "core/resample.h"
+#include "cpu/vec.h"
+
+namespace dd2424::cpu::DD2424_ISA {
+namespace {
+
+constexpr Index kTakeGrain = 1 << 14;  // elements that are worth a thread
+
+template <int Bytes>
+struct UnitOf;
+template <>
+struct UnitOf<1> {
+  using Type = std::uint8_t;
+};
+template <>
+struct UnitOf<2> {
+  using Type = std::uint16_t;
+};
+template <>
+struct UnitOf<4> {
+  using Type = std::uint32_t;
+};
+template <>
+struct UnitOf<8> {
+  using Type = std::uint64_t;
+};
+
+template <class U>
+inline void fill_units(U* y, Index n, U value) {
+  for (Index i = 0; i < n; ++i) y[i] = value;
+}
+
+// Rows are a handful of cache lines: a call of memcpy costs as much as they do.
+template <class U>
+inline void copy_units(U* y, const U* x, Index n) {
+  constexpr Index step = kLanes<U>;
+  Index i = 0;
+  for (; i + step <= n; i += step) store(y + i, load(x + i));
+  if (i == n) return;
+  if (n >= step) return store(y + n - step, load(x + n - step));
+  for (; i < n; ++i) y[i] = x[i];
+}
+
+template <class U>
+class Taker {
+ public:
+  explicit Taker(const Take& a)
+      : a_(a), last_(a.ndim - 1), width_(a.y_size[last_]), value_(*static_cast<const U*>(a.value)) {
+    find_run();
+  }
+
+  void run() const {
+    Index rows = 1;
+    for (int d = 0; d < last_; ++d) rows *= a_.y_size[d];
+    parallel_for(rows, 1 + kTakeGrain / (width_ * a_.inner + 1), [&](Index begin, Index end) {
+      Index place[kMaxDims];
+      Index rest = begin;
+      for (int d = last_ - 1; d >= 0; --d) place[d] = rest % a_.y_size[d], rest /= a_.y_size[d];
+      for (Index r = begin; r < end; ++r) {
+        row(static_cast<U*>(a_.y) + r * width_ * a_.inner, source(place));
+        for (int d = last_ - 1; d >= 0 && ++place[d] == a_.y_size[d]; --d) place[d] = 0;
+      }
+    });
+  }
+
+ private:
+  // The longest part of a row that lies side by side in x too, and ends where such a part ends.
+  void find_run() {
+    const Index* from = a_.from[last_];
+    if (!from) return void(run_end_ = width_);
+    for (Index begin = 0; begin < width_;) {
+      Index end = begin + 1;
+      while (from[begin] >= 0 && end < width_ && from[end] == from[end - 1] + 1) ++end;
+      if (from[begin] >= 0 && end - begin > run_end_ - run_begin_) run_begin_ = begin, run_end_ = end;
+      begin = end;
+    }
+  }
+
+  const U* source(const Index* place) const {  // of a row; null where it is all `value`
+    Index row = 0;
+    for (int d = 0; d < last_; ++d) {
+      const Index at = a_.from[d] ? a_.from[d][place[d]] : place[d];
+      if (at < 0) return nullptr;
+      row = row * a_.x_size[d] + at;
+    }
+    return static_cast<const U*>(a_.x) + row * a_.x_size[last_] * a_.inner;
+  }
+
+  void row(U* y, const U* x) const {
+    if (!x) return fill_units(y, width_ * a_.inner, value_);
+    singles(y, x, 0, run_begin_);
+    const Index first = a_.from[last_] ? a_.from[last_][run_begin_ < width_ ? run_begin_ : 0] : 0;
+    copy_units(y + run_begin_ * a_.inner, x + first * a_.inner, (run_end_ - run_begin_) * a_.inner);
+    singles(y, x, run_end_, width_);
+  }
+
+  void singles(U* y, const U* x, Index begin, Index end) const {
+    const Index *from = a_.from[last_], inner = a_.inner;
+    if (inner == 1) {
+      for (Index i = begin; i < end; ++i) y[i] = from[i] < 0 ? value_ : x[from[i]];
+      return;
+    }
+    for (Index i = begin; i < end; ++i) {
+      if (from[i] < 0) {
+        fill_units(y + i * inner, inner, value_);
+      } else {
+        copy_units(y + i * inner, x + from[i] * inner, inner);
+      }
+    }
+  }
+
+  const Take& a_;
+  int last_;
+  Index width_;
+  U value_;
+  Index run_begin_ = 0, run_end_ = 0;
+};
+
+inline Status take(const Context&, const Take& a) {
+  switch (a.element_bytes) {
+    case 1: Taker<UnitOf<1>::Type>(a).run(); break;
+    case 2: Taker<UnitOf<2>::Type>(a).run(); break;
+    case 4: Taker<UnitOf<4>::Type>(a).run(); break;
+    case 8: Taker<UnitOf<8>::Type>(a).run(); break;
+    default: return Status::unsupported;
+  }
+  return Status::ok;
+}
+
+}  // namespace
+}  // namespace dd2424::cpu::DD2424_ISA
