@@ -28,20 +28,21 @@ struct UnitOf<8> {
   using Type = std::uint64_t;
 };
 
+// Rows are a handful of cache lines, borders a few elements: calls and loops would cost as much as they do.
 template <class U>
 inline void fill_units(U* y, Index n, U value) {
-  for (Index i = 0; i < n; ++i) y[i] = value;
+  constexpr Index step = kLanes<U>;
+  const Vec<U> all = broadcast(value);
+  Index i = 0;
+  for (; i + step <= n; i += step) store(y + i, all);
+  if (i < n) store(y + i, all, n - i);
 }
-
-// Rows are a handful of cache lines: a call of memcpy costs as much as they do.
 template <class U>
 inline void copy_units(U* y, const U* x, Index n) {
   constexpr Index step = kLanes<U>;
   Index i = 0;
-  for (; i + step <= n; i += step) store(y + i, load(x + i));
-  if (i == n) return;
-  if (n >= step) return store(y + n - step, load(x + n - step));
-  for (; i < n; ++i) y[i] = x[i];
+  for (; i + step <= n; i += step) store(y + i, load_ahead(x + i));
+  if (i < n) store(y + i, load(x + i, n - i), n - i);
 }
 
 template <class U>
@@ -77,6 +78,8 @@ class Taker {
       if (from[begin] >= 0 && end - begin > run_end_ - run_begin_) run_begin_ = begin, run_end_ = end;
       begin = end;
     }
+    for (Index i = 0; i < run_begin_; ++i) left_is_value_ = left_is_value_ && from[i] < 0;
+    for (Index i = run_end_; i < width_; ++i) right_is_value_ = right_is_value_ && from[i] < 0;
   }
 
   const U* source(const Index* place) const {  // of a row; null where it is all `value`
@@ -100,6 +103,8 @@ class Taker {
   void singles(U* y, const U* x, Index begin, Index end) const {
     const Index *from = a_.from[last_], inner = a_.inner;
     if (inner == 1) {
+      if (begin == 0 && left_is_value_) return fill_units(y, end, value_);
+      if (end == width_ && right_is_value_) return fill_units(y + begin, end - begin, value_);
       for (Index i = begin; i < end; ++i) y[i] = from[i] < 0 ? value_ : x[from[i]];
       return;
     }
@@ -117,6 +122,7 @@ class Taker {
   Index width_;
   U value_;
   Index run_begin_ = 0, run_end_ = 0;
+  bool left_is_value_ = true, right_is_value_ = true;  // of what the run leaves
 };
 
 inline Status take(const Context&, const Take& a) {

@@ -1,5 +1,6 @@
 #include "ops/resample_map.h"
 
+#include "ops/copy.h"
 #include "ops/images.h"
 
 namespace dd2424::ops {
@@ -107,6 +108,10 @@ bool Mapping::only_moves() const {
   return true;
 }
 
+bool Mapping::is_identity() const {
+  return std::ranges::all_of(axes, [](const auto& maps) { return maps.empty(); });
+}
+
 Shape Mapping::out_shape(const Tensor& x) const {
   Shape shape = x.shape();
   for (int d = 0; d < x.ndim(); ++d)
@@ -123,6 +128,7 @@ Mapping Mapping::transposed() const {
 
 Tensor map_axes(const Tensor& input, const std::shared_ptr<const Mapping>& map, bool channels_last,
                 const Scalar& value) {
+  if (map->is_identity()) return clone(in_format(input, channels_last));
   const Shape shape = map->out_shape(input);
   checked_numel(map->op, shape);
   const Tensor x = in_format(input, channels_last), y = empty_images(shape, x.dtype(), channels_last);

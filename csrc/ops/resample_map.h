@@ -28,6 +28,7 @@ struct Mapping {
   bool moves(int d) const { return !axes[static_cast<std::size_t>(d)].empty(); }
   const AxisMap& axis(int d) const { return axes[static_cast<std::size_t>(d)][0]; }
   bool only_moves() const;  // each output is one input or none
+  bool is_identity() const;
   Shape out_shape(const Tensor& x) const;
   Mapping transposed() const;
 };

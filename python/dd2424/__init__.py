@@ -69,6 +69,11 @@ from dd2424.functional.pool import (
 from dd2424.functional.random import *
 from dd2424.functional.reduce import *
 from dd2424.functional.reduce_composed import *
+from dd2424.functional.resample import (
+    channel_shuffle as channel_shuffle,
+    pixel_shuffle as pixel_shuffle,
+    pixel_unshuffle as pixel_unshuffle,
+)
 from dd2424.functional.shape import *
 from dd2424.functional.shape_repeat import *
 

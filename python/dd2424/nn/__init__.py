@@ -20,6 +20,8 @@ from dd2424.nn.norm_layer import *
 from dd2424.nn.parameter import *
 from dd2424.nn.pool import *
 from dd2424.nn.pool_composed import *
+from dd2424.nn.resample import *
+from dd2424.nn.resample_pad import *
 
 if TYPE_CHECKING:
     from dd2424.nn import functional as functional, init as init, utils as utils

@@ -22,5 +22,6 @@ from dd2424.functional.norm import *
 from dd2424.functional.pool import *
 from dd2424.functional.pool_composed import *
 from dd2424.functional.resample import *
+from dd2424.functional.resample_pad import *
 
 __getattr__ = lazy_getattr("dd2424.nn.functional")
