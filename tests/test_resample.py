@@ -33,8 +33,8 @@ each_mode, each_size = pytest.mark.parametrize("mode", MODES), pytest.mark.param
 def formats(x: Any) -> list[Any]:
     """The same images in each format they may lie in."""
     last = {4: dd2424.channels_last, 5: dd2424.channels_last_3d}.get(x.ndim)
-    tensor = dd2424.from_numpy(x.copy())
-    return [tensor] if last is None else [tensor, tensor.to(memory_format=last)]
+    tensors = [dd2424.from_numpy(x.copy()) for _ in range(1 if last is None else 2)]
+    return [tensors[0], *(tensor.to(memory_format=last) for tensor in tensors[1:])]
 
 
 def options(mode: str, ndim: int, align_corners: bool) -> dict[str, Any] | None:
@@ -66,15 +66,16 @@ def test_values_and_gradients(
     if given is None:
         return
     maps = matrices(mode, shape, size, align_corners)
-    for dtype in (np.float32, np.float64):
+    # Weights are made in float64, whose own roundings show there, the more the further a pixel stands.
+    for dtype, roundings in ((np.float32, 8), (np.float64, 200)):
         x, dy = rng.standard_normal(shape).astype(dtype), rng.standard_normal((*shape[:2], *size)).astype(dtype)
         y, dx = reference.separable(x, maps), reference.separable(dy, [m.T for m in maps])
         for tensor in formats(x):
             result = F.interpolate(tensor.requires_grad_(), size=size, **given)
-            assert_accurate(result, y, roundings=8, scale=reference.separable(np.abs(x), [np.abs(m) for m in maps]))
+            assert_accurate(result, y, roundings, scale=reference.separable(np.abs(x), [np.abs(m) for m in maps]))
             result.backward(dd2424.from_numpy(dy))
             scale = reference.separable(np.abs(dy), [np.abs(m.T) for m in maps])
-            assert_accurate(tensor.grad, dx, roundings=8, scale=scale + 1e-30)
+            assert_accurate(tensor.grad, dx, roundings, scale=scale + 1e-30)
 
 
 @each_mode

@@ -165,7 +165,7 @@ def test_empty(rng: np.random.Generator) -> None:
 ONES, GRID, MAPS = dd2424.ones(2, 3, 4, 5), dd2424.zeros(2, 6, 7, 2), dd2424.zeros(2, 2, 3)
 # fmt: off
 REFUSALS: list[tuple[type[Exception], str, Any]] = [
-    (ValueError, "grid_sample: mode must be bilinear, nearest or bicubic, got", lambda: F.grid_sample(ONES, GRID, "foo")),
+    (ValueError, "grid_sample: mode must be bilinear, nearest or bicubic", lambda: F.grid_sample(ONES, GRID, "foo")),
     (ValueError, "grid_sample: padding_mode must be zeros, border or reflection, got foo",
      lambda: F.grid_sample(ONES, GRID, padding_mode="foo")),
     (RuntimeError, r"grid_sample: grid must be \(2, \*, 2\) of 4 dimensions .*, got \(1, 6, 7, 2\)",

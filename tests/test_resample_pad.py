@@ -34,8 +34,8 @@ def images(rng: np.random.Generator, shape: Any, dtype: Any = np.float32) -> Any
 def formats(x: Any) -> list[Any]:
     """The same images in each format they may lie in."""
     last = {4: dd2424.channels_last, 5: dd2424.channels_last_3d}.get(x.ndim)
-    tensor = dd2424.from_numpy(x.copy())
-    return [tensor] if last is None else [tensor, tensor.to(memory_format=last)]
+    tensors = [dd2424.from_numpy(x.copy()) for _ in range(1 if last is None else 2)]
+    return [tensors[0], *(tensor.to(memory_format=last) for tensor in tensors[1:])]
 
 
 @each_mode

@@ -13,43 +13,42 @@ from dd2424 import autograd
 from dd2424.nn import functional as F
 from reference import resample as reference
 
-# (N, C, H, W), kernel, dilation, padding, stride; a row of more pixels than are summed at once
+# (N, C, H, W), and kernel, dilation, padding and stride; a row of more pixels than are summed at once
 CASES = [
-    ((2, 3, 5, 6), (2, 3), (1, 1), (0, 0), (1, 1)),
-    ((1, 2, 7, 9), (3, 3), (2, 1), (1, 2), (2, 3)),
-    ((2, 1, 4, 4), (2, 2), (1, 1), (0, 0), (3, 3)),
-    ((1, 1, 1, 1), (3, 3), (1, 1), (1, 1), (1, 1)),
-    ((1, 2, 6, 300), (2, 4), (3, 2), (2, 3), (1, 1)),
-    ((1, 1, 5, 600), (1, 3), (1, 1), (0, 1), (1, 2)),
+    ((2, 3, 5, 6), [(2, 3), (1, 1), (0, 0), (1, 1)]),
+    ((1, 2, 7, 9), [(3, 3), (2, 1), (1, 2), (2, 3)]),
+    ((2, 1, 4, 4), [(2, 2), (1, 1), (0, 0), (3, 3)]),
+    ((1, 1, 1, 1), [(3, 3), (1, 1), (1, 1), (1, 1)]),
+    ((1, 2, 6, 300), [(2, 4), (3, 2), (2, 3), (1, 1)]),
+    ((1, 1, 5, 600), [(1, 3), (1, 1), (0, 1), (1, 2)]),
 ]
-each_case = pytest.mark.parametrize(("shape", "kernel", "dilation", "padding", "stride"), CASES)
+each_case = pytest.mark.parametrize(("shape", "options"), CASES)
 
 
 @each_case
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
-def test_unfold(rng: np.random.Generator, isa: str, shape: Any, dtype: Any, **options: Any) -> None:
+def test_unfold(rng: np.random.Generator, isa: str, shape: Any, options: Any, dtype: Any) -> None:
     x = rng.standard_normal(shape).astype(dtype)
-    expected = reference.unfold(x, **options)
+    expected = reference.unfold(x, *options)
     tensor = dd2424.from_numpy(x).requires_grad_()
-    columns = F.unfold(tensor, options["kernel"], options["dilation"], options["padding"], options["stride"])
+    columns = F.unfold(tensor, *options)
     assert bits(columns) == bits(np.ascontiguousarray(expected))
     dy = rng.standard_normal(expected.shape).astype(dtype)
     columns.backward(dd2424.from_numpy(dy))
-    scale = reference.fold(np.abs(dy), shape[2:], **options)
-    assert_accurate(tensor.grad, reference.fold(dy, shape[2:], **options), roundings=8, scale=scale)
+    scale = reference.fold(np.abs(dy), shape[2:], *options)
+    assert_accurate(tensor.grad, reference.fold(dy, shape[2:], *options), roundings=8, scale=scale)
 
 
 @each_case
-def test_fold(rng: np.random.Generator, isa: str, shape: Any, **options: Any) -> None:
-    columns = rng.standard_normal(reference.unfold(np.zeros(shape), **options).shape).astype(np.float32)
+def test_fold(rng: np.random.Generator, isa: str, shape: Any, options: Any) -> None:
+    columns = rng.standard_normal(reference.unfold(np.zeros(shape), *options).shape).astype(np.float32)
     tensor = dd2424.from_numpy(columns).requires_grad_()
-    names = (options["kernel"], options["dilation"], options["padding"], options["stride"])
-    x = F.fold(tensor, shape[2:], *names)
-    scale = reference.fold(np.abs(columns), shape[2:], **options)
-    assert_accurate(x, reference.fold(columns, shape[2:], **options), roundings=8, scale=scale)
+    x = F.fold(tensor, shape[2:], *options)
+    scale = reference.fold(np.abs(columns), shape[2:], *options)
+    assert_accurate(x, reference.fold(columns, shape[2:], *options), roundings=8, scale=scale)
     dy = rng.standard_normal(shape).astype(np.float32)
     x.backward(dd2424.from_numpy(dy))
-    assert bits(tensor.grad) == bits(np.ascontiguousarray(reference.unfold(dy, **options)))
+    assert bits(tensor.grad) == bits(np.ascontiguousarray(reference.unfold(dy, *options)))
 
 
 def test_fold_in_bfloat16_adds_in_float(rng: np.random.Generator, isa: str) -> None:

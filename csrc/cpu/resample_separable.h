@@ -60,6 +60,27 @@ inline void combine(Y* y, Index n, const Terms& terms) {
   }
 }
 
+constexpr int kDirectTerms = 4;  // of an output: as few are added at once, without sums of whole rows
+
+// y[i] = sum over the terms of weight * x[i], for N of them, each `n` elements.
+template <int N, class T>
+inline void add_direct(T* y, Index n, const T* const* x, const Accumulator<T>* weight) {
+  using Acc = Accumulator<T>;
+  constexpr Index step = kLanes<Acc>;
+  Vec<Acc> w[N];
+  for (int t = 0; t < N; ++t) w[t] = broadcast(weight[t]);
+  Index i = 0;
+  for (; i + step <= n; i += step) {
+    Vec<Acc> sum = w[0] * load(x[0] + i);
+    for (int t = 1; t < N; ++t) sum = fma(w[t], load(x[t] + i), sum);
+    store(y + i, sum);
+  }
+  if (i == n) return;
+  Vec<Acc> sum = w[0] * load(x[0] + i, n - i);
+  for (int t = 1; t < N; ++t) sum = fma(w[t], load(x[t] + i, n - i), sum);
+  store(y + i, sum, n - i);
+}
+
 template <class T>
 class SeparableMap {
   using Acc = Accumulator<T>;
@@ -73,6 +94,7 @@ class SeparableMap {
         row_in_(a.in[kLast] * a.inner),
         row_out_(a.out[kLast] * a.inner),
         vectors_((row_out_ + lanes - 1) / lanes) {
+    is_direct_ = !along_lanes_ && most_terms(0) * most_terms(1) * most_terms(kLast) <= kDirectTerms;
     Index terms = 0;
     for (Index v = 0; along_lanes_ && v < vectors_; ++v) terms += count_terms(v);
     sums_bytes_ = ((row_in_ + 2 * lanes) * Index(sizeof(Acc)) + 63) / 64 * 64;
@@ -102,6 +124,14 @@ class SeparableMap {
   }
 
  private:
+  Index most_terms(int d) const {
+    Index most = 0;
+    for (Index i = 0; i < a_.out[d]; ++i) {
+      const Index count = a_.first[d][i + 1] - a_.first[d][i];
+      most = count > most ? count : most;
+    }
+    return most;
+  }
   Index mean_terms(int d) const { return a_.first[d][a_.out[d]] / (a_.out[d] + 1) + 1; }
 
   // The most terms that any output of a vector of them has.
@@ -153,6 +183,7 @@ class SeparableMap {
     const Index j = r % a_.out[1], i = r / a_.out[1] % a_.out[0], plane = r / a_.out[1] / a_.out[0];
     const T* x = a_.x + plane * a_.in[0] * a_.in[1] * row_in_;
     T* y = a_.y + r * row_out_;
+    if (is_direct_) return direct(x, y, i, j);
     const Index *first_0 = a_.first[0] + i, *first_1 = a_.first[1] + j;
     combine(sums, row_in_, [&](const auto& add) {
       for (Index p = first_0[0]; p < first_0[1]; ++p)
@@ -165,6 +196,32 @@ class SeparableMap {
         for (Index p = a_.first[kLast][k]; p < a_.first[kLast][k + 1]; ++p)
           add(sums + a_.index[kLast][p] * a_.inner, a_.weight[kLast][p]);
       });
+    }
+  }
+
+  void direct(const T* x, T* y, Index i, Index j) const {
+    const T* rows[kDirectTerms];  // of x that this row is made of
+    Acc weights[kDirectTerms];
+    int count = 0;
+    for (Index p = a_.first[0][i]; p < a_.first[0][i + 1]; ++p)
+      for (Index q = a_.first[1][j]; q < a_.first[1][j + 1]; ++q, ++count) {
+        rows[count] = x + (a_.index[0][p] * a_.in[1] + a_.index[1][q]) * row_in_;
+        weights[count] = a_.weight[0][p] * a_.weight[1][q];
+      }
+    for (Index k = 0; k < a_.out[kLast]; ++k, y += a_.inner) {
+      const T* from[kDirectTerms];
+      Acc weight[kDirectTerms];
+      int terms = 0;
+      for (int t = 0; t < count; ++t)
+        for (Index p = a_.first[kLast][k]; p < a_.first[kLast][k + 1]; ++p, ++terms)
+          from[terms] = rows[t] + a_.index[kLast][p] * a_.inner, weight[terms] = weights[t] * a_.weight[kLast][p];
+      switch (terms) {
+        case 0: combine(y, a_.inner, [](const auto&) {}); break;
+        case 1: add_direct<1>(y, a_.inner, from, weight); break;
+        case 2: add_direct<2>(y, a_.inner, from, weight); break;
+        case 3: add_direct<3>(y, a_.inner, from, weight); break;
+        default: add_direct<4>(y, a_.inner, from, weight);
+      }
     }
   }
 
@@ -188,6 +245,7 @@ class SeparableMap {
 
   const Separable<T>& a_;
   bool along_lanes_;  // a vector holds outputs along the row; else one output's channels
+  bool is_direct_;
   Index row_in_, row_out_, vectors_;
   Index sums_bytes_, firsts_bytes_, terms_bytes_;
   Term<Acc>* terms_;

@@ -41,7 +41,7 @@ template <class U>
 inline void copy_units(U* y, const U* x, Index n) {
   constexpr Index step = kLanes<U>;
   Index i = 0;
-  for (; i + step <= n; i += step) store(y + i, load_ahead(x + i));
+  for (; i + step <= n; i += step) store(y + i, load(x + i));
   if (i < n) store(y + i, load(x + i, n - i), n - i);
 }
 

@@ -42,10 +42,16 @@ def _kernel(name: str, x: float) -> float:
     return a * (x**3 - 5 * x**2 + 8 * x - 4) if x < 2 else 0.0
 
 
+def _step(size: int, out: int, align_corners: bool, scale: float | None) -> float:
+    if align_corners:
+        return (size - 1) / (out - 1) if out > 1 else 0.0
+    return size / out if scale is None else 1 / scale
+
+
 def matrix(size: int, out: int, mode: str, align_corners: bool = False, scale: float | None = None) -> Array:
     """What each output of one dimension is made of: (out, size). Modes without their number of dimensions."""
     m = np.zeros((out, size))
-    step = (size - 1) / max(out - 1, 1) if align_corners else size / out if scale is None else 1 / scale
+    step = _step(size, out, align_corners, scale)
     for i in range(out):
         place = i * step if align_corners else (i + 0.5) * step - 0.5
         if mode in ("nearest", "nearest-exact"):
@@ -62,7 +68,7 @@ def matrix(size: int, out: int, mode: str, align_corners: bool = False, scale: f
 
 def antialiased(size: int, out: int, mode: str, align_corners: bool = False, scale: float | None = None) -> Array:
     """Likewise, with the kernel stretched over all pixels of an output, and weights that sum to 1."""
-    step = (size - 1) / max(out - 1, 1) if align_corners else size / out if scale is None else 1 / scale
+    step = _step(size, out, align_corners, scale)
     reach = {"linear": 1, "cubic": 2, "lanczos": 3}[mode] * max(step, 1)
     kernel = "smooth cubic" if mode == "cubic" else mode
     m = np.zeros((out, size))
