@@ -3,16 +3,17 @@
 
 namespace dd2424 {
 
-// Elements change places: y[i, j, ...] = x[from_0[i], from_1[j], ...], or `value` where any of these is -1. What takes
-// part in no dimension that is moved is one block of `inner` elements. x and y are dense, in the same order.
+// Elements change places: y[i, j, ...] = x[from_0(i) + from_1(j) + ...], or `value` where any of these is -1. They are
+// blocks of `inner` elements side by side; y is dense.
 struct Take {
   const void* x;
   void* y;
   const void* value;  // one element
   Index element_bytes, inner;
   int ndim;  // at least 1; the last varies fastest
-  Index x_size[kMaxDims], y_size[kMaxDims];
-  const Index* from[kMaxDims];  // (y_size): a place in x, or -1; null where nothing moves
+  Index y_size[kMaxDims];
+  Index x_stride[kMaxDims];     // from_d(i) = i * x_stride, in elements,
+  const Index* from[kMaxDims];  // or what stands here (y_size), where it is not null
 };
 struct TakeKernels {
   Status (*take)(const Context&, const Take&);

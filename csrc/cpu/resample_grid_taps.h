@@ -10,8 +10,6 @@ constexpr int kMostTaps = 4;  // along one dimension
 
 inline float floor_of(float x) { return __builtin_floorf(x); }
 inline double floor_of(double x) { return __builtin_floor(x); }
-inline float remainder_of(float x, float y) { return __builtin_fmodf(x, y); }
-inline double remainder_of(double x, double y) { return __builtin_fmod(x, y); }
 inline float nearest_of(float x) { return __builtin_nearbyintf(x); }  // halves go to the even number
 inline double nearest_of(double x) { return __builtin_nearbyint(x); }
 
@@ -41,7 +39,7 @@ inline Place<T> reflected(const Place<T>& p, Index size, bool align_corners) {
   const T low = align_corners ? T(0) : T(-0.5), span = static_cast<T>(align_corners ? size - 1 : size);
   if (span == 0) return {0, 0};
   const T from = p.at - low, distance = from < 0 ? -from : from;
-  const T rest = remainder_of(distance, span), flips = floor_of(distance / span);
+  const T flips = floor_of(distance / span), rest = fma(-flips, span, distance);
   const bool is_even = floor_of(flips / 2) * 2 == flips;
   const T slope = (from < 0) == is_even ? -p.slope : p.slope;
   return {is_even ? rest + low : span - rest + low, slope};

@@ -8,7 +8,7 @@
 namespace dd2424::cpu::DD2424_ISA {
 namespace {
 
-constexpr Index kSeparableGrain = 1 << 15;  // multiplications that are worth a thread
+constexpr Index kSeparableGrain = 1 << 17;  // multiplications that are worth a thread
 constexpr Index kSeparableTeams = 16;       // parts that may run at once, each with its own workspace
 constexpr int kUnroll = 4;                  // vectors that are summed at once
 

@@ -7,7 +7,7 @@
 namespace dd2424::cpu::DD2424_ISA {
 namespace {
 
-constexpr Index kTakeGrain = 1 << 14;  // elements that are worth a thread
+constexpr Index kTakeGrain = 1 << 16;  // elements that are worth a thread
 
 template <int Bytes>
 struct UnitOf;
@@ -68,51 +68,54 @@ class Taker {
   }
 
  private:
-  // The longest part of a row that lies side by side in x too, and ends where such a part ends.
+  Index from(Index i) const { return a_.from[last_] ? a_.from[last_][i] : i * a_.x_stride[last_]; }
+
+  // The longest part of a row that lies side by side in x too.
   void find_run() {
-    const Index* from = a_.from[last_];
-    if (!from) return void(run_end_ = width_);
     for (Index begin = 0; begin < width_;) {
       Index end = begin + 1;
-      while (from[begin] >= 0 && end < width_ && from[end] == from[end - 1] + 1) ++end;
-      if (from[begin] >= 0 && end - begin > run_end_ - run_begin_) run_begin_ = begin, run_end_ = end;
+      while (from(begin) >= 0 && end < width_ && from(end) == from(end - 1) + a_.inner) ++end;
+      if (from(begin) >= 0 && end - begin > run_end_ - run_begin_) run_begin_ = begin, run_end_ = end;
       begin = end;
     }
-    for (Index i = 0; i < run_begin_; ++i) left_is_value_ = left_is_value_ && from[i] < 0;
-    for (Index i = run_end_; i < width_; ++i) right_is_value_ = right_is_value_ && from[i] < 0;
+    for (Index i = 0; i < run_begin_; ++i) left_is_value_ = left_is_value_ && from(i) < 0;
+    for (Index i = run_end_; i < width_; ++i) right_is_value_ = right_is_value_ && from(i) < 0;
+    run_from_ = run_begin_ < run_end_ ? from(run_begin_) : 0;
   }
 
   const U* source(const Index* place) const {  // of a row; null where it is all `value`
-    Index row = 0;
+    Index offset = 0;
     for (int d = 0; d < last_; ++d) {
-      const Index at = a_.from[d] ? a_.from[d][place[d]] : place[d];
+      const Index at = a_.from[d] ? a_.from[d][place[d]] : place[d] * a_.x_stride[d];
       if (at < 0) return nullptr;
-      row = row * a_.x_size[d] + at;
+      offset += at;
     }
-    return static_cast<const U*>(a_.x) + row * a_.x_size[last_] * a_.inner;
+    return static_cast<const U*>(a_.x) + offset;
   }
 
   void row(U* y, const U* x) const {
     if (!x) return fill_units(y, width_ * a_.inner, value_);
     singles(y, x, 0, run_begin_);
-    const Index first = a_.from[last_] ? a_.from[last_][run_begin_ < width_ ? run_begin_ : 0] : 0;
-    copy_units(y + run_begin_ * a_.inner, x + first * a_.inner, (run_end_ - run_begin_) * a_.inner);
+    copy_units(y + run_begin_ * a_.inner, x + run_from_, (run_end_ - run_begin_) * a_.inner);
     singles(y, x, run_end_, width_);
   }
 
   void singles(U* y, const U* x, Index begin, Index end) const {
-    const Index *from = a_.from[last_], inner = a_.inner;
-    if (inner == 1) {
+    if (a_.inner == 1) {
       if (begin == 0 && left_is_value_) return fill_units(y, end, value_);
       if (end == width_ && right_is_value_) return fill_units(y + begin, end - begin, value_);
-      for (Index i = begin; i < end; ++i) y[i] = from[i] < 0 ? value_ : x[from[i]];
+      if (!a_.from[last_]) {
+        for (Index i = begin; i < end; ++i) y[i] = x[i * a_.x_stride[last_]];
+      } else {
+        for (Index i = begin; i < end; ++i) y[i] = a_.from[last_][i] < 0 ? value_ : x[a_.from[last_][i]];
+      }
       return;
     }
     for (Index i = begin; i < end; ++i) {
-      if (from[i] < 0) {
-        fill_units(y + i * inner, inner, value_);
+      if (from(i) < 0) {
+        fill_units(y + i * a_.inner, a_.inner, value_);
       } else {
-        copy_units(y + i * inner, x + from[i] * inner, inner);
+        copy_units(y + i * a_.inner, x + from(i), a_.inner);
       }
     }
   }
@@ -121,7 +124,7 @@ class Taker {
   int last_;
   Index width_;
   U value_;
-  Index run_begin_ = 0, run_end_ = 0;
+  Index run_begin_ = 0, run_end_ = 0, run_from_ = 0;
   bool left_is_value_ = true, right_is_value_ = true;  // of what the run leaves
 };
 

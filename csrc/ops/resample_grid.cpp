@@ -28,6 +28,7 @@ Shape with_space(Index n, Index c, const Shape& space) {
 
 // The gradient by the grid of sum(sample(x, grid) * dy). As operations where it is to be differentiated in turn.
 Tensor grid_gradient(const GridSizes& at, const Tensor& x, const Tensor& dy, const Tensor& grid) {
+  if (at.kernel == GridKernel::nearest) return zeros(grid.shape(), grid.dtype());
   if (grad_enabled()) {
     Tensors parts;
     for (int d = kSpace - 1; d >= kSpace - at.space; --d) {

@@ -39,28 +39,49 @@ Shape memory_order(int ndim, bool channels_last) {
   return order;
 }
 
+constexpr Index kShortRow = 128;        // elements: a row takes as long to begin
+constexpr Index kLargeTable = 1 << 14;  // places of a row
+
+// Few of the places lie side by side in x, so that nothing is lost where rows are joined.
+bool is_scattered(const Part& part, Index inner) {
+  Index together = 0;
+  for (Index i = 1; i < part.size; ++i) together += part.at(i) == part.at(i - 1) + inner;
+  return 2 * together < part.size;
+}
+
+// The last two dimensions become one.
+void join_last(std::vector<Part>& parts) {
+  const Part last = std::move(parts.back());
+  parts.pop_back();
+  Part& outer = parts.back();
+  std::vector<Index> from;
+  from.reserve(static_cast<std::size_t>(outer.size * last.size));
+  for (Index i = 0; i < outer.size; ++i)
+    for (Index j = 0; j < last.size; ++j) {
+      const Index a = outer.at(i), b = last.at(j);
+      from.push_back(a < 0 || b < 0 ? -1 : a + b);
+    }
+  outer.size *= last.size, outer.from = std::move(from);
+}
+
 void run_take(const Tensor& x, const Tensor& y, const Mapping& map, bool channels_last, const Scalar& value) {
-  const Element fill = to_element(value, x.dtype());
-  Take a{.x = x->data, .y = y->data, .value = &fill, .element_bytes = item_bytes(x.dtype()), .inner = 1, .ndim = 0};
-  std::vector<std::vector<Index>> places;
-  places.reserve(kMaxDims);
-  for (Index dim : memory_order(x.ndim(), channels_last)) {
-    const int d = static_cast<int>(dim);
-    const bool merges = !map.moves(d) && a.ndim > 0 && !a.from[a.ndim - 1];
-    const int at = merges ? a.ndim - 1 : a.ndim++;
-    a.x_size[at] = merges ? a.x_size[at] * x.size(d) : x.size(d);
-    a.y_size[at] = merges ? a.y_size[at] * y.size(d) : y.size(d);
-    a.from[at] = nullptr;
-    if (!map.moves(d)) continue;
-    const AxisMap& axis = map.axis(d);
-    std::vector<Index>& from = places.emplace_back(axis.first.size() - 1, -1);
-    for (std::size_t i = 0; i < from.size(); ++i)
-      if (axis.first[i] < axis.first[i + 1]) from[i] = axis.index[static_cast<std::size_t>(axis.first[i])];
-    a.from[at] = from.data();
+  const Shape order = memory_order(x.ndim(), channels_last);
+  Index stride = 1;
+  std::vector<Part> parts;
+  for (int k = x.ndim() - 1; k >= 0; --k) {
+    const int d = static_cast<int>(order[k]);
+    Part part{.size = y.size(d), .stride = stride, .from = {}};
+    if (map.moves(d)) {
+      const AxisMap& axis = map.axis(d);
+      part.from.assign(axis.first.size() - 1, -1);
+      for (std::size_t i = 0; i < part.from.size(); ++i)
+        if (axis.first[i] < axis.first[i + 1])
+          part.from[i] = axis.index[static_cast<std::size_t>(axis.first[i])] * stride;
+    }
+    stride *= x.size(d);
+    parts.insert(parts.begin(), std::move(part));
   }
-  if (a.ndim == 0) a.x_size[0] = a.y_size[0] = 1, a.from[0] = nullptr, a.ndim = 1;
-  if (a.ndim > 1 && !a.from[a.ndim - 1]) a.inner = a.y_size[--a.ndim];
-  run(map.op, kernels<TakeKernels>(x.device()).take, y.numel(), 0, a);
+  take_parts(map.op, x, y, std::move(parts), value);
 }
 
 template <class T>
@@ -96,6 +117,35 @@ void run_separable(const Tensor& x, const Tensor& y, const Mapping& map, bool ch
 }
 
 }  // namespace
+
+void take_parts(const char* op, const Tensor& x, const Tensor& y, std::vector<Part> parts, const Scalar& value) {
+  const Element fill = to_element(value, x.dtype());
+  std::vector<Part> merged;  // what lies side by side counts as one
+  for (Part& part : parts) {
+    if (part.size == 1 && part.from.empty()) continue;
+    const bool merges = !merged.empty() && merged.back().from.empty() && part.from.empty() &&
+                        merged.back().stride == part.size * part.stride;
+    if (merges) {
+      merged.back().size *= part.size, merged.back().stride = part.stride;
+    } else {
+      merged.push_back(std::move(part));
+    }
+  }
+  Take a{.x = x->data, .y = y->data, .value = &fill, .element_bytes = item_bytes(x.dtype()), .inner = 1, .ndim = 0};
+  if (!merged.empty() && merged.back().from.empty() && merged.back().stride == 1 && merged.size() > 1) {
+    a.inner = merged.back().size;
+    merged.pop_back();
+  }
+  while (merged.size() > 1 && is_scattered(merged.back(), a.inner) && merged.back().size * a.inner < kShortRow &&
+         merged.back().size * merged[merged.size() - 2].size <= kLargeTable)
+    join_last(merged);
+  if (merged.empty()) merged.push_back({.size = 1, .stride = 1, .from = {}});
+  for (const Part& part : merged) {
+    a.y_size[a.ndim] = part.size, a.x_stride[a.ndim] = part.stride;
+    a.from[a.ndim++] = part.from.empty() ? nullptr : part.from.data();
+  }
+  run(op, kernels<TakeKernels>(x.device()).take, y.numel(), 0, a);
+}
 
 bool Mapping::only_moves() const {
   for (const auto& maps : axes)

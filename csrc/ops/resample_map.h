@@ -33,6 +33,16 @@ struct Mapping {
   Mapping transposed() const;
 };
 
+// A dimension of a dense result, and where in x its places are read, in elements: at i * stride or at from[i], -1 for
+// nowhere. Offsets of all dimensions add up.
+struct Part {
+  Index size, stride;
+  std::vector<Index> from;
+  Index at(Index i) const { return from.empty() ? i * stride : from[static_cast<std::size_t>(i)]; }
+};
+// y, from its slowest dimension in memory to its fastest. Without the tape.
+void take_parts(const char* op, const Tensor& x, const Tensor& y, std::vector<Part> parts, const Scalar& value);
+
 // y = x under the map of each dimension; outputs that no input leads to are `value`, whose gradient nobody asks.
 // The result lies channels-last where that is asked for. Its gradient is the map's adjoint, likewise an operation.
 Tensor map_axes(const Tensor& x, const std::shared_ptr<const Mapping>& map, bool channels_last,

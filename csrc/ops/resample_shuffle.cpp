@@ -1,12 +1,11 @@
-#include "ops/copy.h"
 #include "ops/images.h"
 #include "ops/resample.h"
+#include "ops/resample_map.h"
 #include "ops/shape.h"
 
 namespace dd2424::ops {
 namespace {
 
-// A rearrangement: x is seen in more dimensions, these are permuted, and y is what they make up.
 struct ShuffleNode final : Node {
   using Gradient = Tensor (*)(const Tensor& dy, Index by);
   const char* op;
@@ -17,15 +16,7 @@ struct ShuffleNode final : Node {
   Tensors backward(const Tensors& grads, const Needs&) override { return {gradient(grads[0], by)}; }
 };
 
-// y, dense in x's format, seen in the dimensions `parts` of which its own are made.
-Tensor copy_parts(const Tensor& x, const Shape& order, const Shape& parts, const Shape& shape, bool channels_last) {
-  const GradMode off(false);
-  const Tensor y = empty_images(shape, x.dtype(), channels_last);
-  if (y.numel() > 0) copy_into(view(y, parts), permute(x, order));
-  return y;
-}
-
-// (*, a, b) -> where * are the dimensions in front of the last three: one for the functions below.
+// The dimensions in front of the last three as one, and as they were.
 Tensor as_batch(const Tensor& x) {
   if (x.ndim() == 4) return x;
   const Index c = x.size(-3 + x.ndim()), h = x.size(-2 + x.ndim()), w = x.size(-1 + x.ndim());
@@ -40,6 +31,15 @@ Tensor in_batch_of(const Tensor& y, const Tensor& x) {
   return reshape(y, shape);
 }
 
+struct Strides {  // of dense images
+  Index n, c, h, w;
+  Strides(const Shape& shape, bool channels_last)
+      : n(shape[1] * shape[2] * shape[3]),
+        c(channels_last ? 1 : shape[2] * shape[3]),
+        h(channels_last ? shape[3] * shape[1] : shape[3]),
+        w(channels_last ? shape[1] : 1) {}
+};
+
 }  // namespace
 
 Tensor pixel_shuffle(const Tensor& input, Index r) {
@@ -50,14 +50,19 @@ Tensor pixel_shuffle(const Tensor& input, Index r) {
   const Index channels = input.size(input.ndim() - 3);
   check(channels % (r * r) == 0, "pixel_shuffle: input must have a multiple of upscale_factor^2 channels, ", r * r,
         ", got ", input.shape());
-  const Tensor x = as_batch(input);
+  const bool channels_last = suggests_channels_last(input);
+  const Tensor x = in_format(as_batch(input), channels_last);
   const Index n = x.size(0), c = channels / (r * r), h = x.size(2), w = x.size(3);
-  const Tensor parts = [&] {
-    const GradMode off(false);
-    return view(x, {n, c, r, r, h, w});
-  }();
-  const Tensor y =
-      copy_parts(parts, {0, 1, 4, 2, 5, 3}, {n, c, h, r, w, r}, {n, c, h * r, w * r}, suggests_channels_last(x));
+  const Tensor y = empty_images({n, c, h * r, w * r}, x.dtype(), channels_last);
+  const Strides at(x.shape(), channels_last);
+  const Part channel{.size = c, .stride = r * r * at.c};
+  std::vector<Part> parts{{.size = n, .stride = at.n},
+                          {.size = h, .stride = at.h},
+                          {.size = r, .stride = r * at.c},
+                          {.size = w, .stride = at.w},
+                          {.size = r, .stride = at.c}};
+  parts.insert(channels_last ? parts.end() : parts.begin() + 1, channel);
+  if (y.numel() > 0) take_parts("pixel_shuffle", x, y, std::move(parts), Scalar(0));
   record<ShuffleNode>(y, {&x}, "pixel_shuffle", pixel_unshuffle, r);
   return in_batch_of(y, input);
 }
@@ -67,17 +72,21 @@ Tensor pixel_unshuffle(const Tensor& input, Index r) {
     return through_door({"pixel_unshuffle", {input}, [=](const Tensors& t) { return pixel_unshuffle(t[0], r); }});
   check(input.ndim() >= 3, "pixel_unshuffle: input must have at least 3 dimensions, got ", input.shape());
   check(r > 0 && r < (Index(1) << 31), "pixel_unshuffle: downscale_factor must be positive, got ", r);
-  const Tensor x = as_batch(input);
+  const bool channels_last = suggests_channels_last(input);
+  const Tensor x = in_format(as_batch(input), channels_last);
   const Index n = x.size(0), c = x.size(1), h = x.size(2) / r, w = x.size(3) / r;
   check(x.size(2) == h * r && x.size(3) == w * r,
         "pixel_unshuffle: input must have a height and width that downscale_factor ", r, " divides, got ",
         input.shape());
-  const Tensor parts = [&] {
-    const GradMode off(false);
-    return view(x, {n, c, h, r, w, r});
-  }();
-  const Tensor y =
-      copy_parts(parts, {0, 1, 3, 5, 2, 4}, {n, c, r, r, h, w}, {n, c * r * r, h, w}, suggests_channels_last(x));
+  const Tensor y = empty_images({n, c * r * r, h, w}, x.dtype(), channels_last);
+  const Strides at(x.shape(), channels_last);
+  const std::vector<Part> channel{
+      {.size = c, .stride = at.c}, {.size = r, .stride = at.h}, {.size = r, .stride = at.w}};
+  const std::vector<Part> pixel{{.size = h, .stride = r * at.h}, {.size = w, .stride = r * at.w}};
+  std::vector<Part> parts{{.size = n, .stride = at.n}};
+  for (const auto& group : {channels_last ? pixel : channel, channels_last ? channel : pixel})
+    parts.insert(parts.end(), group.begin(), group.end());
+  if (y.numel() > 0) take_parts("pixel_unshuffle", x, y, std::move(parts), Scalar(0));
   record<ShuffleNode>(y, {&x}, "pixel_unshuffle", pixel_shuffle, r);
   return in_batch_of(y, input);
 }
@@ -90,15 +99,12 @@ Tensor channel_shuffle(const Tensor& x, Index groups) {
   const Index channels = x.size(1), each = channels / groups;
   check(each * groups == channels, "channel_shuffle: groups must divide the channels of input ", x.shape(), ", got ",
         groups);
-  Shape split{x.size(0), groups, each}, swapped{x.size(0), each, groups}, order{0, 2, 1};
-  for (int d = 2; d < x.ndim(); ++d) split.push_back(x.size(d)), swapped.push_back(x.size(d)), order.push_back(d + 1);
-  const Tensor parts = [&] {
-    const GradMode off(false);
-    return view(x, split);
-  }();
-  const Tensor y = copy_parts(parts, order, swapped, x.shape(), suggests_channels_last(x));
-  record<ShuffleNode>(y, {&x}, "channel_shuffle", channel_shuffle, each > 0 ? each : 1);
-  return y;
+  AxisMap axis{.in = channels};
+  for (Index i = 0; i < channels; ++i) axis.add(i % groups * each + i / groups, 1), axis.end_row();
+  auto map = std::make_shared<Mapping>(Mapping{.op = "channel_shuffle", .axes = {}});
+  map->axes.resize(static_cast<std::size_t>(x.ndim()));
+  map->axes[1].push_back(std::move(axis));
+  return map_axes(x, map, suggests_channels_last(x));
 }
 
 }  // namespace dd2424::ops
