@@ -80,6 +80,7 @@ class Taker {
     }
     for (Index i = 0; i < run_begin_; ++i) left_is_value_ = left_is_value_ && from(i) < 0;
     for (Index i = run_end_; i < width_; ++i) right_is_value_ = right_is_value_ && from(i) < 0;
+    for (Index i = 0; i < width_; ++i) is_full_ = is_full_ && from(i) >= 0;
     run_from_ = run_begin_ < run_end_ ? from(run_begin_) : 0;
   }
 
@@ -106,6 +107,8 @@ class Taker {
       if (end == width_ && right_is_value_) return fill_units(y + begin, end - begin, value_);
       if (!a_.from[last_]) {
         for (Index i = begin; i < end; ++i) y[i] = x[i * a_.x_stride[last_]];
+      } else if (is_full_) {
+        for (Index i = begin; i < end; ++i) y[i] = x[a_.from[last_][i]];
       } else {
         for (Index i = begin; i < end; ++i) y[i] = a_.from[last_][i] < 0 ? value_ : x[a_.from[last_][i]];
       }
@@ -125,6 +128,7 @@ class Taker {
   Index width_;
   U value_;
   Index run_begin_ = 0, run_end_ = 0, run_from_ = 0;
+  bool is_full_ = true;                                // no place of a row is a value
   bool left_is_value_ = true, right_is_value_ = true;  // of what the run leaves
 };
 
