@@ -8,14 +8,14 @@ namespace dd2424::cpu::DD2424_ISA {
 namespace {
 
 // Measured on an AMD EPYC of the Zen 4 kind (32 KB and 1 MB of cache a core).
-constexpr Index kBandBytes = 256 * 1024;   // of the image, beside a panel of weights in the second-level cache
-constexpr Index kPanelBytes = 160 * 1024;  // of the weights
+constexpr Index kBandBytes = 256 * 1024;    // of the image, beside a panel of weights in the second-level cache
+constexpr Index kPanelBytes = 160 * 1024;   // of the weights
 constexpr Index kImagesBytes = 448 * 1024;  // of many images side by side, of which one row is read at a time
 constexpr Index kSmallRow = 16;             // pixels: on images so small, many taps do not meet the image
 constexpr Index kFewImages = kTileRows * 3 / 4;
-constexpr Index kConvGrain = 1 << 18;      // multiplications that are worth a thread
-constexpr Index kTeams = 16;               // parts that may run at once, each with its own workspace
-constexpr Index kFewItems = 8;             // fewer bands than that share the outputs among threads too
+constexpr Index kConvGrain = 1 << 18;  // multiplications that are worth a thread
+constexpr Index kTeams = 16;           // parts that may run at once, each with its own workspace
+constexpr Index kFewItems = 8;         // fewer bands than that share the outputs among threads too
 
 constexpr Index ceil_div(Index a, Index b) { return (a + b - 1) / b; }
 constexpr Index smaller(Index a, Index b) { return b < a ? b : a; }
@@ -28,7 +28,7 @@ struct Correlation {
   Images<const T> x;
   Images<T> y;
   Weights<T> weights;
-  const Accumulator<T>* bias;  // or null
+  const Accumulator<T>* bias;            // or null
   Index batch, groups, inputs, outputs;  // channels of one group
   Index weights_group;                   // from a group's weights to the next's
   Index kernel[kSpace];
@@ -43,7 +43,8 @@ struct Correlation {
 
 // Cuts off the taps that meet the image at no output.
 inline void trim(Axis& axis, Index grid, Index step, Index size) {
-  while (axis.count > 0 && axis.at + (grid - 1) * step < 0) axis.at += axis.at_step, axis.q += axis.q_step, --axis.count;
+  while (axis.count > 0 && axis.at + (grid - 1) * step < 0)
+    axis.at += axis.at_step, axis.q += axis.q_step, --axis.count;
   while (axis.count > 0 && axis.at + (axis.count - 1) * axis.at_step >= size) --axis.count;
 }
 
@@ -69,10 +70,12 @@ struct CorrelationPlan {
     channel_blocks = ceil_div(c.inputs, channels);
     in_place = std::is_same_v<T, Acc> && c.x.channel == 1;
     for (int d = 0; d < kSpace; ++d)
-      in_place = in_place && c.axes[d].at >= 0 && c.axes[d].at + c.axes[d].span() + (c.grid[d] - 1) * c.step[d] <= c.x.size[d];
+      in_place =
+          in_place && c.axes[d].at >= 0 && c.axes[d].at + c.axes[d].span() + (c.grid[d] - 1) * c.step[d] <= c.x.size[d];
     stores_directly = std::is_same_v<T, Acc> && c.y.channel == 1;
     cut_bands(c);
-    const Index bands = c.groups * ceil_div(c.batch, images) * c.grid[0] * ceil_div(c.grid[1], rows) * ceil_div(c.grid[2], columns);
+    const Index bands =
+        c.groups * ceil_div(c.batch, images) * c.grid[0] * ceil_div(c.grid[1], rows) * ceil_div(c.grid[2], columns);
     parts = bands < kFewItems ? smaller(panels, ceil_div(kFewItems, bands)) : 1;
     weight_bytes = aligned(c.groups * panels * c.taps() * c.inputs * width * Index(sizeof(Acc)));
     band_bytes = in_place ? 0 : aligned(images * image_size * Index(sizeof(Acc)));
@@ -87,7 +90,8 @@ struct CorrelationPlan {
       return (extent[0] * extent[1] * extent[2] * c.inputs + h * w * c.outputs) * Index(sizeof(Acc));
     };
     images = 1, rows = c.grid[1], columns = c.grid[2];
-    tiles_along_images = c.batch >= kFewImages && columns <= kSmallRow && kTileRows * box_of(1, columns) <= kImagesBytes;
+    tiles_along_images =
+        c.batch >= kFewImages && columns <= kSmallRow && kTileRows * box_of(1, columns) <= kImagesBytes;
     if (tiles_along_images) {
       images = ceil_div(c.batch, ceil_div(c.batch, kTileRows));
       while (rows > 1 && images * box_of(rows, columns) > kImagesBytes) --rows;
@@ -209,7 +213,8 @@ class Correlator {
 
   // Where the taps' segments begin for one row of outputs, or one output of all images: those that meet the image.
   // Neighbouring taps of a row are one segment where all of their channels are read.
-  void list_segments(ConvTile<Acc>& tile, const Band<const Acc>& band, const Index (&output)[kSpace], Index channels, Index* at) const {
+  void list_segments(ConvTile<Acc>& tile, const Band<const Acc>& band, const Index (&output)[kSpace], Index channels,
+                     Index* at) const {
     const Axis(&axes)[kSpace] = c_.axes;
     const bool one_output = plan_.tiles_along_images;
     const bool merges = channels == band.space[2] && axes[2].at_step == 1 && !one_output;
@@ -227,14 +232,16 @@ class Correlator {
         for (Index w = first[2]; w < end[2]; ++w, ++count) set_segment(band, {d, h, w}, channels, at, count);
     tile.segments = count, tile.depth = merges ? axes[2].count * channels : channels;
   }
-  void set_segment(const Band<const Acc>& band, const Index (&tap)[kSpace], Index channels, Index* at, Index number) const {
+  void set_segment(const Band<const Acc>& band, const Index (&tap)[kSpace], Index channels, Index* at,
+                   Index number) const {
     at[number] = 0;
     for (int i = 0; i < kSpace; ++i) at[number] += tap[i] * c_.axes[i].at_step * band.space[i];
     at[c_.taps() + number] = ((tap[0] * c_.axes[1].count + tap[1]) * c_.axes[2].count + tap[2]) * channels * width;
   }
 
   // One panel of weights, some channels of it, times the whole band.
-  void multiply(const BandOfOutputs<T>& at, const Band<const Acc>& band, Index panel, Index block, Acc* sums, Index* segments) const {
+  void multiply(const BandOfOutputs<T>& at, const Band<const Acc>& band, Index panel, Index block, Acc* sums,
+                Index* segments) const {
     const Index channel = block * plan_.channels, channels = smaller(plan_.channels, c_.inputs - channel);
     const Index columns = smaller(width, c_.outputs - panel * width);
     ConvTile<Acc> tile{.a_at = segments, .b_at = segments + c_.taps(), .a_column = 1, .b_row = width};
@@ -279,7 +286,9 @@ class Correlator {
   Band<Acc> outputs_of(const BandOfOutputs<T>& at, Index panel, Acc* sums) const {
     if constexpr (std::is_same_v<T, Acc>) {
       if (plan_.stores_directly)
-        return {c_.y.data + y_start(at) + at.group * c_.outputs + panel * width, c_.y.batch, {c_.y.space[0], c_.y.space[1], c_.y.space[2]}};
+        return {c_.y.data + y_start(at) + at.group * c_.outputs + panel * width,
+                c_.y.batch,
+                {c_.y.space[0], c_.y.space[1], c_.y.space[2]}};
     }
     return {sums, at.rows * at.columns * width, {0, at.columns * width, width}};
   }
@@ -298,7 +307,8 @@ class Correlator {
           }
         }
         if (c_.y.channel == 1) {
-          for (Index w = 0; w < at.columns; ++w) map(out + w * step, outputs, [](auto v) { return v; }, sums + w * width);
+          for (Index w = 0; w < at.columns; ++w)
+            map(out + w * step, outputs, [](auto v) { return v; }, sums + w * width);
         } else {
           for (Index o = 0; o < outputs; ++o)
             for (Index w = 0; w < at.columns; ++w) out[o * c_.y.channel + w * step] = narrowed<T>(sums[w * width + o]);
@@ -332,7 +342,8 @@ void fill_with_bias(const Correlation<T>& c) {
         for (Index h = 0; h < c.grid[1]; ++h)
           for (Index w = 0; w < c.grid[2]; ++w)
             c.y.data[n * c.y.batch + o * c.y.channel + (c.origin[0] + d * c.y_step[0]) * c.y.space[0] +
-                     (c.origin[1] + h * c.y_step[1]) * c.y.space[1] + (c.origin[2] + w * c.y_step[2]) * c.y.space[2]] = narrowed<T>(value);
+                     (c.origin[1] + h * c.y_step[1]) * c.y.space[1] + (c.origin[2] + w * c.y_step[2]) * c.y.space[2]] =
+                narrowed<T>(value);
     }
 }
 

@@ -138,8 +138,8 @@ constexpr Index kPanelWidth = kPanelVectors * kLanes<T>;
 
 // One panel: for each tap, for each of `inputs`, kPanelWidth outputs, of which `outputs` exist; the others are zero.
 template <class T>
-void pack_panel(Accumulator<T>* out, const Weights<T>& weights, const Axis (&axes)[kSpace], const Index (&kernel)[kSpace],
-                Index outputs, Index inputs) {
+void pack_panel(Accumulator<T>* out, const Weights<T>& weights, const Axis (&axes)[kSpace],
+                const Index (&kernel)[kSpace], Index outputs, Index inputs) {
   using Acc = Accumulator<T>;
   constexpr Index width = kPanelWidth<Acc>;
   for (Index d = 0; d < axes[0].count; ++d) {

@@ -73,7 +73,8 @@ class WeightGradient {
   bool is_empty() const { return s_.batch * s_.out[0] * s_.out[1] * s_.out[2] * taps_ * inputs_ * outputs_ == 0; }
 
   Index box_bytes(Index h, Index w) const {
-    return axes_[0].span() * ((h - 1) * s_.stride[1] + axes_[1].span()) * ((w - 1) * s_.stride[2] + axes_[2].span()) * inputs_ * Index(sizeof(Acc));
+    return axes_[0].span() * ((h - 1) * s_.stride[1] + axes_[1].span()) * ((w - 1) * s_.stride[2] + axes_[2].span()) *
+           inputs_ * Index(sizeof(Acc));
   }
   void cut_bands() {
     images_ = 1, rows_ = s_.out[1], columns_ = s_.out[2];
@@ -111,7 +112,8 @@ class WeightGradient {
     Acc* x = reinterpret_cast<Acc*>(workspace + aligned(sums_size_ * Index(sizeof(Acc))));
     Acc* dy = reinterpret_cast<Acc*>(reinterpret_cast<char*>(x) + x_bytes_);
     Index* segments = reinterpret_cast<Index*>(reinterpret_cast<char*>(dy) + dy_bytes_);
-    const Index x_extent[kSpace] = {axes_[0].span(), (at.rows - 1) * s_.stride[1] + axes_[1].span(), (at.columns - 1) * s_.stride[2] + axes_[2].span()};
+    const Index x_extent[kSpace] = {axes_[0].span(), (at.rows - 1) * s_.stride[1] + axes_[1].span(),
+                                    (at.columns - 1) * s_.stride[2] + axes_[2].span()};
     const Index x_row = x_extent[2] * inputs_, x_slice = x_extent[1] * x_row, x_image = x_extent[0] * x_slice;
     pack_x(group, at, x_extent, x, x_image);
     pack_dy(group, at, dy);
@@ -120,7 +122,9 @@ class WeightGradient {
     const Index across = merges ? 1 : axes_[2].count, run = merges ? axes_[2].count * inputs_ : inputs_;
     const Index tiles = ceil_div(run, kTileRows), lines = axes_[0].count * axes_[1].count * across;
     const Index x_step[kSpace] = {x_slice, x_row, inputs_}, list = 2 * images_ * rows_;
-    const auto tap_of = [&](Index line) { return Tap{{line / across / axes_[1].count, line / across % axes_[1].count, line % across}}; };
+    const auto tap_of = [&](Index line) {
+      return Tap{{line / across / axes_[1].count, line / across % axes_[1].count, line % across}};
+    };
     for (Index line = 0; line < (skips_ ? lines : 1); ++line)
       list_segments(at, inside(at, tap_of(line)), x_image, x_row, segments + line * list);
     const Index pixels = at.images * at.rows * at.columns, items = lines * tiles;
@@ -203,9 +207,11 @@ class WeightGradient {
         Acc* to = out + panel * pixels + n * at.rows * line;
         if (outputs < width) memset(to, 0, std::size_t(at.rows * line) * sizeof *to);
         for (Index h = 0; h < at.rows; ++h, to += line) {
-          const T* from = dy.data + (at.n + n) * dy.batch + (group * outputs_ + panel * width) * dy.channel + at.d * dy.space[0] + (at.h + h) * dy.space[1] + at.w * dy.space[2];
+          const T* from = dy.data + (at.n + n) * dy.batch + (group * outputs_ + panel * width) * dy.channel +
+                          at.d * dy.space[0] + (at.h + h) * dy.space[1] + at.w * dy.space[2];
           if (dy.channel == 1) {
-            for (Index w = 0; w < at.columns; ++w) map(to + w * width, outputs, [](auto v) { return v; }, from + w * dy.space[2]);
+            for (Index w = 0; w < at.columns; ++w)
+              map(to + w * width, outputs, [](auto v) { return v; }, from + w * dy.space[2]);
           } else {
             copy_transposed(to, width, from, dy.channel, outputs, at.columns);
           }
@@ -221,7 +227,9 @@ class WeightGradient {
     parallel_for(sums_size_, kConvGrain / 8, [&](Index begin, Index end) {
       for (Index step = 1; step < chunks_; step *= 2)
         for (Index chunk = 0; chunk + step < chunks_; chunk += 2 * step)
-          map(sums_of(chunk) + begin, end - begin, [](auto x, auto y) { return x + y; }, sums_of(chunk) + begin, sums_of(chunk + step) + begin);
+          map(
+              sums_of(chunk) + begin, end - begin, [](auto x, auto y) { return x + y; }, sums_of(chunk) + begin,
+              sums_of(chunk + step) + begin);
     });
   }
 
@@ -242,7 +250,8 @@ class WeightGradient {
             const Acc* from = sums + tap * inputs_ * row;
             if constexpr (std::is_same_v<T, Acc>) {
               if (s_.weight_format == Format::channels_last) {
-                copy_transposed(element(group, begin, 0, q), s_.kernel[0] * s_.kernel[1] * s_.kernel[2] * inputs_, from + begin, row, inputs_, end - begin);
+                copy_transposed(element(group, begin, 0, q), s_.kernel[0] * s_.kernel[1] * s_.kernel[2] * inputs_,
+                                from + begin, row, inputs_, end - begin);
                 continue;
               }
             }

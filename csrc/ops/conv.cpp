@@ -36,7 +36,9 @@ ConvSizes sizes_of(const Geometry& at, Index batch, Index inputs, Index outputs)
   s.allows_winograd = allows_winograd.load(std::memory_order_relaxed);
   const int missing = ConvSizes::kSpace - at.image.size();
   for (int d = 0; d < ConvSizes::kSpace; ++d) {
-    const auto value = [&](const Shape& shape, Index otherwise) { return d < missing ? otherwise : shape[d - missing]; };
+    const auto value = [&](const Shape& shape, Index otherwise) {
+      return d < missing ? otherwise : shape[d - missing];
+    };
     s.image[d] = value(at.image, 1), s.kernel[d] = value(at.kernel, 1), s.out[d] = value(at.out, 1);
     s.stride[d] = value(at.stride, 1), s.dilation[d] = value(at.dilation, 1), s.padding[d] = value(at.padding, 0);
   }
@@ -182,20 +184,25 @@ std::string name_of(int space, bool transposed) {
 void check_range(const std::string& op, const char* argument, const Shape& values, int space, Index least) {
   check(values.size() == space, op, ": ", argument, " must have ", space, " elements, got ", values);
   for (Index value : values)
-    check(value >= least && value < kMost, op, ": ", argument, " must be at least ", least, " and below 2^31, got ", values);
+    check(value >= least && value < kMost, op, ": ", argument, " must be at least ", least, " and below 2^31, got ",
+          values);
 }
 
-void check_operands(const std::string& op, const Tensor& x, const Tensor& weight, const Tensor& bias, const ConvOptions& options) {
+void check_operands(const std::string& op, const Tensor& x, const Tensor& weight, const Tensor& bias,
+                    const ConvOptions& options) {
   const int space = weight.ndim() - 2;
-  check(x.ndim() == weight.ndim(), op, ": input must have ", space + 2, " dimensions or, without a batch, ", space + 1, ", got ", x.shape());
+  check(x.ndim() == weight.ndim(), op, ": input must have ", space + 2, " dimensions or, without a batch, ", space + 1,
+        ", got ", x.shape());
   check(options.groups > 0, op, ": groups must be positive, got ", options.groups);
   check(weight.size(0) % options.groups == 0, op, ": weight must have a multiple of groups (", options.groups,
         ") filters, got ", weight.shape());
   const Index expected = options.transposed ? weight.size(0) : weight.size(1) * options.groups;
-  check(channels(x) == expected, op, ": weight ", weight.shape(), " with groups ", options.groups, " expects ", expected,
-        " input channels but input has ", channels(x), " (input ", x.shape(), ")");
-  check(x.dtype() == weight.dtype(), op, ": input and weight must have the same dtype, got ", x.dtype(), " and ", weight.dtype());
-  for (Index size : space_of(weight)) check(size > 0 && size < kMost, op, ": kernel must not be empty, got weight ", weight.shape());
+  check(channels(x) == expected, op, ": weight ", weight.shape(), " with groups ", options.groups, " expects ",
+        expected, " input channels but input has ", channels(x), " (input ", x.shape(), ")");
+  check(x.dtype() == weight.dtype(), op, ": input and weight must have the same dtype, got ", x.dtype(), " and ",
+        weight.dtype());
+  for (Index size : space_of(weight))
+    check(size > 0 && size < kMost, op, ": kernel must not be empty, got weight ", weight.shape());
   if (!bias.defined()) return;
   const Index outputs = options.transposed ? weight.size(1) * options.groups : weight.size(0);
   check(bias.ndim() == 1 && bias.size(0) == outputs, op, ": bias must be (", outputs, ",), got ", bias.shape());
@@ -212,13 +219,15 @@ Shape output_space(const std::string& op, const Tensor& x, const Tensor& weight,
       check(options.output_padding[d] < most, op, ": output_padding must be smaller than stride or dilation, got ",
             options.output_padding, ", stride ", options.stride, ", dilation ", options.dilation);
       Index length;
-      check(!__builtin_mul_overflow(size - 1, options.stride[d], &length) && length < INT64_MAX - reach - kMost, op, ": output is too large for input ", x.shape());
+      check(!__builtin_mul_overflow(size - 1, options.stride[d], &length) && length < INT64_MAX - reach - kMost, op,
+            ": output is too large for input ", x.shape());
       length += reach + options.output_padding[d] - padding;
       check(length > 0, op, ": input ", x.shape(), " gives an output of size ", length, " in dimension ", d);
       out.push_back(length);
     } else {
       check(reach <= size + padding, op, ": kernel must not be larger than the padded input: kernel of size ",
-            weight.size(d + 2), " with dilation ", options.dilation[d], " reaches over ", reach, ", padded input has ", size + padding);
+            weight.size(d + 2), " with dilation ", options.dilation[d], " reaches over ", reach, ", padded input has ",
+            size + padding);
       out.push_back((size + padding - reach) / options.stride[d] + 1);
     }
   }
@@ -234,7 +243,8 @@ Tensor convolution(const Tensor& x, const Tensor& weight, const Tensor& bias, co
   const int space = weight.ndim() - 2;
   const std::string op = name_of(space, options.transposed);
   if (mode_is_active()) [[unlikely]]
-    return through_door({op.c_str(), {x, weight, bias}, [=](const Tensors& t) { return convolution(t[0], t[1], t[2], options); }});
+    return through_door(
+        {op.c_str(), {x, weight, bias}, [=](const Tensors& t) { return convolution(t[0], t[1], t[2], options); }});
   check(space >= 1 && space <= ConvSizes::kSpace, "conv: weight must have 3 to 5 dimensions, got ", weight.shape());
   if (x.ndim() == space + 1) return squeeze(convolution(unsqueeze(x, 0), weight, bias, options), {0});
   check_operands(op, x, weight, bias, options);
