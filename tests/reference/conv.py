@@ -62,7 +62,7 @@ def conv_transpose(
     whole = [(n - 1) * step + gap * (k - 1) + 1 + extra for n, k, step, gap, extra in geometry]
     y = np.zeros((len(x), groups, w.shape[2], *whole))
     for q, where in _taps(kernel, size, stride, dilation):
-        y[(..., *where)] += np.einsum("ngc...,gco->ngo...", x, w[:, :, :, *q])
+        y[(..., *where)] += np.einsum("ngc...,gco->ngo...", x, w[(..., *q)])
     cut = [slice(before, n - after) for n, (before, after) in zip(whole, padding, strict=True)]
     y = y.reshape(len(x), -1, *whole)[(..., *cut)]
     return y if bias is None else y + bias.astype(np.float64).reshape(-1, *[1] * len(size))
