@@ -3,6 +3,7 @@
 #include "core/parallel.h"
 #include "cpu/conv_pack.h"
 #include "cpu/conv_tile.h"
+#include "cpu/sizes.h"
 
 namespace dd2424::cpu::DD2424_ISA {
 namespace {
@@ -17,10 +18,6 @@ constexpr Index kConvGrain = 1 << 18;  // multiplications that are worth a threa
 constexpr Index kTeams = 16;           // parts that may run at once, each with its own workspace
 constexpr Index kFewItems = 8;         // fewer bands than that share the outputs among threads too
 
-constexpr Index ceil_div(Index a, Index b) { return (a + b - 1) / b; }
-constexpr Index smaller(Index a, Index b) { return b < a ? b : a; }
-constexpr Index larger(Index a, Index b) { return b < a ? a : b; }
-constexpr Index aligned(Index bytes) { return ceil_div(bytes, 64) * 64; }
 
 // y[n, o, origin + j * y_step] = bias[o] + sum over taps and c of weight[o, c, tap] * x[n, c, j * step + tap's place]
 template <class T>

@@ -1061,7 +1061,7 @@ def convert(input: Tensor, dtype: _dtype | None = None, copy: _bool = False) -> 
 def convolution(
     input: Tensor,
     weight: Tensor,
-    bias: Tensor,
+    bias: Tensor | None,
     stride: Sequence[_int],
     padding: Sequence[_int],
     padding_after: Sequence[_int],
@@ -1072,7 +1072,7 @@ def convolution(
 def convolution_transposed(
     input: Tensor,
     weight: Tensor,
-    bias: Tensor,
+    bias: Tensor | None,
     stride: Sequence[_int],
     padding: Sequence[_int],
     output_padding: Sequence[_int],

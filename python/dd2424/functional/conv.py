@@ -119,7 +119,7 @@ def conv_transpose3d(
     *,
     relu: bool = False,
 ) -> Tensor:
-    """`conv_transpose2d` over volumes. Shapes: input (N, C, D, H, W) or (C, D, H, W); weight (C, O / groups, KD, ...)."""
+    """`conv_transpose2d` over volumes. Shapes: input (N, C, D, H, W) or (C, D, H, W); weight (C, O / groups, ...)."""
     return _transposed("conv_transpose3d", 3, input, weight, bias, stride, padding, output_padding, groups, dilation,
                        relu)  # fmt: skip
 

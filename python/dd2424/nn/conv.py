@@ -21,6 +21,12 @@ __all__ = [
 _PADDING_MODES = ("zeros", "reflect", "replicate", "circular")
 
 
+def _check_groups(name: str, groups: int, inputs: int, outputs: int) -> None:
+    if groups <= 0 or inputs % groups or outputs % groups:
+        raise ValueError(f"{name}: groups must divide in_channels and out_channels, got {groups} for {inputs} and "
+                         f"{outputs}")  # fmt: skip
+
+
 class _Conv(Module):
     """What convolutions and transposed convolutions of any number of dimensions share."""
 
@@ -46,26 +52,27 @@ class _Conv(Module):
     ) -> None:
         super().__init__()
         name = type(self).__name__
-        if groups <= 0 or in_channels % groups or out_channels % groups:
-            raise ValueError(f"{name}: groups must divide in_channels and out_channels, got {groups} for {in_channels} "
-                             f"and {out_channels}")  # fmt: skip
+        _check_groups(name, groups, in_channels, out_channels)
         if padding_mode not in _PADDING_MODES:
             raise ValueError(f"{name}: padding_mode must be one of {', '.join(_PADDING_MODES)}, got {padding_mode!r}")
         self.in_channels, self.out_channels, self.groups = in_channels, out_channels, groups
         self.kernel_size, self.stride = self._sizes(kernel_size), self._sizes(stride)
         self.dilation, self.output_padding = self._sizes(dilation), self._sizes(output_padding)
-        self.padding = padding if isinstance(padding, str) else self._sizes(padding)
+        self.padding: str | tuple[int, ...] = padding if isinstance(padding, str) else self._sizes(padding)
         if isinstance(padding, str) and padding not in ("same", "valid"):
             raise ValueError(f'{name}: padding must be numbers, "same" or "valid", got {padding!r}')
         if padding == "same" and any(step != 1 for step in self.stride):
             raise ValueError(f'{name}: stride must be 1 with padding="same", got {self.stride}')
         self.padding_mode = padding_mode
-        first, second = (in_channels, out_channels) if self._transposed else (out_channels, in_channels)
-        shape = (first, second // groups, *self.kernel_size)
-        self.weight = Parameter(_core.empty(shape, dtype=dtype, device=device))
+        self.weight = Parameter(_core.empty(self._weight_shape(), dtype=dtype, device=device))
         values = _core.empty((out_channels,), dtype=dtype, device=device) if bias else None
         self.register_parameter("bias", None if values is None else Parameter(values))
         self.reset_parameters()
+
+    def _weight_shape(self) -> tuple[int, ...]:
+        inputs, outputs = self.in_channels, self.out_channels
+        first, second = (inputs, outputs) if self._transposed else (outputs, inputs)
+        return (first, second // self.groups, *self.kernel_size)
 
     def _sizes(self, value: int | Sequence[int]) -> tuple[int, ...]:
         sizes = (value,) * self._space if isinstance(value, int) else tuple(value)
@@ -87,7 +94,8 @@ class _Conv(Module):
         if self.padding == "same":
             total = [gap * (size - 1) for gap, size in zip(self.dilation, self.kernel_size, strict=True)]
             return [side for n in reversed(total) for side in (n // 2, n - n // 2)]
-        return [int(n) for n in reversed(self.padding) for _ in range(2)]
+        assert not isinstance(self.padding, str)
+        return [n for n in reversed(self.padding) for _ in range(2)]
 
     def extra_repr(self) -> str:
         parts = [f"{self.in_channels}, {self.out_channels}, kernel_size={self.kernel_size}, stride={self.stride}"]
@@ -197,10 +205,11 @@ class _ConvTransposed(_Conv):
             input.shape[-self._space :], self.stride, self.padding, self.dilation, self.kernel_size, strict=True
         )
         for size, (length, step, margin, gap, taps) in zip(wanted, geometry, strict=True):
-            least = (length - 1) * step - 2 * int(margin) + gap * (taps - 1) + 1
+            least = (length - 1) * step - 2 * margin + gap * (taps - 1) + 1
             if not least <= size < least + step:
-                raise ValueError(f"{type(self).__name__}: output_size must lie between {least} and {least + step - 1} "
-                                 f"in each dimension for input {tuple(input.shape)}, got {tuple(output_size)}")  # fmt: skip
+                name, most = type(self).__name__, least + step - 1
+                raise ValueError(f"{name}: output_size must lie between {least} and {most} for input "
+                                 f"{tuple(input.shape)}, got {tuple(output_size)}")  # fmt: skip
             extra.append(size - least)
         return tuple(extra)
 
@@ -234,50 +243,103 @@ class ConvTranspose3d(_ConvTransposed):
 class _LazyConv(_Conv):
     """Takes in_channels from the first input, and is the plain layer from then on."""
 
-    def __init__(self, out_channels: int, kernel_size: int | Sequence[int], *args: Any, **kwargs: Any) -> None:
-        wants_bias = kwargs.pop("bias", True)
-        device, dtype = kwargs.get("device"), kwargs.get("dtype")
-        groups = kwargs.pop("groups", 1)
-        super().__init__(0, 0, kernel_size, *args, bias=False, **kwargs)  # type: ignore[call-arg]
+    _becomes: type[_Conv]
+
+    def _await_input(self, out_channels: int, groups: int, bias: bool, device: Any, dtype: dtype | None) -> None:
         self.out_channels, self.groups = out_channels, groups
         self.weight = UninitializedParameter(_core.empty((0,), dtype=dtype, device=device))
-        if wants_bias:
-            self.bias = Parameter(_core.empty((out_channels,), dtype=dtype, device=device))
+        if bias:
+            self.bias = UninitializedParameter(_core.empty((0,), dtype=dtype, device=device))
+
+    def reset_parameters(self) -> None:
+        if not self.has_uninitialized_params():
+            super().reset_parameters()
 
     def forward(self, input: Tensor, *args: Any) -> Tensor:
-        plain = type(self).__mro__[2]
+        plain, space = self._becomes, self._space
+        if input.ndim not in (space + 1, space + 2):
+            raise RuntimeError(f"{type(self).__name__}: input must have {space + 2} dimensions or, without a batch, "
+                               f"{space + 1}, got {tuple(input.shape)}")  # fmt: skip
         if is_lazy(self.weight):
-            self.in_channels = input.shape[-self._space - 1]
-            if self.in_channels % self.groups or self.out_channels % self.groups:
-                raise ValueError(f"{plain.__name__}: groups must divide in_channels and out_channels, got {self.groups} "
-                                 f"for {self.in_channels} and {self.out_channels}")  # fmt: skip
-            pair = (self.in_channels, self.out_channels)
-            first, second = pair if self._transposed else reversed(pair)
-            self.weight.materialize((first, second // self.groups, *self.kernel_size))  # type: ignore[attr-defined]
+            self.in_channels = input.shape[-space - 1]
+            _check_groups(plain.__name__, self.groups, self.in_channels, self.out_channels)
+            self.weight.materialize(self._weight_shape())  # type: ignore[attr-defined]
+            if is_lazy(self.bias):
+                self.bias.materialize((self.out_channels,))  # type: ignore[union-attr]
             self.reset_parameters()
         self.__class__ = plain  # type: ignore[assignment]
-        return self(input, *args)
+        return self(input, *args)  # type: ignore[no-any-return]
 
 
-class LazyConv1d(_LazyConv, Conv1d):
+class _LazyForward(_LazyConv, _ConvForward):
+    def __init__(
+        self,
+        out_channels: int,
+        kernel_size: int | Sequence[int],
+        stride: int | Sequence[int] = 1,
+        padding: int | str | Sequence[int] = 0,
+        dilation: int | Sequence[int] = 1,
+        groups: int = 1,
+        bias: bool = True,
+        padding_mode: str = "zeros",
+        device: Any = None,
+        dtype: dtype | None = None,
+    ) -> None:
+        super().__init__(0, 0, kernel_size, stride, padding, dilation, 1, False, padding_mode, device, dtype)
+        self._await_input(out_channels, groups, bias, device, dtype)
+
+
+class _LazyTransposed(_LazyConv, _ConvTransposed):
+    def __init__(
+        self,
+        out_channels: int,
+        kernel_size: int | Sequence[int],
+        stride: int | Sequence[int] = 1,
+        padding: int | Sequence[int] = 0,
+        output_padding: int | Sequence[int] = 0,
+        groups: int = 1,
+        bias: bool = True,
+        dilation: int | Sequence[int] = 1,
+        padding_mode: str = "zeros",
+        device: Any = None,
+        dtype: dtype | None = None,
+    ) -> None:
+        super().__init__(0, 0, kernel_size, stride, padding, output_padding, 1, False, dilation, padding_mode, device,
+                         dtype)  # fmt: skip
+        self._await_input(out_channels, groups, bias, device, dtype)
+
+
+class LazyConv1d(_LazyForward):
     """A `Conv1d` that takes in_channels from its first input."""
 
+    _space, _becomes = 1, Conv1d
 
-class LazyConv2d(_LazyConv, Conv2d):
+
+class LazyConv2d(_LazyForward):
     """A `Conv2d` that takes in_channels from its first input."""
 
+    _space, _becomes = 2, Conv2d
 
-class LazyConv3d(_LazyConv, Conv3d):
+
+class LazyConv3d(_LazyForward):
     """A `Conv3d` that takes in_channels from its first input."""
 
+    _space, _becomes = 3, Conv3d
 
-class LazyConvTranspose1d(_LazyConv, ConvTranspose1d):
+
+class LazyConvTranspose1d(_LazyTransposed):
     """A `ConvTranspose1d` that takes in_channels from its first input."""
 
+    _space, _becomes = 1, ConvTranspose1d
 
-class LazyConvTranspose2d(_LazyConv, ConvTranspose2d):
+
+class LazyConvTranspose2d(_LazyTransposed):
     """A `ConvTranspose2d` that takes in_channels from its first input."""
 
+    _space, _becomes = 2, ConvTranspose2d
 
-class LazyConvTranspose3d(_LazyConv, ConvTranspose3d):
+
+class LazyConvTranspose3d(_LazyTransposed):
     """A `ConvTranspose3d` that takes in_channels from its first input."""
+
+    _space, _becomes = 3, ConvTranspose3d
