@@ -66,3 +66,51 @@ def conv_transpose(
     cut = [slice(before, n - after) for n, (before, after) in zip(whole, padding, strict=True)]
     y = y.reshape(len(x), -1, *whole)[(..., *cut)]
     return y if bias is None else y + bias.astype(np.float64).reshape(-1, *[1] * len(size))
+
+
+def conv_gradients(
+    x: Array,
+    weight: Array,
+    dy: Array,
+    *,
+    stride: Sequence[int],
+    padding: Sequence[tuple[int, int]],
+    dilation: Sequence[int],
+    groups: int = 1,
+) -> tuple[Array, Array]:
+    """dx and dweight of `conv`: each tap of a pixel of y sends dy * weight to x, and dy * x to the tap."""
+    x, weight, dy = (a.astype(np.float64) for a in (x, weight, dy))
+    padded = np.pad(x, [(0, 0), (0, 0), *padding])
+    xs = padded.reshape(len(x), groups, -1, *padded.shape[2:])
+    dys = dy.reshape(len(dy), groups, weight.shape[0] // groups, *dy.shape[2:])
+    w = weight.reshape(groups, -1, *weight.shape[1:])
+    dx, dweight = np.zeros_like(xs), np.zeros_like(w)
+    for q, where in _taps(weight.shape[2:], dy.shape[2:], stride, dilation):
+        dx[(..., *where)] += np.einsum("ngo...,goc->ngc...", dys, w[(..., *q)])
+        flat = [a.reshape(*a.shape[:3], -1) for a in (dys, xs[(..., *where)])]
+        dweight[(..., *q)] = np.einsum("ngop,ngcp->goc", *flat)
+    cut = [slice(before, n - after) for n, (before, after) in zip(padded.shape[2:], padding, strict=True)]
+    return dx.reshape(padded.shape)[(..., *cut)], dweight.reshape(weight.shape)
+
+
+def conv_transpose_gradients(
+    x: Array,
+    weight: Array,
+    dy: Array,
+    *,
+    stride: Sequence[int],
+    padding: Sequence[tuple[int, int]],
+    dilation: Sequence[int],
+    output_padding: Sequence[int],
+    groups: int = 1,
+) -> tuple[Array, Array]:
+    """dx and dweight of `conv_transpose`: it is the transpose of `conv`, so x and dy change places."""
+    before = [pair[0] for pair in padding]
+    reach = zip(x.shape[2:], stride, dilation, weight.shape[2:], strict=True)
+    seen = [(n - 1) * step + gap * (k - 1) + 1 for n, step, gap, k in reach]  # of the padded dy, by some tap
+    behind = [n - front - m for n, front, m in zip(seen, before, dy.shape[2:], strict=True)]
+    margins = list(zip(before, (max(0, n) for n in behind), strict=True))
+    cut = tuple(slice(0, n - front) for n, front in zip(seen, before, strict=True))
+    options: dict[str, Any] = {"stride": stride, "padding": margins, "dilation": dilation, "groups": groups}
+    dx = conv(dy[(..., *cut)], weight, **options)
+    return dx, conv_gradients(dy[(..., *cut)], weight, x, **options)[1]
