@@ -38,6 +38,7 @@ ELSEWHERE = {
 SHARED = {
     "ops/common": "what every operation needs", "ops/tape": "how a node is recorded",
     "ops/shape": "views: they compute nothing", "ops/join": "cat, stack and split: copies by another name",
+    "ops/images": "how images lie in memory: they compute nothing",
     "bindings/arguments": "sizes, dtypes and numbers", "bindings/direct": "functions of one tensor, called directly",
     "bindings/tensor": "the type itself: its slots, methods, indexing", "bindings/module": "the list of the families",
     "bindings/autograd": "of csrc/autograd", "bindings/function": "likewise", "bindings/numpy": "of csrc/tensor",

@@ -4,6 +4,7 @@ namespace dd2424 {
 
 void bind_arguments(py::module_& m);
 void bind_autograd(py::module_& m);
+void bind_conv(py::module_& m);
 void bind_copy(py::module_& m);
 void bind_elementwise(py::module_& m);
 void bind_function(py::module_& m);
@@ -40,6 +41,7 @@ PYBIND11_MODULE(_core, m) {
   bind_elementwise(m);
   bind_reduce(m);
   bind_shape(m);
+  bind_conv(m);
   bind_copy(m);
   bind_gemm(m);
   bind_index(m);

@@ -3,6 +3,7 @@
 #include "cpu/gemm_dot.h"
 #include "cpu/gemm_output.h"
 #include "cpu/gemm_pack.h"
+#include "cpu/sizes.h"
 
 namespace dd2424::cpu::DD2424_ISA {
 namespace {
@@ -19,9 +20,6 @@ constexpr Index kSplitOutputs = 1 << 13;  // elements of c up to which k is spli
 constexpr Index kPageBytes = 4096;        // rows this far apart share cache sets
 constexpr Index kRowGapBytes = 5 * 64;    // no page's divisor: packed rows take turns through the sets
 
-constexpr Index ceil_div(Index a, Index b) { return (a + b - 1) / b; }
-constexpr Index smaller(Index a, Index b) { return b < a ? b : a; }
-constexpr Index aligned(Index bytes) { return ceil_div(bytes, 64) * 64; }
 
 // One product, c = a b: the contract's item of a batch with its roles settled.
 template <class T>

@@ -1,6 +1,7 @@
 """What each operation means: a file for each family, with signatures, shapes and sources."""
 
 from dd2424.functional.activation import *
+from dd2424.functional.conv import *
 from dd2424.functional.creation import *
 from dd2424.functional.dropout import *
 from dd2424.functional.elementwise import *

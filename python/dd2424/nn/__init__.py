@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 from dd2424._lazy import lazy_getattr
 from dd2424.nn.activation import *
 from dd2424.nn.container import *
+from dd2424.nn.conv import *
 from dd2424.nn.distance import *
 from dd2424.nn.dropout import *
 from dd2424.nn.embedding import *

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dd2424._lazy import lazy_getattr
 from dd2424.functional.activation import *
+from dd2424.functional.conv import *
 from dd2424.functional.dropout import *
 from dd2424.functional.embedding import *
 from dd2424.functional.gemm import (

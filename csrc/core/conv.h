@@ -1,0 +1,64 @@
+#pragma once
+#include "core/types.h"
+
+namespace dd2424 {
+
+// How a batch of images, or the weights, lie in memory: (N, C, D, H, W) or (N, D, H, W, C), contiguous.
+enum class Format : std::uint8_t { channels_first, channels_last };
+
+// A convolution over depth, height and width; where there are fewer, the first are 1.
+//   y[n, o, p] = bias[o] + sum over c, q of weight[o, c, q] * x[n, c, p * stride + q * dilation - padding]
+// c runs over the inputs of o's group; x is 0 outside of the image.
+struct ConvSizes {
+  static constexpr int kSpace = 3;
+  Index batch, groups;
+  Index inputs, outputs;  // channels, of all groups
+  Index image[kSpace];    // of x
+  Index kernel[kSpace];
+  Index out[kSpace];  // of y
+  Index stride[kSpace], dilation[kSpace];
+  Index padding[kSpace];  // in front; what lies behind follows from out
+  Format x_format, weight_format, y_format;
+  bool allows_winograd = true;  // fewer multiplications, another rounding
+};
+
+template <class T>
+struct ConvForward {
+  using Acc = Accumulator<T>;
+  ConvSizes sizes;
+  const T* x;       // (batch, inputs, *image) in x_format
+  const T* weight;  // (outputs, inputs / groups, *kernel) in weight_format
+  const Acc* bias;  // (outputs), or null
+  T* y;             // (batch, outputs, *out) in y_format
+  bool relu;        // max(0, .) of the result
+};
+// The gradient by x. It is also the transposed convolution's own result, whence bias and relu.
+template <class T>
+struct ConvInput {
+  using Acc = Accumulator<T>;
+  ConvSizes sizes;
+  const T* dy;
+  const T* weight;
+  const Acc* bias;  // (inputs), or null
+  T* dx;
+  bool relu;
+};
+template <class T>
+struct ConvWeight {
+  ConvSizes sizes;
+  const T* x;
+  const T* dy;
+  T* dweight;
+};
+
+template <class T>
+struct ConvKernels {  // float, double, bfloat16
+  Status (*conv_forward)(const Context&, const ConvForward<T>&);
+  Status (*conv_input)(const Context&, const ConvInput<T>&);
+  Status (*conv_weight)(const Context&, const ConvWeight<T>&);
+  std::size_t (*conv_forward_workspace)(const ConvSizes&);  // bytes
+  std::size_t (*conv_input_workspace)(const ConvSizes&);
+  std::size_t (*conv_weight_workspace)(const ConvSizes&);
+};
+
+}  // namespace dd2424

@@ -1,0 +1,146 @@
+#include "core/conv.h"
+
+#include "core/float_mode.h"
+#include "core/table.h"
+#include "cpu/conv_correlate.h"
+#include "cpu/conv_weight.h"
+
+namespace dd2424::cpu::DD2424_ISA {
+namespace {
+
+template <class T>
+Weights<T> weights_of(const ConvSizes& s, const T* data) {
+  const Index inputs = s.inputs / s.groups, taps = s.kernel[0] * s.kernel[1] * s.kernel[2];
+  if (s.weight_format == Format::channels_last) return {data, taps * inputs, 1, inputs};
+  return {data, taps * inputs, taps, 1};
+}
+
+template <class T>
+Correlation<T> forward_of(const ConvForward<T>& a) {
+  const ConvSizes& s = a.sizes;
+  const Index taps = s.kernel[0] * s.kernel[1] * s.kernel[2];
+  Correlation<T> c{.x = images(a.x, s.x_format, s.inputs, s.image),
+                   .y = images(a.y, s.y_format, s.outputs, s.out),
+                   .weights = weights_of(s, a.weight),
+                   .bias = a.bias,
+                   .batch = s.batch,
+                   .groups = s.groups,
+                   .inputs = s.inputs / s.groups,
+                   .outputs = s.outputs / s.groups,
+                   .weights_group = s.outputs / s.groups * (s.inputs / s.groups) * taps,
+                   .relu = a.relu};
+  for (int d = 0; d < kSpace; ++d) {
+    c.kernel[d] = s.kernel[d], c.grid[d] = s.out[d], c.step[d] = s.stride[d], c.origin[d] = 0, c.y_step[d] = 1;
+    c.axes[d] = {.count = s.kernel[d], .at = -s.padding[d], .at_step = s.dilation[d], .q = 0, .q_step = 1};
+    trim(c.axes[d], s.out[d], s.stride[d], s.image[d]);
+  }
+  return c;
+}
+
+template <class T>
+Status conv_forward(const Context& context, const ConvForward<T>& a) {
+  const FloatMode mode;
+  correlate(forward_of(a), context.workspace);
+  return Status::ok;
+}
+
+constexpr Index divisor(Index a, Index b) { return b == 0 ? a : divisor(b, a % b); }
+
+// dx at first, first + stride, ... of one dimension meets the same taps: those q with q * dilation = first + padding
+// (mod stride). There x = first + j * stride and tap q meet dy at j + (first + padding - q * dilation) / stride.
+inline Axis axis_of_residue(const ConvSizes& s, int d, Index first) {
+  const Index stride = s.stride[d], dilation = s.dilation[d], shift = first + s.padding[d];
+  const Index common = divisor(stride, dilation), q_step = stride / common;
+  Index q = 0;
+  while (q < q_step && q < s.kernel[d] && (shift - q * dilation) % stride != 0) ++q;
+  if (q >= q_step || q >= s.kernel[d]) return {.count = 0, .at = 0, .at_step = 1, .q = 0, .q_step = 1};
+  const Index count = (s.kernel[d] - 1 - q) / q_step + 1, last = q + (count - 1) * q_step;
+  return {.count = count,
+          .at = (shift - last * dilation) / stride,
+          .at_step = dilation / common,
+          .q = last,
+          .q_step = -q_step};
+}
+
+template <class T>
+Correlation<T> input_of(const ConvInput<T>& a, const Index (&first)[kSpace]) {
+  const ConvSizes& s = a.sizes;
+  const Index taps = s.kernel[0] * s.kernel[1] * s.kernel[2];
+  Weights<T> weights = weights_of(s, a.weight);
+  const Index output = weights.output;
+  weights.output = weights.input, weights.input = output;
+  Correlation<T> c{.x = images(a.dy, s.y_format, s.outputs, s.out),
+                   .y = images(a.dx, s.x_format, s.inputs, s.image),
+                   .weights = weights,
+                   .bias = a.bias,
+                   .batch = s.batch,
+                   .groups = s.groups,
+                   .inputs = s.outputs / s.groups,
+                   .outputs = s.inputs / s.groups,
+                   .weights_group = s.outputs / s.groups * (s.inputs / s.groups) * taps,
+                   .relu = a.relu};
+  for (int d = 0; d < kSpace; ++d) {
+    c.kernel[d] = s.kernel[d], c.step[d] = 1, c.origin[d] = first[d], c.y_step[d] = s.stride[d];
+    c.grid[d] = ceil_div(s.image[d] - first[d], s.stride[d]);
+    c.axes[d] = axis_of_residue(s, d, first[d]);
+    trim(c.axes[d], c.grid[d], 1, s.out[d]);
+  }
+  return c;
+}
+
+// Calls f with the first pixel of each class of dx that meets the same taps.
+template <class F>
+void for_each_residue(const ConvSizes& s, const F& f) {
+  for (Index d = 0; d < smaller(s.stride[0], s.image[0]); ++d)
+    for (Index h = 0; h < smaller(s.stride[1], s.image[1]); ++h)
+      for (Index w = 0; w < smaller(s.stride[2], s.image[2]); ++w) f({d, h, w});
+}
+
+template <class T>
+Status conv_input(const Context& context, const ConvInput<T>& a) {
+  const FloatMode mode;
+  for_each_residue(a.sizes, [&](const Index(&first)[kSpace]) { correlate(input_of(a, first), context.workspace); });
+  return Status::ok;
+}
+
+template <class T>
+Status conv_weight(const Context& context, const ConvWeight<T>& a) {
+  const FloatMode mode;
+  WeightGradient<T>(a, static_cast<char*>(context.workspace)).run();
+  return Status::ok;
+}
+
+template <class T>
+std::size_t conv_forward_workspace(const ConvSizes& s) {
+  return correlation_bytes(forward_of(ConvForward<T>{.sizes = s}));
+}
+template <class T>
+std::size_t conv_input_workspace(const ConvSizes& s) {
+  std::size_t most = 0;
+  for_each_residue(s, [&](const Index(&first)[kSpace]) {
+    const std::size_t bytes = correlation_bytes(input_of(ConvInput<T>{.sizes = s}, first));
+    most = bytes > most ? bytes : most;
+  });
+  return most;
+}
+template <class T>
+std::size_t conv_weight_workspace(const ConvSizes& s) {
+  return WeightGradient<T>(ConvWeight<T>{.sizes = s}, nullptr).bytes();
+}
+
+template <class T>
+constexpr ConvKernels<T> kConv{.conv_forward = conv_forward<T>,
+                               .conv_input = conv_input<T>,
+                               .conv_weight = conv_weight<T>,
+                               .conv_forward_workspace = conv_forward_workspace<T>,
+                               .conv_input_workspace = conv_input_workspace<T>,
+                               .conv_weight_workspace = conv_weight_workspace<T>};
+
+}  // namespace
+}  // namespace dd2424::cpu::DD2424_ISA
+
+namespace dd2424 {
+DD2424_TABLE(ConvKernels<float>, cpu::DD2424_ISA::kConv<float>)
+DD2424_TABLE(ConvKernels<double>, cpu::DD2424_ISA::kConv<double>)
+DD2424_TABLE(ConvKernels<bfloat16>, cpu::DD2424_ISA::kConv<bfloat16>)
+}  // namespace dd2424
