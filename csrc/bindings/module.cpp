@@ -15,6 +15,7 @@ void bind_gemm(py::module_& m);
 void bind_norm(py::module_& m);
 void bind_numpy(py::module_& m);
 void bind_optim(py::module_& m);
+void bind_pool(py::module_& m);
 void bind_random(py::module_& m);
 void bind_reduce(py::module_& m);
 void bind_runtime(py::module_& m);
@@ -50,6 +51,7 @@ PYBIND11_MODULE(_core, m) {
   bind_machine(m);
   bind_norm(m);
   bind_optim(m);
+  bind_pool(m);
   bind_autograd(m);
   bind_function(m);
 }

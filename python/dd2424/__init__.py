@@ -57,6 +57,15 @@ from dd2424.functional.norm import (
     layer_norm as layer_norm,
     rms_norm as rms_norm,
 )
+from dd2424.functional.pool import (
+    adaptive_avg_pool1d as adaptive_avg_pool1d,
+    adaptive_max_pool1d_with_indices as adaptive_max_pool1d,
+    avg_pool1d as avg_pool1d,
+    max_pool1d as max_pool1d,
+    max_pool1d_with_indices as max_pool1d_with_indices,
+    max_pool2d as max_pool2d,
+    max_pool3d as max_pool3d,
+)
 from dd2424.functional.random import *
 from dd2424.functional.reduce import *
 from dd2424.functional.reduce_composed import *

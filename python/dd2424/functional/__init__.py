@@ -20,6 +20,8 @@ from dd2424.functional.loss_distance import *
 from dd2424.functional.loss_margin import *
 from dd2424.functional.loss_reduction import *
 from dd2424.functional.norm import *
+from dd2424.functional.pool import *
+from dd2424.functional.pool_composed import *
 from dd2424.functional.random import *
 from dd2424.functional.reduce import *
 from dd2424.functional.reduce_composed import *

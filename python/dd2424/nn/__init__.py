@@ -18,6 +18,8 @@ from dd2424.nn.module import *
 from dd2424.nn.norm import *
 from dd2424.nn.norm_layer import *
 from dd2424.nn.parameter import *
+from dd2424.nn.pool import *
+from dd2424.nn.pool_composed import *
 
 if TYPE_CHECKING:
     from dd2424.nn import functional as functional, init as init, utils as utils

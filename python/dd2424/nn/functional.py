@@ -19,5 +19,7 @@ from dd2424.functional.loss_distance import *
 from dd2424.functional.loss_margin import *
 from dd2424.functional.loss_reduction import *
 from dd2424.functional.norm import *
+from dd2424.functional.pool import *
+from dd2424.functional.pool_composed import *
 
 __getattr__ = lazy_getattr("dd2424.nn.functional")
