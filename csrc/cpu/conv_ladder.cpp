@@ -82,13 +82,14 @@ void weight_naive(const ConvWeight<T>& a, T*) {
 // Rows are in the order of the weights in memory, so that the weights of a group are a matrix too.
 inline Index patch_rows(const ConvSizes& s) { return s.inputs / s.groups * count(s.kernel); }
 
-// f(row, where its channel begins in an image of x, its tap). Threads take whole channels: two taps may meet a pixel.
+// f(row, where its channel begins in an image of x, its tap). Threads take whole channels, for two taps may meet a
+// pixel, and as many neighbours as there are: channels-last, they share lines of the cache.
 template <class F>
 void for_each_row(const ConvSizes& s, Index group, bool is_threaded, const F& f) {
   const Layout x = x_layout(s);
   const Index inputs = s.inputs / s.groups, taps = count(s.kernel);
   const bool last = s.weight_format == Format::channels_last;
-  parallel_for(inputs, is_threaded ? 1 + (1 << 14) / (taps * count(s.out) + 1) : inputs, [&](Index begin, Index end) {
+  parallel_for(inputs, is_threaded ? ceil_div(inputs, num_threads()) : inputs, [&](Index begin, Index end) {
     for (Index c = begin; c < end; ++c) {
       for_each_point(s.kernel, [&](Point q) {
         const Index tap = flat(s.kernel, q);

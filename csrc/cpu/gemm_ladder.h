@@ -33,10 +33,14 @@ void multiply_naive(const Matrices<T>& x) {
 constexpr Index kLadderDepth = 256;  // of k in a panel: 256 rows of 32 floats fill a first-level cache of 32 KB
 
 // Copies rows p.. and columns j.. of b so that they lie as they will be read; columns beyond the end are 0.
-template <class T>
-void copy_panel(const Matrices<T>& x, Index p, Index depth, Index j, Index width, T* panel) {
-  for (Index q = 0; q < depth; ++q)
-    for (Index s = 0; s < width; ++s) *panel++ = j + s < x.n ? x.b[(p + q) * x.b_row + (j + s) * x.b_column] : T(0);
+template <class T, Index Width>
+void copy_panel(const Matrices<T>& x, Index p, Index depth, Index j, T* panel) {
+  for (Index q = p; q < p + depth; ++q, panel += Width) {
+    const T* row = x.b + q * x.b_row + j * x.b_column;
+    if (x.b_column == 1 && j + Width <= x.n) __builtin_memcpy(panel, row, Width * sizeof(T));
+    else
+      for (Index s = 0; s < Width; ++s) panel[s] = j + s < x.n ? row[s * x.b_column] : T(0);
+  }
 }
 
 template <class V, class T>
@@ -78,7 +82,7 @@ void multiply_panels(const Matrices<T>& x) {
   for (Index j = 0; j < x.n; j += width) {
     for (Index p = 0; p < x.k; p += kLadderDepth) {
       const Index depth = smaller(kLadderDepth, x.k - p);
-      copy_panel(x, p, depth, j, width, panel);
+      copy_panel<T, width>(x, p, depth, j, panel);
       for (Index i = 0; i < x.m; i += Rows) multiply_tile<T, V, Rows, Columns>(x, i, p, depth, j, panel);
     }
   }
@@ -97,12 +101,13 @@ void multiply_vectorised(const Matrices<T>& x) {
   multiply_panels<T, Vec<T>, kLadderRows, 2>(x);
 }
 
-// Threaded: the rows of c are shared out. Each sum is still one thread's, so its bits are the same.
+// Threaded: the rows of c are shared out, a part for each thread, for each copies its own panels. Every sum is still
+// one thread's, in the same order, so its bits are the same for any number of them.
 constexpr Index kLadderWork = 1 << 18;  // multiplications that are worth a thread
 template <class T>
 void multiply_threaded(const Matrices<T>& x) {
-  const Index tiles = ceil_div(x.m, kLadderRows), per_tile = kLadderRows * x.n * x.k;
-  parallel_for(tiles, larger(1 + kLadderWork / (per_tile + 1), ceil_div(tiles, 8)), [&](Index begin, Index end) {
+  const Index tiles = ceil_div(x.m, kLadderRows), worth = 1 + kLadderWork / (kLadderRows * x.n * x.k + 1);
+  parallel_for(tiles, larger(worth, ceil_div(tiles, num_threads())), [&](Index begin, Index end) {
     Matrices<T> part = x;
     part.a += begin * kLadderRows * x.a_row, part.c += begin * kLadderRows * x.c_row;
     part.m = smaller(end * kLadderRows, x.m) - begin * kLadderRows;

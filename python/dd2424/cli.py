@@ -110,7 +110,13 @@ def _parser() -> argparse.ArgumentParser:
     evaluate.add_argument("--threads", type=_positive, metavar="N")
     bench = commands.add_parser("bench", help="run the benchmarks of the repository")
     bench.add_argument("arguments", nargs=argparse.REMAINDER, metavar="...", help="passed on to the benchmarks")
-    commands.add_parser("check", help="compare every kernel with NumPy float64 on this machine, at every ISA level")
+    check = commands.add_parser("check", help="check every kernel on this machine, at every ISA level")
+    check.add_argument(
+        "--mode",
+        choices=("correctness", "determinism", "gradients"),
+        default="correctness",
+        help="against NumPy float64 (default); bits for 1, 2 and 3 threads; against finite differences",
+    )
     commands.add_parser("info", help="version, processor, ISA levels, threads")
     return parser
 
@@ -171,7 +177,7 @@ def _bench(given: argparse.Namespace, words: list[str]) -> int:
 def _check(given: argparse.Namespace, words: list[str]) -> int:
     from dd2424.check import main
 
-    return main()
+    return main(given.mode)
 
 
 def _info(given: argparse.Namespace, words: list[str]) -> int:
