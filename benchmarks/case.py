@@ -37,6 +37,7 @@ class Case:
     writes: int = 0
     array_bytes: int = 0
     repeats: int = 1  # operations in one step, where one alone is too short to be timed
+    has_formats: bool = False  # images: each contender takes the faster of both memory formats
     compiles: bool = False  # PyTorch competes twice, and only once with a `torch.compile` that compiles
     threads: Sequence[int] = (1, 2)
     tolerance: float = 64

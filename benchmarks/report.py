@@ -31,6 +31,16 @@ def line(result: Result) -> str:
     )
 
 
+MEMORY_HEAD = "| case | resident | PyTorch's | first step | PyTorch's |\n| --- | ---: | ---: | ---: | ---: |"
+
+
+def memory_line(name: str, measured: Mapping[str, tuple[float, int]]) -> str:
+    """A row: what a step keeps resident beyond imports, and how long the first step takes."""
+    cells = [f"{measured[c][1] / 2**20:.0f} MiB" if c in measured else "" for c in ("dd2424", "torch")]
+    cells += [_time(measured[c][0]) if c in measured else "" for c in ("dd2424", "torch")]
+    return f"| {name} | {' | '.join(cells)} |"
+
+
 def page(machine: Mapping[str, Any], results: Sequence[Result], peers: Sequence[str], plot: str | None) -> str:
     """The whole of docs/benchmarks.md."""
     versions = ", ".join(f"{k} {v}" for k, v in machine["versions"].items())
