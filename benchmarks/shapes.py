@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 BATCH = 100
 CIFAR = 3 * 32 * 32
 CLASSES = 10
@@ -25,3 +27,45 @@ SMALL = (256, 256)  # 256 kB: a layer's activations, in the second-level cache
 # (N, K) of scores: the course's, and a large vocabulary; (N, D) of normalised activations, likewise
 SCORES = ((BATCH, CLASSES), (4096, 1000))
 ACTIVATIONS = ((BATCH, 50), (4096, 1024))
+
+
+class Convolution(NamedTuple):
+    """Square images and kernels; padding keeps the size."""
+
+    inputs: int
+    outputs: int
+    size: int
+    kernel: int
+    stride: int = 1
+    groups: int = 1
+    batch: int = 64
+
+    @property
+    def padding(self) -> int:
+        return self.kernel // 2
+
+    @property
+    def out(self) -> int:
+        return (self.size + 2 * self.padding - self.kernel) // self.stride + 1
+
+
+# name -> sizes, and the ratio to PyTorch that is the goal
+CONVOLUTIONS = {
+    "3x3": (Convolution(64, 64, 32, 3), 2.2),
+    "3x3 of 128": (Convolution(128, 128, 16, 3), 2.2),
+    "3x3 of 256": (Convolution(256, 256, 8, 3), 2.2),
+    "3x3 of 512": (Convolution(512, 512, 4, 3), 2.2),
+    "3x3, stride 2": (Convolution(64, 128, 32, 3, stride=2), 1.3),
+    "3x3, stride 2, deep": (Convolution(256, 512, 8, 3, stride=2), 1.3),
+    "5x5": (Convolution(32, 64, 16, 5), 1.3),
+    "3x3 of 16": (Convolution(16, 16, 32, 3), 1.3),
+    "1x1, widening": (Convolution(64, 256, 32, 1), 1.8),
+    "1x1, narrowing": (Convolution(256, 64, 32, 1), 1.8),
+    "1x1, stride 2": (Convolution(64, 128, 32, 1, stride=2), 1.8),
+    "7x7 stem": (Convolution(3, 64, 64, 7, stride=2), 1.8),
+    "3x3 of images": (Convolution(3, 64, 32, 3), 2.5),
+    "3x3 depthwise": (Convolution(128, 128, 32, 3, groups=128), 2.0),
+    "3x3 depthwise, stride 2": (Convolution(128, 128, 32, 3, stride=2, groups=128), 2.0),
+    "3x3 depthwise, small": (Convolution(256, 256, 16, 3, groups=256, batch=32), 2.0),
+    "3x3, 32 groups": (Convolution(128, 128, 16, 3, groups=32, batch=32), 1.0),
+}

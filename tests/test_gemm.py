@@ -21,7 +21,7 @@ SIZES = [
     (100, 10, 257), (65, 130, 67), (128, 129, 513), (5, 3, 4097), (3, 200, 5), (200, 3, 5), (1, 4097, 3),
     (24, 40, 4200),
 ]  # fmt: skip
-LARGE = [(257, 270, 600), (40, 4100, 33), (300, 64, 1100)]
+LARGE = [(257, 270, 600), (130, 300, 2100), (40, 4100, 33), (300, 64, 1100)]
 DTYPES = ["float32", "float64", "bfloat16"]
 LAYOUTS = ["rows", "columns", "strided rows", "strided columns", "both strided", "backwards in memory"]
 
@@ -109,7 +109,9 @@ def test_strides_of_one_format_give_the_same_bits(isa: str, rng: np.random.Gener
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
-@pytest.mark.parametrize("size", [(100, 50, 1024), (257, 129, 100), (24, 24, 16384), (1, 500, 500), (3, 5, 50_000)])
+@pytest.mark.parametrize("size", [
+    (100, 50, 1024), (257, 129, 100), (130, 300, 1100), (24, 24, 16384), (1, 500, 500), (3, 5, 50_000),
+])  # fmt: skip
 def test_same_bits_for_any_threads(isa: str, rng: np.random.Generator, size: tuple[int, int, int], dtype: str) -> None:
     m, n, k = size
     a, b = (dd2424.tensor(array(rng, *shape, dtype=dtype)) for shape in ((m, k), (k, n)))

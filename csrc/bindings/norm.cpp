@@ -16,6 +16,9 @@ void bind_norm(py::module_& m) {
       },
       "input"_a, "running_mean"_a, "running_var"_a, "weight"_a = py::none(), "bias"_a = py::none(),
       "training"_a = false, "momentum"_a = 0.1, "eps"_a = 1e-5, "relu"_a = false);
+  m.def("layer_norm", &ops::layer_norm, "input"_a, "normalized_shape"_a, "weight"_a = py::none(), "bias"_a = py::none(),
+        "eps"_a = 1e-5);
+  m.def("rms_norm", &ops::rms_norm, "input"_a, "normalized_shape"_a, "weight"_a = py::none(), "eps"_a = 1e-5);
 }
 
 }  // namespace dd2424

@@ -1,4 +1,5 @@
 #pragma once
+#include "core/parallel.h"
 #include "core/types.h"
 
 namespace dd2424 {
@@ -48,6 +49,25 @@ struct IndexedAdd {  // x[indexed i] += y[i], in row-major order of i
 };
 enum class ScatterOp : std::uint8_t { sum, prod, max, min };
 
+// A mask of n elements, cut into reduction_chunks. before[c] true ones lie before chunk c, before[kMaxChunks] in all.
+struct MaskCount {
+  const bool* mask;
+  Index n;
+  Index* before;  // (kMaxChunks + 1): written by count_true, read by the others
+};
+struct MaskSelect {  // y = the elements of x, of `bytes` each, under a true element
+  MaskCount of;
+  const void* x;
+  void* y;
+  Index bytes;
+};
+struct MaskPlaces {  // y = the places of the true elements of a mask of this shape
+  MaskCount of;
+  std::int64_t* y;  // (count, ndim)
+  int ndim;         // >= 1
+  Index shape[kMaxDims];
+};
+
 // A batch from a data set of bytes: y[j, i] = (x[index[j], i] - mean[i / spread]) * rstd[i / spread].
 struct GatherNormalize {
   const std::uint8_t* x;      // (size, inner)
@@ -62,6 +82,9 @@ struct IndexKernels {
   Status (*read)(const Context&, const IndexedCopy&);
   Status (*write)(const Context&, const IndexedCopy&);
   Status (*gather_normalize)(const Context&, const GatherNormalize&);
+  Status (*count_true)(const Context&, const MaskCount&);
+  Status (*select_true)(const Context&, const MaskSelect&);
+  Status (*find_true)(const Context&, const MaskPlaces&);
 };
 template <class T>
 struct IndexAddKernels {  // every type that can be added

@@ -39,11 +39,44 @@ struct BatchNormBackward {
   bool relu;
 };
 
+// Layer norm of the rows of x, or root mean square norm, which takes the mean for 0; x is (rows, cols), contiguous.
+//   y = (x - mean) * rstd * weight + bias
+template <class T>
+struct RowNormForward {
+  using Acc = Accumulator<T>;
+  const T* x;
+  const Acc* weight;  // (cols), or null for 1
+  const Acc* bias;    // (cols), or null for 0
+  T* y;               // may be x
+  Acc* mean;  // (rows): for backward; mean + low is the row's mean. With rstd null none of the three is written,
+  Acc* low;   // (rows)  and where the mean is taken for 0, only rstd
+  Acc* rstd;  // (rows)
+  Index rows, cols;
+  double eps;
+  bool centred;  // false: the mean is taken for 0
+};
+template <class T>
+struct RowNormBackward {
+  using Acc = Accumulator<T>;
+  const T* x;
+  const T* dy;
+  const Acc* weight;  // or null
+  const Acc *mean, *low, *rstd;
+  T* dx;         // or null: not wanted
+  Acc* dweight;  // or null
+  Acc* dbias;    // or null
+  Index rows, cols;
+  bool centred;
+};
+
 template <class T>
 struct NormKernels {  // float, double, bfloat16
   Status (*batch_norm_forward)(const Context&, const BatchNormForward<T>&);
   Status (*batch_norm_backward)(const Context&, const BatchNormBackward<T>&);
   std::size_t (*batch_norm_workspace)(Index outer, Index channels, Index inner);  // bytes, for both
+  Status (*row_norm_forward)(const Context&, const RowNormForward<T>&);
+  Status (*row_norm_backward)(const Context&, const RowNormBackward<T>&);
+  std::size_t (*row_norm_workspace)(Index rows, Index cols);  // bytes, for backward with dweight or dbias
 };
 
 }  // namespace dd2424

@@ -41,12 +41,18 @@ inline void pause() {
 struct Job {
   detail::Task task;
   const void* data;
-  Index n, range;
+  Index n, range, count;  // `count` ranges of `range` items
+};
+
+// The ranges that a slot begins with. Like kernels on like arrays thus find in a core's cache what the last left there.
+struct alignas(64) Share {
+  std::atomic<Index> next;
+  Index end;
 };
 
 class Pool {
  public:
-  explicit Pool(int workers) : size_(workers + 1) {
+  explicit Pool(int workers) : size_(workers + 1), shares_(new Share[static_cast<std::size_t>(workers) + 1]) {
     for (int i = 1; i <= workers; ++i) {
       try {
         threads_.emplace_back([this, i] { work(i); });
@@ -67,7 +73,10 @@ class Pool {
 
   void run(const Job& job) {
     job_ = job;
-    next_.store(0, std::memory_order_relaxed);
+    for (int slot = 0; slot < size_; ++slot) {
+      shares_[slot].next.store(share_begin(slot), std::memory_order_relaxed);
+      shares_[slot].end = share_begin(slot + 1);
+    }
     gate_.fetch_add(kClosed, std::memory_order_release);
     epoch_.fetch_add(1, std::memory_order_seq_cst);
     if (sleeping_.load(std::memory_order_seq_cst) > 0) {
@@ -80,11 +89,16 @@ class Pool {
   }
 
  private:
-  void take_ranges(int slot) {
-    for (;;) {
-      const Index begin = next_.fetch_add(job_.range, std::memory_order_relaxed);
-      if (begin >= job_.n) return;
-      job_.task(job_.data, begin, std::min(begin + job_.range, job_.n), slot);
+  Index share_begin(int slot) const { return (slot * job_.count + size_ - 1) / size_; }
+
+  void take_ranges(int slot) {  // its own, then what the others have left
+    for (int i = 0; i < size_; ++i) {
+      Share& share = shares_[(slot + i) % size_];
+      for (;;) {
+        const Index range = share.next.fetch_add(1, std::memory_order_relaxed);
+        if (range >= share.end) break;
+        job_.task(job_.data, range * job_.range, std::min((range + 1) * job_.range, job_.n), slot);
+      }
     }
   }
 
@@ -122,8 +136,8 @@ class Pool {
   std::atomic<unsigned> epoch_{0};
   std::atomic<int> sleeping_{0}, gate_{-kClosed};
   std::atomic<bool> stop_{false};
-  std::atomic<Index> next_{0};
   Job job_{};
+  const std::unique_ptr<Share[]> shares_;
   std::vector<std::thread> threads_;  // last: they use the rest
 };
 
@@ -200,7 +214,7 @@ void run_parallel(Index n, Index grain, Task task, const void* data) {
   }
   const Index range = std::max(n / (threads * kRangesPerThread), std::max<Index>(grain, 1));
   inside_parallel = true;
-  s.pool->run({task, data, n, range});
+  s.pool->run({task, data, n, range, (n + range - 1) / range});
   inside_parallel = false;
   s.busy.store(false, std::memory_order_release);
 }

@@ -3,6 +3,7 @@
 #include "core/float_mode.h"
 #include "core/table.h"
 #include "cpu/conv_correlate.h"
+#include "cpu/conv_depthwise_weight.h"
 #include "cpu/conv_weight.h"
 
 namespace dd2424::cpu::DD2424_ISA {
@@ -37,10 +38,26 @@ Correlation<T> forward_of(const ConvForward<T>& a) {
   return c;
 }
 
+// Groups of so few outputs that most lanes of their own panel would idle.
+template <class T>
+bool prefers_lanes(const Correlation<T>& c) {
+  return c.groups > 1 && 2 * c.outputs <= kLanes<Accumulator<T>>;
+}
+template <class T>
+void convolve(const Correlation<T>& c, void* workspace) {
+  if (!prefers_lanes(c) || c.is_empty()) return correlate(c, workspace);
+  const LanePlan<T> plan(c);
+  LaneCorrelator<T>(c, plan, static_cast<char*>(workspace)).run();
+}
+template <class T>
+std::size_t workspace_bytes(const Correlation<T>& c) {
+  return prefers_lanes(c) && !c.is_empty() ? LanePlan<T>(c).bytes() : correlation_bytes(c);
+}
+
 template <class T>
 Status conv_forward(const Context& context, const ConvForward<T>& a) {
   const FloatMode mode;
-  correlate(forward_of(a), context.workspace);
+  convolve(forward_of(a), context.workspace);
   return Status::ok;
 }
 
@@ -99,32 +116,59 @@ void for_each_residue(const ConvSizes& s, const F& f) {
 template <class T>
 Status conv_input(const Context& context, const ConvInput<T>& a) {
   const FloatMode mode;
-  for_each_residue(a.sizes, [&](const Index(&first)[kSpace]) { correlate(input_of(a, first), context.workspace); });
+  for_each_residue(a.sizes, [&](const Index(&first)[kSpace]) { convolve(input_of(a, first), context.workspace); });
   return Status::ok;
 }
 
+// The forward pass whose weights a gradient is by; what it writes to, dy, is only read.
+template <class T>
+Correlation<T> forward_of(const ConvWeight<T>& a) {
+  return forward_of(ConvForward<T>{.sizes = a.sizes, .x = a.x, .y = const_cast<T*>(a.dy)});
+}
+template <class T>
+void write_gradient(const ConvWeight<T>& a, const Correlation<T>& c, const Accumulator<T>* sums) {
+  const Weights<T> weights = weights_of<T>(a.sizes, nullptr);
+  const Index lanes = kLanes<Accumulator<T>>, row = ceil_div(a.sizes.outputs, lanes) * lanes;
+  for (Index d = 0; d < c.axes[0].count; ++d)
+    for (Index h = 0; h < c.axes[1].count; ++h)
+      for (Index w = 0; w < c.axes[2].count; ++w)
+        for (Index i = 0; i < c.inputs; ++i, sums += row) {
+          T* out = a.dweight + number_of_tap(c.axes, c.kernel, d, h, w) * weights.tap + i * weights.input;
+          for (Index o = 0; o < a.sizes.outputs; ++o) out[o * weights.output] = narrowed<T>(sums[o]);
+        }
+}
 template <class T>
 Status conv_weight(const Context& context, const ConvWeight<T>& a) {
   const FloatMode mode;
+  const Correlation<T> c = forward_of(a);
+  if (prefers_lanes(c) && !c.is_empty() && c.batch > 0) {
+    if (c.taps() < c.kernel[0] * c.kernel[1] * c.kernel[2])
+      memset(a.dweight, 0,
+             std::size_t(a.sizes.outputs * c.inputs * c.kernel[0] * c.kernel[1] * c.kernel[2]) * sizeof(T));
+    write_gradient(a, c, LaneWeightGradient<T>(c, static_cast<char*>(context.workspace)).run());
+    return Status::ok;
+  }
   WeightGradient<T>(a, static_cast<char*>(context.workspace)).run();
   return Status::ok;
 }
 
 template <class T>
 std::size_t conv_forward_workspace(const ConvSizes& s) {
-  return correlation_bytes(forward_of(ConvForward<T>{.sizes = s}));
+  return workspace_bytes(forward_of(ConvForward<T>{.sizes = s}));
 }
 template <class T>
 std::size_t conv_input_workspace(const ConvSizes& s) {
   std::size_t most = 0;
   for_each_residue(s, [&](const Index(&first)[kSpace]) {
-    const std::size_t bytes = correlation_bytes(input_of(ConvInput<T>{.sizes = s}, first));
+    const std::size_t bytes = workspace_bytes(input_of(ConvInput<T>{.sizes = s}, first));
     most = bytes > most ? bytes : most;
   });
   return most;
 }
 template <class T>
 std::size_t conv_weight_workspace(const ConvSizes& s) {
+  const Correlation<T> c = forward_of(ConvWeight<T>{.sizes = s});
+  if (prefers_lanes(c) && !c.is_empty() && c.batch > 0) return LaneWeightGradient<T>(c, nullptr).bytes();
   return WeightGradient<T>(ConvWeight<T>{.sizes = s}, nullptr).bytes();
 }
 

@@ -14,10 +14,11 @@ constexpr Index kPanelBytes = 160 * 1024;   // of the weights
 constexpr Index kImagesBytes = 448 * 1024;  // of many images side by side, of which one row is read at a time
 constexpr Index kSmallRow = 16;             // pixels: on images so small, many taps do not meet the image
 constexpr Index kFewImages = kTileRows * 3 / 4;
-constexpr Index kConvGrain = 1 << 18;  // multiplications that are worth a thread
-constexpr Index kTeams = 16;           // parts that may run at once, each with its own workspace
-constexpr Index kFewItems = 8;         // fewer bands than that share the outputs among threads too
-
+constexpr Index kStreamedBytes = 32 << 20;  // of y: the third-level cache
+constexpr Index kConvGrain = 1 << 18;       // multiplications that are worth a thread
+constexpr Index kTeams = 16;                // parts that may run at once, each with its own workspace
+constexpr Index kSumChunks = 8;             // of the batch, whose gradients are summed apart
+constexpr Index kFewItems = 8;              // fewer bands than that share the outputs among threads too
 
 // y[n, o, origin + j * y_step] = bias[o] + sum over taps and c of weight[o, c, tap] * x[n, c, j * step + tap's place]
 template <class T>
@@ -36,7 +37,33 @@ struct Correlation {
 
   Index taps() const { return axes[0].count * axes[1].count * axes[2].count; }
   bool is_empty() const { return taps() * inputs == 0; }
+
+  // Whether y is so large that what is stored first is gone from the caches before the last is, and is aligned.
+  bool can_stream() const {
+    const Index bytes = batch * y.batch * Index(sizeof(T)), lanes = kLanes<Accumulator<T>>;
+    return std::is_same_v<T, Accumulator<T>> && bytes >= kStreamedBytes && y.space[2] % lanes == 0 &&
+           is_aligned(y.data);
+  }
 };
+
+// One pixel after the other is a row, whatever the image, where kernels are of one pixel: a longer one than any
+// image's.
+template <class T>
+Correlation<T> as_one_row(Correlation<T> c) {
+  bool is_plain = c.x.channel == 1 && c.y.channel == 1;
+  Index pixels = c.batch;
+  for (int d = 0; d < kSpace; ++d) {
+    is_plain = is_plain && c.axes[d].count == 1 && c.axes[d].at == 0 && c.step[d] == 1 && c.y_step[d] == 1;
+    is_plain = is_plain && c.x.size[d] == c.grid[d] && c.y.size[d] == c.grid[d];
+    pixels *= c.grid[d];
+  }
+  if (!is_plain) return c;
+  const Index size = larger(1, c.grid[0] * c.grid[1] * c.grid[2]);
+  c.x.space[kSpace - 1] = c.x.batch / size, c.y.space[kSpace - 1] = c.y.batch / size;  // a lone pixel's may be another
+  for (int d = 0; d < kSpace; ++d) c.x.size[d] = c.y.size[d] = c.grid[d] = d == kSpace - 1 ? pixels : 1;
+  c.y.batch *= c.batch, c.x.batch *= c.batch, c.batch = 1;
+  return c;
+}
 
 // Cuts off the taps that meet the image at no output.
 inline void trim(Axis& axis, Index grid, Index step, Index size) {
@@ -55,6 +82,7 @@ struct CorrelationPlan {
   Index images, rows, columns;     // of one band of outputs; its depth is 1
   bool in_place;                   // the image needs no padding and no conversion
   bool stores_directly;            // sums go straight to y
+  bool streams;                    // and past the caches
   bool tiles_along_images;
   Index extent[kSpace];  // of a band's box in x
   Index image_size;      // of the packed box, an image
@@ -70,6 +98,7 @@ struct CorrelationPlan {
       in_place =
           in_place && c.axes[d].at >= 0 && c.axes[d].at + c.axes[d].span() + (c.grid[d] - 1) * c.step[d] <= c.x.size[d];
     stores_directly = std::is_same_v<T, Acc> && c.y.channel == 1;
+    streams = stores_directly && channel_blocks == 1 && c.outputs % width == 0 && c.can_stream();
     cut_bands(c);
     const Index bands =
         c.groups * ceil_div(c.batch, images) * c.grid[0] * ceil_div(c.grid[1], rows) * ceil_div(c.grid[2], columns);
@@ -135,6 +164,7 @@ class Correlator {
       for (Index team = begin; team < end; ++team)
         for (Index item = team * items / teams; item < (team + 1) * items / teams; ++item)
           compute(item, teams_ + team * plan_.team_bytes());
+      if (plan_.streams) end_stores_around();
     });
   }
 
@@ -214,7 +244,7 @@ class Correlator {
                      Index* at) const {
     const Axis(&axes)[kSpace] = c_.axes;
     const bool one_output = plan_.tiles_along_images;
-    const bool merges = channels == band.space[2] && axes[2].at_step == 1 && !one_output;
+    const bool merges = channels == band.space[2] && axes[2].at_step == 1;
     Index first[kSpace], end[kSpace], count = 0;
     for (int i = 0; i < kSpace; ++i) {
       const Index start = output[i] * c_.step[i] + axes[i].at;
@@ -223,11 +253,12 @@ class Correlator {
       while (first[i] < end[i] && start + first[i] * axes[i].at_step < 0) ++first[i];
       while (first[i] < end[i] && start + (end[i] - 1) * axes[i].at_step >= c_.x.size[i]) --end[i];
     }
-    if (merges) end[2] = 1;
+    const Index together = merges ? end[2] - first[2] : 1;
+    if (merges) end[2] = smaller(end[2], first[2] + 1);
     for (Index d = first[0]; d < end[0]; ++d)
       for (Index h = first[1]; h < end[1]; ++h)
         for (Index w = first[2]; w < end[2]; ++w, ++count) set_segment(band, {d, h, w}, channels, at, count);
-    tile.segments = count, tile.depth = merges ? axes[2].count * channels : channels;
+    tile.segments = count, tile.depth = together * channels;
   }
   void set_segment(const Band<const Acc>& band, const Index (&tap)[kSpace], Index channels, Index* at,
                    Index number) const {
@@ -248,7 +279,7 @@ class Correlator {
     const Index pixel = c_.step[2] * band.space[2], row = c_.step[1] * band.space[1];
     const Index length = along_images ? at.images : at.columns, others = along_images ? at.columns : at.images;
     const Index tiles = ceil_div(length, kTileRows);
-    tile.a_row = along_images ? band.batch : pixel;
+    tile.a_row = along_images ? band.batch : pixel, tile.streams = plan_.streams;
     Band<Acc> out = outputs_of(at, panel, sums);
     const Index columns_apart = plan_.stores_directly ? c_.y_step[2] * out.space[2] : out.space[2];
     const Index rows_apart = plan_.stores_directly ? c_.y_step[1] * out.space[1] : out.space[1];
@@ -321,8 +352,9 @@ class Correlator {
 };
 
 template <class T>
-std::size_t correlation_bytes(const Correlation<T>& c) {
-  if (c.is_empty()) return 0;
+std::size_t correlation_bytes(const Correlation<T>& given) {
+  if (given.is_empty()) return 0;
+  const Correlation<T> c = as_one_row(given);
   const CorrelationPlan<T> plan(c);
   return std::size_t(plan.weight_bytes + kTeams * plan.team_bytes());
 }
@@ -330,23 +362,31 @@ std::size_t correlation_bytes(const Correlation<T>& c) {
 // No tap meets the image: the bias alone.
 template <class T>
 void fill_with_bias(const Correlation<T>& c) {
-  const Index channels = c.groups * c.outputs;
-  for (Index n = 0; n < c.batch; ++n)
-    for (Index o = 0; o < channels; ++o) {
-      Accumulator<T> value = c.bias ? c.bias[o] : Accumulator<T>(0);
-      if (c.relu && value < 0) value = 0;
-      for (Index d = 0; d < c.grid[0]; ++d)
-        for (Index h = 0; h < c.grid[1]; ++h)
-          for (Index w = 0; w < c.grid[2]; ++w)
-            c.y.data[n * c.y.batch + o * c.y.channel + (c.origin[0] + d * c.y_step[0]) * c.y.space[0] +
-                     (c.origin[1] + h * c.y_step[1]) * c.y.space[1] + (c.origin[2] + w * c.y_step[2]) * c.y.space[2]] =
-                narrowed<T>(value);
-    }
+  using Acc = Accumulator<T>;
+  const Index channels = c.groups * c.outputs, step = c.y_step[2] * c.y.space[2];
+  const auto value = [&](Acc bias) { return c.relu && bias < 0 ? Acc(0) : bias; };
+  parallel_for(c.batch * c.grid[0] * c.grid[1], 1 + kConvGrain / 8 / (channels * c.grid[2]),
+               [&](Index begin, Index end) {
+                 for (Index row = begin; row < end; ++row) {
+                   const Index h = row % c.grid[1], d = row / c.grid[1] % c.grid[0], n = row / c.grid[1] / c.grid[0];
+                   T* y = c.y.data + n * c.y.batch + (c.origin[0] + d * c.y_step[0]) * c.y.space[0] +
+                          (c.origin[1] + h * c.y_step[1]) * c.y.space[1] + c.origin[2] * c.y.space[2];
+                   if (c.y.channel == 1 && !c.bias) {
+                     for (Index w = 0; w < c.grid[2]; ++w) memset(y + w * step, 0, std::size_t(channels) * sizeof *y);
+                     continue;
+                   }
+                   for (Index o = 0; o < channels; ++o) {
+                     const T filled = narrowed<T>(c.bias ? value(c.bias[o]) : Acc(0));
+                     for (Index w = 0; w < c.grid[2]; ++w) y[o * c.y.channel + w * step] = filled;
+                   }
+                 }
+               });
 }
 
 template <class T>
-void correlate(const Correlation<T>& c, void* workspace) {
-  if (c.is_empty()) return fill_with_bias(c);
+void correlate(const Correlation<T>& given, void* workspace) {
+  if (given.is_empty()) return fill_with_bias(given);
+  const Correlation<T> c = as_one_row(given);
   const CorrelationPlan<T> plan(c);
   Correlator<T>(c, plan, static_cast<char*>(workspace)).run();
 }

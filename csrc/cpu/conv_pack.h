@@ -125,6 +125,11 @@ struct Axis {
   Index span() const { return (count - 1) * at_step + 1; }
 };
 
+inline Index number_of_tap(const Axis (&axes)[kSpace], const Index (&kernel)[kSpace], Index d, Index h, Index w) {
+  const Index plane = (axes[0].q + d * axes[0].q_step) * kernel[1] + axes[1].q + h * axes[1].q_step;
+  return plane * kernel[2] + axes[2].q + w * axes[2].q_step;
+}
+
 // The weights, as a matrix for each tap: element (output o, input c, tap q) at data + o * output + c * input + q * tap.
 template <class T>
 struct Weights {
@@ -136,18 +141,38 @@ constexpr int kPanelVectors = kTileVectors;
 template <class T>
 constexpr Index kPanelWidth = kPanelVectors * kLanes<T>;
 
+// The same where a filter's taps are neighbours in memory, and all of them are wanted in order or in reverse; or false.
+template <class T>
+bool pack_contiguous_panel(Accumulator<T>* out, const Weights<T>& weights, const Axis (&axes)[kSpace],
+                           const Index (&kernel)[kSpace], Index outputs, Index inputs) {
+  constexpr Index width = kPanelWidth<Accumulator<T>>;
+  bool in_order = true, in_reverse = true;
+  for (int d = 0; d < kSpace; ++d) {
+    const bool is_whole = axes[d].count == kernel[d], is_one = kernel[d] == 1;
+    in_order = in_order && is_whole && (is_one || axes[d].q_step == 1);
+    in_reverse = in_reverse && is_whole && (is_one || axes[d].q_step == -1);
+  }
+  const Index taps = kernel[0] * kernel[1] * kernel[2], tap_row = inputs * width;
+  if (taps == 1 || !(in_order || in_reverse)) return false;
+  if (outputs < width) memset(out, 0, std::size_t(taps * tap_row) * sizeof *out);
+  if (!in_order) out += (taps - 1) * tap_row;
+  for (Index c = 0; c < inputs; ++c)
+    copy_transposed(out + c * width, in_order ? tap_row : -tap_row, weights.data + c * weights.input, weights.output,
+                    outputs, taps);
+  return true;
+}
+
 // One panel: for each tap, for each of `inputs`, kPanelWidth outputs, of which `outputs` exist; the others are zero.
 template <class T>
 void pack_panel(Accumulator<T>* out, const Weights<T>& weights, const Axis (&axes)[kSpace],
                 const Index (&kernel)[kSpace], Index outputs, Index inputs) {
   using Acc = Accumulator<T>;
   constexpr Index width = kPanelWidth<Acc>;
+  if (weights.tap == 1 && pack_contiguous_panel(out, weights, axes, kernel, outputs, inputs)) return;
   for (Index d = 0; d < axes[0].count; ++d) {
     for (Index h = 0; h < axes[1].count; ++h) {
       for (Index w = 0; w < axes[2].count; ++w, out += inputs * width) {
-        const Index q = ((axes[0].q + d * axes[0].q_step) * kernel[1] + axes[1].q + h * axes[1].q_step) * kernel[2] +
-                        axes[2].q + w * axes[2].q_step;
-        const T* from = weights.data + q * weights.tap;
+        const T* from = weights.data + number_of_tap(axes, kernel, d, h, w) * weights.tap;
         if (outputs < width) memset(out, 0, std::size_t(inputs * width) * sizeof *out);
         if (weights.input == 1) {
           copy_transposed(out, width, from, weights.output, outputs, inputs);

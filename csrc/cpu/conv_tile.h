@@ -15,12 +15,15 @@ struct ConvTile {
   const Index* b_at;
   Index segments, depth;
   Index a_row, a_column, b_row;
+  bool streams = false;  // the sums go past the caches
 };
+constexpr Index kFetchedSteps = 256;  // a tile of fewer is stored before the cache would have its lines unasked
 
 template <class T, int Rows, int Vectors>
 void conv_tile(const ConvTile<T>& in, const TileOutput<T>& to, Index columns) {
   constexpr int lanes = kLanes<T>, together = 4;  // rows that share a pointer: their offsets are few enough to stay put
   Vec<T> sums[Rows][Vectors] = {};
+  if (in.segments * in.depth <= kFetchedSteps && !in.streams) prefetch_rows(to.out, to.out_row, Rows, columns);
   for (Index s = 0; s < in.segments; ++s) {
     const T* a = in.a + in.a_at[s];
     const T* b = in.b + in.b_at[s];
@@ -50,7 +53,8 @@ void conv_tile(const ConvTile<T>& in, const TileOutput<T>& to, Index columns) {
         if (to.before) x += load(to.before + i * to.before_row + v * lanes);
         if (to.bias) x += load(to.bias + v * lanes);
         if (to.relu) x = x < T(0) ? Vec<T>{} : x;  // a NaN stays one
-        store(to.out + i * to.out_row + v * lanes, x);
+        if (in.streams) store_around(to.out + i * to.out_row + v * lanes, x);
+        else store(to.out + i * to.out_row + v * lanes, x);
       }
     }
     return;

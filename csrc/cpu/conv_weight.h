@@ -6,7 +6,6 @@ namespace dd2424::cpu::DD2424_ISA {
 namespace {
 
 constexpr Index kSharedSumsBytes = 1 << 20;  // sums larger than this exist once, and threads share their parts
-constexpr Index kSumChunks = 8;              // else so many parts of the batch are summed apart
 constexpr Index kSharedPixels = 1024;        // of a band whose sums come from memory: they are worth the way
 constexpr Index kSharedBandBytes = 2 << 20;  // likewise
 
@@ -246,7 +245,7 @@ class WeightGradient {
       for (Index d = 0; d < axes_[0].count; ++d)
         for (Index h = 0; h < axes_[1].count; ++h)
           for (Index w = 0; w < axes_[2].count; ++w, ++tap) {
-            const Index q = ((axes_[0].q + d) * s_.kernel[1] + axes_[1].q + h) * s_.kernel[2] + axes_[2].q + w;
+            const Index q = number_of_tap(axes_, s_.kernel, d, h, w);
             const Acc* from = sums + tap * inputs_ * row;
             if constexpr (std::is_same_v<T, Acc>) {
               if (s_.weight_format == Format::channels_last) {

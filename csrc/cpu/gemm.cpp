@@ -49,25 +49,28 @@ struct Block {
     pack<T>({.out = to, .width = width, .panel = b_size, .in = b_from(panel), .count = count, .k = depth});
   }
 
-  // A panel of b times some tiles of a. A panel that is not packed is read where it lies.
-  void multiply(Index tile, Index tiles_end, Index packed_from, Index panel, const E* packed) const {
+  // A panel of b times some tiles of a. A panel that is not packed is read where it lies, and left packed at `b_copy`.
+  void multiply(Index tile, Index tiles_end, Index packed_from, Index panel, const E* packed,
+                E* b_copy = nullptr) const {
     const Index count = panel_columns(panel);
     TileInput<T> in{.b = packed,
                     .a_row = p.a.across,
                     .a_column = p.a.along,
                     .b_row = width,
-                    .depth = ceil_div(depth, Multiply<T>::kDepth)};
+                    .depth = ceil_div(depth, Multiply<T>::kDepth),
+                    .b_copy = b_copy};
     if constexpr (std::is_same_v<T, E>) {
       if (!packed) in.b = b_from(panel).data, in.b_row = p.b.along;
     }
-    const int vectors = plan.vectors == 2 && count <= kLanes<E> ? 1 : plan.vectors;
-    const TileKernel<T>* kernels = tile_kernels<T>(vectors, plan.packs_a);
+    const int needed = int(ceil_div(count, kLanes<E>)),
+              vectors = needed <= 2 && plan.vectors <= 4 ? needed : plan.vectors;
+    const TileKernel<T>* kernels = tile_kernels<T>(vectors, plan.packs_a, b_copy != nullptr);
     const Index ahead_step = in.depth * kLanes<E> / 2;
     in.ahead = packed ? packed + b_size : in.b;
     for (; tile < tiles_end; ++tile, in.ahead += ahead_step) {
       const Index i = tile_begin(tile), tile_rows = tile_begin(tile + 1) - i;
       if (plan.packs_a) in.a = packed_a + (tile - packed_from) * a_size;
-      else if constexpr (std::is_same_v<T, E>) in.a = a_from(i).data;
+      else if constexpr (std::is_same_v<T, E>) in.a = a_from(i).data, in.ahead = a_from(i + tile_rows).data;
       const Part part{i, j + panel * width, tile_rows, count, first, last};
       if (stores) {
         kernels[tile_rows](in, tile_output(p.to, part), count);
@@ -84,6 +87,35 @@ struct Block {
 
 // Packing an element costs about as much as multiplying a dozen.
 inline Index packing_grain(Index width, Index depth) { return 1 + kGrainMacs / (12 * width * depth); }
+
+// A thread packs a panel of b for itself when it meets it: as it multiplies its first rows, where the panel is whole.
+template <class T>
+void multiply_panels(const Block<T>& block) {
+  const Index threads = smaller(num_threads(), kPanelBuffers);
+  const Index row_parts = smaller(ceil_div(2 * threads, block.panels), ceil_div(block.tiles, 8));
+  const Index items = block.panels * row_parts, teams = smaller(items, threads);
+  const Index macs = block.p.m * block.depth * block.columns / teams;
+  Index next = 0;  // the next item that nobody has taken
+  parallel_for(teams, 1 + kGrainMacs / macs, [&](Index begin, Index end) {
+    for (Index team = begin; team < end; ++team) {
+      auto* packed = block.packed_b + team * block.b_size;
+      Index packed_panel = -1;
+      for (Index item; (item = __atomic_fetch_add(&next, 1, __ATOMIC_RELAXED)) < items;) {
+        const Index panel = item / row_parts, part = item % row_parts;
+        const Index last = (part + 1) * block.tiles / row_parts;
+        Index tile = part * block.tiles / row_parts;
+        if (panel != packed_panel && block.panel_columns(panel) == block.width) {
+          block.multiply(tile, tile + 1, 0, panel, nullptr, packed);
+          ++tile;
+        } else if (panel != packed_panel) {
+          block.pack_b(panel, panel + 1, packed);
+        }
+        packed_panel = panel;
+        block.multiply(tile, last, 0, panel, packed);
+      }
+    }
+  });
+}
 
 // Panels of b are packed when they are needed: each is used by the one block of rows there is.
 template <class T>
@@ -132,6 +164,7 @@ void multiply_rows(const Block<T>& block, Index tile, Index tiles_end, Index fir
 template <class T>
 void multiply_block(const Block<T>& block) {
   const Plan& plan = block.plan;
+  if (plan.by_panels) return multiply_panels(block);
   if (plan.streams_b) return multiply_streaming(block);
   const Index first_panel = plan.packs_b ? 0 : block.panels - (block.columns % block.width != 0);
   parallel_for(ceil_div(block.panels - first_panel, kPackedTogether),
@@ -194,7 +227,7 @@ void multiply_dots(const Plan& plan, const Product<T>& p, const Workspace& works
              .k = p.k,
              .a_row = p.a.across,
              .b_row = p.b.across,
-             .sums = reinterpret_cast<Vec<Accumulator<T>>*>(workspace.sums)};
+             .copies_a = plan.copies_a};
   const Index row = dot_row_bytes<T>(plan.part) / Index(sizeof(T));
   if (plan.packs_a) {
     T* a = reinterpret_cast<T*>(workspace.a);

@@ -82,7 +82,6 @@ inline Vec<Packed<T>> packed_along(const T* p, Index steps) {
   }
 }
 
-constexpr Index kRowsAhead = 16;      // rows are far apart, and no processor foresees the next
 constexpr Index kPackedTogether = 4;  // panels
 
 // Element (i, p) for i < count goes to out[i / width * panel + p * width + i % width], and zeros fill the last width; p

@@ -9,14 +9,17 @@ namespace dd2424::cpu::DD2424_ISA {
 namespace {
 
 // Measured on an Intel Xeon (48 KB and 2 MB of cache a core) and an AMD EPYC of the Zen 4 kind (32 KB and 1 MB).
-constexpr Index kBlockBytes = 2048;          // of k in one block: a row of a as packed
+constexpr Index kBlockBytes = 4096;          // of k in one block: a row of a as packed
 constexpr Index kBlockTiles = 16;            // tiles of rows whose packed a stays in the second-level cache
 constexpr Index kBlockColumns = 4096;        // of b, packed at once: the third-level cache
+constexpr Index kTilesInPlace = 8;           // of rows: packing b costs more than reading its far rows so often
 constexpr Index kGrainMacs = 1 << 18;        // multiplications that are worth a thread
 constexpr Index kAlonePerProduct = 1 << 22;  // products of a batch as large as this are threaded one by one
+constexpr Index kLeastPanelRows = 96, kLeastPanelColumns = 256;  // of c, for threads to pack panels of b as they go
+constexpr Index kPanelBuffers = 32;                              // threads that may do so at once
 constexpr Index kTeams = 16;         // parts of a batch, or of k, that may run at once, each with its own workspace
 constexpr Index kSplitDepth = 2048;  // of k: a part of a split product
-constexpr Index kSplitOutputs = 1 << 13;  // elements of c up to which k is split, and dot products hold their sums
+constexpr Index kSplitOutputs = 1 << 13;  // elements of c up to which k is split, and dot products are considered
 constexpr Index kPageBytes = 4096;        // rows this far apart share cache sets
 constexpr Index kRowGapBytes = 5 * 64;    // no page's divisor: packed rows take turns through the sets
 
@@ -41,7 +44,8 @@ Product<T> swapped(const Product<T>& p) {
 // How a product is computed. What decides the order of summation (is_dot, splits, block) follows from sizes and formats
 // alone; the rest may look at strides, for it moves no bit.
 struct Plan {
-  bool is_dot, is_swapped, packs_a, packs_b, streams_b;
+  bool is_dot, is_swapped, packs_a, packs_b, copies_a, streams_b;
+  bool by_panels;        // a is read in place; each panel of b is packed by the first rows it meets
   int vectors;           // columns of a tile
   Index splits, part;    // parts of k, summed apart, and their depth
   Index block;           // of k within a part
@@ -101,11 +105,11 @@ Index dot_row_bytes(Index k) {
 template <class T>
 void plan_dot(const Product<T>& p, Plan& plan) {
   const bool collides = same_sets(p.a) && same_sets(p.b);
-  plan.packs_a = p.a.along != 1, plan.packs_b = p.b.along != 1 || collides;
+  plan.packs_a = p.a.along != 1, plan.packs_b = p.b.along != 1;
+  plan.copies_a = !std::is_same_v<T, Accumulator<T>> || collides;
   const Index row_bytes = dot_row_bytes<T>(plan.part);
   plan.a_bytes = plan.packs_a ? p.m * row_bytes : 0;
   plan.b_bytes = plan.packs_b ? p.n * row_bytes : 0;
-  plan.sums_bytes = ceil_div(p.m, kDotTile) * ceil_div(p.n, kDotTile) * kDotSums<T> * kVectorBytes;
 }
 
 template <class T>
@@ -114,24 +118,29 @@ void plan_tiles(const Product<T>& p, Plan& plan) {
   constexpr Index lanes = kLanes<E>;
   const Index block = kBlockBytes / Index(sizeof(E)) * Multiply<T>::kDepth, blocks = ceil_div(plan.part, block);
   plan.block = ceil_div(ceil_div(plan.part, blocks), 2) * 2;
+  constexpr bool reads_in_place = std::is_same_v<T, E>;
   plan.columns = kBlockColumns;
   plan.vectors = p.n <= lanes ? 1 : kTileVectors;
   if (p.m <= tile_rows(4) && p.n > 2 * lanes) plan.vectors = 4;
   if (p.m <= tile_rows(kWidestTile) && p.n > 4 * lanes) plan.vectors = kWidestTile;
+  plan.by_panels = reads_in_place && tile_rows(kPanelVectors) >= 4 && p.a.along == 1 && p.b.across == 1 &&
+                   p.m >= kLeastPanelRows && p.n >= kLeastPanelColumns;
+  if (plan.by_panels) plan.vectors = kPanelVectors;
   const Index width = plan.vectors * lanes, tiles = ceil_div(p.m, tile_rows(plan.vectors));
   const Index panels = ceil_div(smaller(p.n, plan.columns), width);
-  constexpr bool reads_in_place = std::is_same_v<T, E>;
   const Index stride_bytes = (p.a.along == 1 ? p.a.across : p.a.along) * Index(sizeof(T));
   const bool a_collides = stride_bytes % kPageBytes == 0 || (p.a.along != 1 && stride_bytes >= kPageBytes / 2);
-  plan.packs_a = !reads_in_place || panels > 8 || (a_collides && panels > 1);
-  plan.packs_b = !reads_in_place || p.b.across != 1 || (tiles > 2 && p.b.along * Index(sizeof(T)) >= kPageBytes / 4);
+  plan.packs_a = !plan.by_panels && (!reads_in_place || panels > 8 || (a_collides && panels > 1));
+  plan.packs_b =
+      !reads_in_place || p.b.across != 1 || (tiles > kTilesInPlace && p.b.along * Index(sizeof(T)) >= kPageBytes / 4);
   plan.streams_b = plan.packs_b && tiles <= kBlockTiles;
   plan.tiles_together = plan.packs_a ? smaller(tiles, ceil_div(kTeams, panels) * kBlockTiles) : tiles;
   if (plan.packs_a)
     plan.a_bytes = aligned(plan.tiles_together * packed_size<T>(kTileRows, plan.block) * Index(sizeof(E)));
-  const Index b_panels = plan.streams_b ? smaller(panels, kTeams) * kPackedTogether
-                         : plan.packs_b ? panels
-                                        : p.n % width != 0;
+  const Index b_panels = plan.by_panels   ? kPanelBuffers
+                         : plan.streams_b ? smaller(panels, kTeams) * kPackedTogether
+                         : plan.packs_b   ? panels
+                                          : p.n % width != 0;
   plan.b_bytes = aligned(b_panels * packed_size<T>(width, plan.block) * Index(sizeof(E)));
   const bool sums_in_c = std::is_same_v<T, Accumulator<T>> && p.to.c_column == 1;
   if (plan.block < plan.part && plan.splits == 1 && !sums_in_c)
@@ -145,7 +154,7 @@ Plan plan_product(Product<T>& p) {
   plan.is_swapped = plan.is_dot ? p.m < p.n : prefers_swapped(p);
   if (plan.is_swapped) p = swapped(p);
   if (p.m * p.n <= kSplitOutputs && p.k >= 2 * kSplitDepth) {
-    plan.part = ceil_div(ceil_div(p.k, smaller(p.k / kSplitDepth, kTeams)), kBlockBytes) * kBlockBytes;
+    plan.part = ceil_div(ceil_div(p.k, smaller(p.k / kSplitDepth, kTeams)), kSplitDepth) * kSplitDepth;
     plan.splits = ceil_div(p.k, plan.part);
   }
   plan.is_dot ? plan_dot(p, plan) : plan_tiles(p, plan);

@@ -37,6 +37,8 @@ constexpr int tile_rows(int vectors) {  // 1, 2, 4 or 8 vectors
   return rows < 1 ? 1 : rows > kTileRows ? kTileRows : rows;
 }
 
+constexpr int kPanelVectors = 4;  // columns of a tile whose a is read in place: few rows, for they may share cache sets
+
 template <class T>
 struct TileInput {
   const Packed<T>* a;     // (rows, depth)
@@ -44,8 +46,12 @@ struct TileInput {
   Index a_row, a_column;  // used where a is not packed
   Index b_row;
   Index depth;
-  const Packed<T>* ahead;  // what will be read soon: half a vector for each step is brought to the second-level cache
+  const Packed<T>* ahead;  // read soon, brought to the second-level cache: the next rows of an a in place, or of packed
+                           // panels half a vector for each step
+  Packed<T>* b_copy = nullptr;  // where b, read in place, is left packed
 };
+// What a tile reads. Packed, a lies as the packing leaves it, kTileRows elements for each step of k.
+enum class Reads { packed_a, a_in_place, both_in_place_and_packs_b };
 // Where a tile's sums go: out = alpha * sums + before_scale * before + bias, clamped below at 0 if `relu`.
 template <class Acc>
 struct TileOutput {
@@ -84,7 +90,8 @@ template <class Acc>
   }
 }
 
-constexpr Index kStepsBeforeStore = 64;  // of k: the first-level cache forgets sooner what was fetched before them
+constexpr Index kRowsAhead = 16;         // rows are far apart, and no processor foresees the next
+constexpr Index kStepsBeforeStore = 32;  // of k: the first-level cache forgets sooner what was fetched before them
 
 template <class T>
 [[gnu::always_inline]] inline void prefetch_rows(T* x, Index row, int rows, Index columns) {
@@ -92,12 +99,12 @@ template <class T>
     for (Index j = 0; j < columns; j += 64 / Index(sizeof(T))) __builtin_prefetch(x + i * row + j, 1);
 }
 
-// `IsPacked`: a lies as the packing leaves it, kTileRows elements for each step of k.
-template <class T, int Rows, int Vectors, bool IsPacked>
+template <class T, int Rows, int Vectors, Reads From>
 void tile(const TileInput<T>& in, const TileOutput<Accumulator<T>>& to, Index columns) {
   using Acc = Accumulator<T>;
   constexpr Index lanes = kLanes<Acc>;
-  const Index a_row = IsPacked ? 1 : in.a_row, a_column = IsPacked ? kTileRows : in.a_column;
+  constexpr bool is_packed = From == Reads::packed_a, packs_b = From == Reads::both_in_place_and_packs_b;
+  const Index a_row = is_packed ? 1 : in.a_row, a_column = is_packed ? kTileRows : in.a_column;
   Vec<Acc> sums[Rows][Vectors] = {};
   const Packed<T>* a = in.a;
   const Packed<T>* b = in.b;
@@ -105,10 +112,17 @@ void tile(const TileInput<T>& in, const TileOutput<Accumulator<T>>& to, Index co
 #pragma GCC unroll 1
   for (int part = 0; part < 2; ++part, stop = in.depth) {
     for (; p < stop; ++p, a += a_column, b += in.b_row) {
-      __builtin_prefetch(in.ahead + p * (kLanes<Packed<T>> / 2), 0, 2);
+      const Index ahead = is_packed ? p * (kLanes<Packed<T>> / 2) : (p & 7) * a_row + (p & ~Index(7)) * a_column;
+      __builtin_prefetch(in.ahead + ahead, 0, 2);
       Vec<Packed<T>> columns_of_b[Vectors];
 #pragma GCC unroll 8
-      for (int v = 0; v < Vectors; ++v) columns_of_b[v] = load(b + v * lanes);
+      for (int v = 0; v < Vectors; ++v) {
+        columns_of_b[v] = load(b + v * lanes);
+        if constexpr (packs_b) {
+          store(in.b_copy + (p * Vectors + v) * lanes, columns_of_b[v]);
+          __builtin_prefetch(b + kRowsAhead * in.b_row + v * lanes);
+        }
+      }
 #pragma GCC unroll 16
       for (int i = 0; i < Rows; ++i) {
         const Vec<Packed<T>> element = broadcast(a[i * a_row]);
@@ -146,7 +160,7 @@ void tile(const TileInput<T>& in, const TileOutput<Accumulator<T>>& to, Index co
 template <class T>
 using TileKernel = void (*)(const TileInput<T>&, const TileOutput<Accumulator<T>>&, Index columns);
 
-template <class T, int Vectors, bool IsPacked>
+template <class T, int Vectors, Reads From>
 struct TileKernels {
   TileKernel<T> of_rows[kTileRows + 1] = {};
   constexpr TileKernels() { fill<tile_rows(Vectors)>(); }
@@ -154,24 +168,26 @@ struct TileKernels {
  private:
   template <int Rows>
   constexpr void fill() {
-    of_rows[Rows] = tile<T, Rows, Vectors, IsPacked>;
+    of_rows[Rows] = tile<T, Rows, Vectors, From>;
     if constexpr (Rows > 1) fill<Rows - 1>();
   }
 };
-template <class T, bool IsPacked>
+template <class T, Reads From>
 const TileKernel<T>* tile_kernels(int vectors) {  // by the number of rows
-  static constexpr TileKernels<T, 1, IsPacked> kOne;
-  static constexpr TileKernels<T, 2, IsPacked> kTwo;
-  static constexpr TileKernels<T, 4, IsPacked> kFour;
-  static constexpr TileKernels<T, 8, IsPacked> kEight;
+  static constexpr TileKernels<T, 1, From> kOne;
+  static constexpr TileKernels<T, 2, From> kTwo;
+  static constexpr TileKernels<T, 4, From> kFour;
+  static constexpr TileKernels<T, 8, From> kEight;
   return vectors == 1 ? kOne.of_rows : vectors == 2 ? kTwo.of_rows : vectors == 4 ? kFour.of_rows : kEight.of_rows;
 }
 template <class T>
-const TileKernel<T>* tile_kernels(int vectors, bool is_packed) {
+const TileKernel<T>* tile_kernels(int vectors, bool is_packed, bool packs_b) {
   if constexpr (std::is_same_v<T, Packed<T>>) {
-    if (!is_packed) return tile_kernels<T, false>(vectors);
+    static constexpr TileKernels<T, kPanelVectors, Reads::both_in_place_and_packs_b> kPacking;
+    if (packs_b) return kPacking.of_rows;
+    if (!is_packed) return tile_kernels<T, Reads::a_in_place>(vectors);
   }
-  return tile_kernels<T, true>(vectors);
+  return tile_kernels<T, Reads::packed_a>(vectors);
 }
 
 }  // namespace dd2424::cpu::DD2424_ISA

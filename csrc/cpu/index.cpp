@@ -3,6 +3,7 @@
 #include "core/float_mode.h"
 #include "core/parallel.h"
 #include "core/table.h"
+#include "cpu/index_mask.h"
 #include "cpu/vec.h"
 
 namespace dd2424::cpu::DD2424_ISA {
@@ -136,6 +137,17 @@ void copy_cells(const IndexedCopy& a) {
   const bool varies = indexed_along(a.indexed, last);
   for_lines_parallel(a.at, a.indexed, writes, [&](const Line& line, Index begin, Index end) {
     C* const to = y + line.y;
+    if (varies && a.indexed.indices == 1) {  // gather: the loop has no other loop in it
+      const std::int64_t* index = a.indexed.index[0] + line.index[0];
+      const Index index_step = a.indexed.index_strides[0][last], size = a.indexed.sizes[0], step = a.indexed.steps[0];
+      for (Index i = begin; i < end; ++i) {
+        const Index at = index[i * index_step];
+        C& there = x[line.x + i * x_step + (at < 0 ? at + size : at) * step];
+        if constexpr (writes) there = to[i * y_step];
+        else to[i * y_step] = there;
+      }
+      return;
+    }
     if (varies) {
       for (Index i = begin; i < end; ++i) {
         C& at = x[line.x + i * x_step + index_offset(a.indexed, line, last, i)];
@@ -336,8 +348,13 @@ Status gather_normalize(const Context&, const GatherNormalize& a) {
   return Status::ok;
 }
 
-constexpr IndexKernels kIndex{
-    .select = select, .read = copy_indexed<false>, .write = copy_indexed<true>, .gather_normalize = gather_normalize};
+constexpr IndexKernels kIndex{.select = select,
+                              .read = copy_indexed<false>,
+                              .write = copy_indexed<true>,
+                              .gather_normalize = gather_normalize,
+                              .count_true = count_true,
+                              .select_true = select_true,
+                              .find_true = find_true};
 template <class T>
 constexpr IndexAddKernels<T> kIndexAdd{.add = add<T>, .add_at = add_at<T>, .scatter = scatter<T>};
 

@@ -3,6 +3,7 @@
 #include "core/table.h"
 #include "cpu/norm_backward.h"
 #include "cpu/norm_forward.h"
+#include "cpu/norm_rows.h"
 
 namespace dd2424::cpu::DD2424_ISA {
 namespace {
@@ -15,7 +16,10 @@ std::size_t batch_norm_workspace(Index outer, Index channels, Index inner) {
 template <class T>
 constexpr NormKernels<T> kNorm{.batch_norm_forward = batch_norm_forward<T>,
                                .batch_norm_backward = batch_norm_backward<T>,
-                               .batch_norm_workspace = batch_norm_workspace};
+                               .batch_norm_workspace = batch_norm_workspace,
+                               .row_norm_forward = row_norm_forward<T>,
+                               .row_norm_backward = row_norm_backward<T>,
+                               .row_norm_workspace = row_norm_workspace};
 
 }  // namespace
 }  // namespace dd2424::cpu::DD2424_ISA

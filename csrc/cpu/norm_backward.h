@@ -2,6 +2,7 @@
 // Batch norm's way back. Forward has left a rounded mean; the sum of differences from it gives what was left out.
 #include "core/float_mode.h"
 #include "core/norm.h"
+#include "cpu/norm_tiles.h"
 #include "cpu/norm_walk.h"
 
 namespace dd2424::cpu::DD2424_ISA {
@@ -131,6 +132,11 @@ void backward_at_once(const Backward<T>& a, Index begin, Index end) {
 
 template <class T, class L = Lane<T>>
 void chunk_sums(const Backward<T>& a, const Extent& extent, const Chunks& chunks, const Parts& parts) {
+  if (has_tiles(extent)) {
+    return for_tiles<L>(extent, chunks, [&](Index chunk, Index c, Index width, Index begin, Index end) {
+      tile_sums(a, c, width, begin, end, {parts.at(chunk, 0), parts.at(chunk, 1), parts.at(chunk, 2)});
+    });
+  }
   for_chunks(extent, chunks, [&](Index chunk, Index unit, Index begin, Index end) {
     if (!extent.in_columns()) {
       const Sums<L> s = plane_sums(a, extent, unit, begin, end);
@@ -153,7 +159,8 @@ void chunk_sums(const Backward<T>& a, const Extent& extent, const Chunks& chunks
   });
 }
 
-// Turns the chunks' sums into the slope, tilt and shift of each channel, which the workspace holds from then on.
+// Turns the chunks' sums into the slope, tilt and shift of each channel, which the workspace holds from then on, each
+// at the start of its sum's place.
 template <class T, class L = Lane<T>>
 void join_sums(const Backward<T>& a, const Chunks& chunks, const Parts& parts) {
   for (Index width = 1; width < chunks.count; width *= 2)
@@ -167,17 +174,31 @@ void join_sums(const Backward<T>& a, const Chunks& chunks, const Parts& parts) {
   for (Index c = 0; c < a.channels; c += kLanes<L>) {
     const Index count = smaller(kLanes<L>, a.channels - c);
     const auto f = finish<T>(a, {narrow<L>(g + c, count), narrow<L>(gx + c, count), narrow<L>(x + c, count)}, c, count);
-    widen_lanes<L>(g + c, f.slope, Vec<L>{}, count);
-    widen_lanes<L>(gx + c, f.tilt, Vec<L>{}, count);
-    widen_lanes<L>(x + c, f.shift, Vec<L>{}, count);
+    store_some(reinterpret_cast<L*>(g) + c, f.slope, count);
+    store_some(reinterpret_cast<L*>(gx) + c, f.tilt, count);
+    store_some(reinterpret_cast<L*>(x) + c, f.shift, count);
   }
 }
 
 template <class T, class L = Lane<T>>
 void gradients_all(const Backward<T>& a, const Parts& parts) {
+  const auto values = [&](int sum) { return reinterpret_cast<const L*>(parts.at(0, sum)); };
+  const TileGradient<L> f{a.mean, values(0), values(1), values(2)};
+  if (has_tiles({a.outer, a.channels, a.inner})) {
+    const bool around = goes_around(a.dx, a.outer * a.channels, a.channels);
+    return for_rows_of_tiles<L>({a.outer, a.channels, 1}, [&](Index c, Index width, Index begin, Index end) {
+      const auto run = [&](auto relu, auto past) {
+        differentiate_tile<decltype(relu)::value, decltype(past)::value>(a, f, c, width, begin, end);
+      };
+      using Yes = Constant<1>;
+      using No = Constant<0>;
+      if (around) a.relu ? run(Yes{}, Yes{}) : run(No{}, Yes{});
+      else a.relu ? run(Yes{}, No{}) : run(No{}, No{});
+    });
+  }
   const auto at = [&](Index c, Index count) {
-    return Gradient<Vec<L>>{load_some(a.mean + c, count), narrow<L>(parts.at(0, 0) + c, count),
-                            narrow<L>(parts.at(0, 1) + c, count), narrow<L>(parts.at(0, 2) + c, count)};
+    return Gradient<Vec<L>>{load_some(f.mean + c, count), load_some(f.slope + c, count), load_some(f.tilt + c, count),
+                            load_some(f.shift + c, count)};
   };
   if (a.inner > 1) {
     parallel_for(a.outer * a.channels, kGrain / a.inner + 1, [&](Index begin, Index end) {

@@ -3,6 +3,7 @@
 // difference, is measured in the same pass and made good. So a large common offset costs no precision.
 #include "core/float_mode.h"
 #include "core/norm.h"
+#include "cpu/norm_tiles.h"
 #include "cpu/norm_walk.h"
 
 namespace dd2424::cpu::DD2424_ISA {
@@ -139,6 +140,11 @@ inline Lane<T> first_of(const Forward<T>& a, Index channel) {
 // Chunks' means are kept as differences from the channel's first element: double has bits for no more than that.
 template <class T, class L = Lane<T>>
 void chunk_moments(const Forward<T>& a, const Extent& extent, const Chunks& chunks, const Parts& parts) {
+  if (has_tiles(extent)) {
+    return for_tiles<L>(extent, chunks, [&](Index chunk, Index c, Index width, Index begin, Index end) {
+      tile_moments<T>(a.x + c, a.channels, width, begin, end, parts.at(chunk, 0) + c, parts.at(chunk, 1) + c);
+    });
+  }
   for_chunks(extent, chunks, [&](Index chunk, Index unit, Index begin, Index end) {
     double *mean = parts.at(chunk, 0), *m2 = parts.at(chunk, 1);
     if (!extent.in_columns()) {
@@ -196,6 +202,30 @@ void finish_all(const Forward<T>& a, const Parts& parts) {
   }
 }
 
+// From a.mean and a.rstd; `low` may be null. The workspace is given up to scale and shift of the channels.
+template <class T, class L = Lane<T>>
+void normalize_tiles(const Forward<T>& a, const double* low, const Parts& parts) {
+  L *scale = reinterpret_cast<L*>(parts.at(0, 0)), *shift = scale + a.channels;  // which ends where `low` begins
+  for (Index c = 0; c < a.channels; c += kLanes<L>) {
+    const Index count = smaller(kLanes<L>, a.channels - c);
+    const auto f = affine<T>(a, load_some(a.mean + c, count), low ? narrow<L>(low + c, count) : Vec<L>{},
+                             load_some(a.rstd + c, count), c, count);
+    store_some(scale + c, f.scale, count);
+    store_some(shift + c, f.shift, count);
+  }
+  const TileAffine<L> f{a.mean, scale, shift};
+  const bool around = goes_around(a.y, a.outer * a.channels, a.channels);
+  for_rows_of_tiles<L>({a.outer, a.channels, 1}, [&](Index c, Index width, Index begin, Index end) {
+    const auto run = [&](auto relu, auto past) {
+      normalize_tile<decltype(relu)::value, decltype(past)::value>(a, f, c, width, begin, end);
+    };
+    using Yes = Constant<1>;
+    using No = Constant<0>;
+    if (around) a.relu ? run(Yes{}, Yes{}) : run(No{}, Yes{});
+    else a.relu ? run(Yes{}, No{}) : run(No{}, No{});
+  });
+}
+
 // y of all elements from a.mean and a.rstd; `low` may be null
 template <class T, class L = Lane<T>>
 void normalize_all(const Forward<T>& a, const double* low) {
@@ -228,18 +258,23 @@ Status batch_norm_forward(const Context& context, const Forward<T>& a) {
   const FloatMode mode;
   const Extent extent{a.outer, a.channels, a.inner};
   if (extent.count() == 0 || a.channels == 0) return Status::ok;
-  if (!a.training) return normalize_all(a, nullptr), Status::ok;
   const Chunks chunks = extent.chunks();
+  const Parts parts{static_cast<double*>(context.workspace), a.channels};
+  if (!a.training) {
+    if (chunks.count > 1 && has_tiles(extent)) normalize_tiles(a, nullptr, parts);
+    else normalize_all(a, nullptr);
+    return Status::ok;
+  }
   if (chunks.count == 1) {
     const Index units = extent.units(), work = extent.count() * a.channels / units + 1;
     parallel_for(units, kGrain / work + 1, [&](Index begin, Index end) { forward_at_once(a, begin, end); });
     return Status::ok;
   }
-  const Parts parts{static_cast<double*>(context.workspace), a.channels};
   chunk_moments(a, extent, chunks, parts);
   join_moments(extent, chunks, parts);
   finish_all(a, parts);
-  normalize_all(a, parts.at(0, 2));
+  if (has_tiles(extent)) normalize_tiles(a, parts.at(0, 2), parts);
+  else normalize_all(a, parts.at(0, 2));
   return Status::ok;
 }
 

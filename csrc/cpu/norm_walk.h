@@ -1,6 +1,8 @@
 #pragma once
 // How batch norm walks (outer, channels, inner): where inner is 1, in columns, a lane to a channel; otherwise plane by
 // plane, a channel at a time. Sums run over blocks, so that their error grows with the number of blocks.
+#include <stdint.h>
+
 #include "core/parallel.h"
 #include "cpu/vec.h"
 
@@ -42,6 +44,29 @@ inline void store_some(T* p, Vec<Lane<T>> v, Index count) {
 template <class L>
 inline Vec<L> load_or(const L* p, Index count, L otherwise) {
   return p ? load_some(p, count) : broadcast(otherwise);
+}
+
+// Results that no cache would hold are written around them: then their lines need not be read first.
+constexpr Index kAround = 8 << 20;  // bytes, a quarter of an EPYC's third-level cache
+template <class T>
+inline bool goes_around(const T* y, Index elements, Index stride) {
+  const auto aligned = [](std::uintptr_t bytes) { return bytes % kVectorBytes == 0; };
+  return elements * Index(sizeof(T)) >= kAround && aligned(reinterpret_cast<std::uintptr_t>(y)) &&
+         aligned(static_cast<std::uintptr_t>(stride) * sizeof(T));
+}
+template <bool around, class T>
+inline void put(T* p, Vec<Lane<T>> v, Index count) {
+  if constexpr (around && !std::is_same_v<T, bfloat16>) {
+    if (count >= kLanes<T>) return store_around(p, v);
+  }
+  store_some(p, v, count);
+}
+template <bool around, class Y, class F, class... X>
+inline void map_out(Y* y, Index n, const F& f, const X*... x) {
+  constexpr Index step = kLanes<Lane<Y>>;
+  Index i = 0;
+  for (; i + step <= n; i += step) put<around>(y + i, f(load(x + i)...), step);
+  if (i < n) store(y + i, f(load(x + i, n - i)...), n - i);
 }
 
 // v where the lane is below count, else 0

@@ -45,16 +45,23 @@ Status reduce(const Context& context, ReduceOp op, const Reduce<T>& a) {
 }
 
 template <class T>
-Status logic(const Context& context, LogicOp op, const Logic<T>& a) {
+void logic_of(const T* x, void* workspace, LogicOp op, const ReduceShape& at, bool* y) {
   using Sum = Total<Compute<T>>;
-  const auto finish = [](const void* data, Index first, const Sum* totals, Index n) {
-    for (Index i = 0; i < n; ++i) static_cast<const Logic<T>*>(data)->y[first + i] = totals[i] != 0;
+  const auto finish = [](const void* y, Index first, const Sum* totals, Index n) {
+    bool* const to = *static_cast<bool* const*>(y);
+    for (Index i = 0; i < n; ++i) to[first + i] = totals[i] != 0;
   };
-  run<T>({.x = a.x,
-          .at = &a.at,
+  run<T>({.x = x,
+          .at = &at,
           .combination = &combination<Compute<T>>(op == LogicOp::any ? Combine::any : Combine::all),
-          .finish = {finish, &a},
-          .workspace = context.workspace});
+          .finish = {finish, &y},
+          .workspace = workspace});
+}
+
+template <class T>
+Status logic(const Context& context, LogicOp op, const Logic<T>& a) {
+  if constexpr (sizeof(T) == 1) logic_of(reinterpret_cast<const Byte*>(a.x), context.workspace, op, a.at, a.y);
+  else logic_of(a.x, context.workspace, op, a.at, a.y);
   return Status::ok;
 }
 
@@ -111,11 +118,12 @@ template <class T>
 Best<Compute<T>> best_of(const ArgReduce<T>& a, const Contest<Compute<T>>& contest, const T* x, Index begin,
                          Index end) {
   using C = Compute<T>;
-  C buffer[kRowBlock];
-  const auto count = [end](Index t) { return end - t < kRowBlock ? end - t : kRowBlock; };
+  alignas(64) C buffer[kRowBlock<C>];
+  const Combination<C>& extreme = combination<C>(contest.better(C(1), C(0)) ? Combine::max : Combine::min);
+  const auto count = [end](Index t) { return end - t < kRowBlock<C> ? end - t : kRowBlock<C>; };
   Best<C> best{C(0), -1};  // its index is that of a block first
-  for (Index t = begin; t < end; t += kRowBlock) {
-    const C value = contest.extreme(terms_of(x, a.at, t, count(t), buffer), count(t));
+  for (Index t = begin; t < end; t += kRowBlock<C>) {
+    const C value = static_cast<C>(extreme.row(terms_of(x, a.at, t, count(t), buffer), count(t), C(0), C(0)));
     if (best.index < 0 || contest.better(value, best.value)) best = {value, t};
   }
   const Index n = count(best.index);

@@ -11,6 +11,11 @@ template <class T>
 struct ReducedAs {
   using Type = std::conditional_t<(sizeof(T) < 4), std::int32_t, T>;
 };
+using Byte = char;  // for any and all, which take bytes as they lie
+template <>
+struct ReducedAs<Byte> {
+  using Type = Byte;
+};
 template <>
 struct ReducedAs<bfloat16> {
   using Type = float;
@@ -20,9 +25,12 @@ using Compute = typename ReducedAs<T>::Type;
 template <class C>
 using Total = std::conditional_t<std::is_same_v<C, float>, double, C>;  // of blocks of terms
 
-constexpr Index kRowBlock = 64 * kVectorBytes;  // contiguous terms that are summed at a time: 32 for each float lane
-constexpr Index kColumnBlock = 64;              // terms of a column that are summed before they join the total
-constexpr Index kColumnWidth = 512;             // columns that are summed side by side
+template <class C>  // contiguous terms that are summed at a time: 32 for each float lane; bytes have no sums
+constexpr Index kRowBlock = (sizeof(C) == 1 ? 512 : 64) * kVectorBytes;
+constexpr Index kColumnBlock = 64;   // terms of a column that are summed before they join the total
+constexpr Index kColumnChunk = 256;  // terms of a column whose total joins the tree, at least
+template <class C>
+constexpr Index kColumnWidth = 8192 / sizeof(C);  // columns that are summed side by side, in the first-level cache
 constexpr Index kReduceGrain = 32768;
 
 // How terms of C are combined. p and q belong to sums about a point: one value per output.
@@ -35,6 +43,7 @@ struct Combination {
   void (*join)(Total<C>* totals, const C* sums, Index width);                // totals += sums
   void (*join_totals)(Total<C>* totals, const Total<C>* more, Index width);  // totals += more
   Total<C> identity;
+  bool ends = false;  // any and all: a total other than the identity is final
 };
 
 enum class Combine : std::uint8_t { sum, prod, max, min, sum_squares, sum_abs, any, all, about, squares_about };
@@ -69,12 +78,13 @@ std::size_t column_workspace(const ReduceShape& at);
 
 // Where output `o`, term `t` lies.
 inline Index offset_in(const ReduceShape& at, int first, int count, Index number) {
+  if (count == 0) return 0;
   Index offset = 0;
-  for (int d = first + count - 1; d >= first; --d) {
+  for (int d = first + count - 1; d > first; --d) {
     offset += number % at.shape[d] * at.strides[d];
     number /= at.shape[d];
   }
-  return offset;
+  return offset + number * at.strides[first];
 }
 
 template <class T>

@@ -1,5 +1,5 @@
-#include "cpu/math.h"
 #include "cpu/reduce_arg.h"
+#include "cpu/reduce_extreme.h"
 
 // The first of the largest (smallest) terms, NaN above all. Of a row only the block with the extreme is searched for
 // its place.
@@ -12,57 +12,40 @@ inline bool is_nan(C x) {
 }
 
 template <class C, bool largest>
-struct Better {
-  static Vec<C> lanes(Vec<C> best, Vec<C> x) {  // a NaN stays
-    const Vec<C> better = (largest ? x <= best : x >= best) ? best : x;
-    return best != best ? best : better;
-  }
-  static bool one(C x, C than) { return (largest ? x > than : x < than) || (is_nan(x) && !is_nan(than)); }
-};
-
-template <class C, bool largest>
-C extreme(const C* x, Index n) {
-  using V = Vec<C>;
-  constexpr int lanes = kLanes<C>, unroll = 4;
-  const V first = broadcast(x[0]);
-  V best[unroll] = {first, first, first, first};
-  Index i = 0;
-  for (; i + unroll * lanes <= n; i += unroll * lanes)
-#pragma GCC unroll 4
-    for (int k = 0; k < unroll; ++k) best[k] = Better<C, largest>::lanes(best[k], load(x + i + k * lanes));
-  for (; i + lanes <= n; i += lanes) best[0] = Better<C, largest>::lanes(best[0], load(x + i));
-  if (i < n) best[0] = Better<C, largest>::lanes(best[0], load(x + i, n - i, x[0]));
-  const V all = Better<C, largest>::lanes(Better<C, largest>::lanes(best[0], best[1]),
-                                          Better<C, largest>::lanes(best[2], best[3]));
-  C result = x[0];
-  for (int k = 0; k < lanes; ++k)
-    if (Better<C, largest>::one(all[k], result)) result = all[k];
-  return result;
+bool better(C x, C than) {
+  return (largest ? x > than : x < than) || (is_nan(x) && !is_nan(than));
 }
 
+// The first place that `is_hit` holds at, which is given vectors and elements; there is one.
+template <class C, class F>
+inline Index first_hit(const C* x, Index n, const F& is_hit) {
+  constexpr Index lanes = kLanes<C>;
+  Index i = 0;
+  for (; i + 4 * lanes <= n; i += 4 * lanes) {
+    const auto at = [=](Index k) { return is_hit(load(x + i + k * lanes)); };
+    if (any_lane((at(0) | at(1)) | (at(2) | at(3)))) break;
+  }
+  while (i + lanes <= n && !any_lane(is_hit(load(x + i)))) i += lanes;
+  while (i < n - 1 && !is_hit(x[i])) ++i;
+  return i;
+}
 template <class C>
 Index find(const C* x, Index n, C value) {
-  Index i = 0;
-  if (is_nan(value)) {
-    while (i < n - 1 && !is_nan(x[i])) ++i;
-  } else {
-    while (i < n - 1 && x[i] != value) ++i;
-  }
-  return i;
+  if (is_nan(value)) return first_hit(x, n, [](auto v) { return v != v; });
+  return first_hit(x, n, [value](auto v) { return v == value; });
 }
 
 template <class C, bool largest>
 void columns(C* values, Index* indices, const C* x, Index width, Index term) {
   for (Index i = 0; i < width; ++i) {
-    const bool better = Better<C, largest>::one(x[i], values[i]);
-    values[i] = better ? x[i] : values[i];
-    indices[i] = better ? term : indices[i];
+    const bool is_better = better<C, largest>(x[i], values[i]);
+    values[i] = is_better ? x[i] : values[i];
+    indices[i] = is_better ? term : indices[i];
   }
 }
 
 template <class C, bool largest>
-constexpr Contest<C> kContest{
-    .extreme = extreme<C, largest>, .find = find<C>, .columns = columns<C, largest>, .better = Better<C, largest>::one};
+constexpr Contest<C> kContest{.find = find<C>, .columns = columns<C, largest>, .better = better<C, largest>};
 
 }  // namespace
 

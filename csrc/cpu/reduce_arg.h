@@ -10,7 +10,6 @@ struct Best {
 };
 template <class C>
 struct Contest {
-  C (*extreme)(const C* x, Index n);            // of n > 0 terms; NaN where there is one
   Index (*find)(const C* x, Index n, C value);  // the first place of a term that is there
   void (*columns)(C* values, Index* indices, const C* x, Index width, Index term);
   bool (*better)(C x, C than);

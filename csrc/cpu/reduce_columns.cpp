@@ -23,18 +23,19 @@ struct Tiles {
   }
 };
 // Wide, for rows are read faster in long pieces, but one for each thread at least; bits do not depend on it.
+template <class C>
 Tiles tiles_of(const ReduceShape& at) {
   const Index columns = innermost_kept(at);
   Index width = (at.outputs / num_threads() + kNarrowest - 1) / kNarrowest * kNarrowest;
-  width = width < kNarrowest ? kNarrowest : width > kColumnWidth ? kColumnWidth : width;
+  width = width < kNarrowest ? kNarrowest : width > kColumnWidth<C> ? kColumnWidth<C> : width;
   const Index per_row = (columns + width - 1) / width;
   return {width, per_row, at.outputs / columns * per_row};
 }
 
-// Rows lie far apart: no processor foresees the next ones.
+// Rows that do not adjoin: no processor foresees the next ones. To the second level, for four wide rows fill the first.
 template <class C>
 inline void prefetch_row(const C* row, Index width) {
-  for (Index i = 0; i < width; i += 64 / Index(sizeof(C))) __builtin_prefetch(row + i);
+  for (Index i = 0; i < width; i += 64 / Index(sizeof(C))) __builtin_prefetch(row + i, 0, 2);
 }
 
 // The totals of terms [begin, end) in the columns of a tile.
@@ -46,7 +47,8 @@ void reduce_tile(const Reduction<T>& r, Tile tile, Index begin, Index end, Total
   const bool direct = std::is_same_v<T, C> && (stride == 1 || tile.width == 1);
   const T* x = r.x + offset_in(at, 0, at.kept, tile.output);
   const C *p = r.p ? r.p + tile.output : nullptr, *q = r.q ? r.q + tile.output : nullptr;
-  alignas(64) C sums[kColumnWidth], buffer[4][kColumnWidth];
+  const bool adjoin = at.reduced == 1 && at.strides[at.kept] == tile.width;
+  alignas(64) C sums[kColumnWidth<C>], buffer[4][kColumnWidth<C>];
   for (Index i = 0; i < tile.width; ++i) totals[i] = r.combination->identity;
   for (Index block = begin; block < end; block += kColumnBlock) {
     const Index stop = block + kColumnBlock < end ? block + kColumnBlock : end;
@@ -58,7 +60,7 @@ void reduce_tile(const Reduction<T>& r, Tile tile, Index begin, Index end, Total
         const T* row = x + offset_in(at, at.kept, at.reduced, t + i);
         if (direct) {
           rows[i] = reinterpret_cast<const C*>(row);
-          if (t + i + 4 < end) prefetch_row(x + offset_in(at, at.kept, at.reduced, t + i + 4), tile.width);
+          if (!adjoin && t + i + 4 < end) prefetch_row(x + offset_in(at, at.kept, at.reduced, t + i + 4), tile.width);
         } else {
           gather_run(buffer[i], row, stride, tile.width);
           rows[i] = buffer[i];
@@ -75,7 +77,7 @@ void reduce_tile(const Reduction<T>& r, Tile tile, Index begin, Index end, Total
 template <class T>
 void reduce_whole_tile(const Reduction<T>& r, Tile tile, Chunks chunks) {
   using Sum = Total<Compute<T>>;
-  alignas(64) Sum levels[kTreeLevels + 1][kColumnWidth];
+  alignas(64) Sum levels[kTreeLevels + 1][kColumnWidth<Compute<T>>];
   int open = 0;
   for (Index chunk = 0; chunk < chunks.count; ++chunk) {
     const Index begin = chunk * chunks.size, end = begin + chunks.size;
@@ -119,15 +121,15 @@ bool by_columns(const ReduceShape& at) {
 }
 
 std::size_t column_workspace(const ReduceShape& at) {
-  const Chunks chunks = reduction_chunks(at.terms, kColumnBlock);
+  const Chunks chunks = reduction_chunks(at.terms, kColumnChunk);
   if (!by_columns(at) || !is_narrow(at, chunks)) return 0;
   return static_cast<std::size_t>(chunks.count * at.outputs) * sizeof(double);
 }
 
 template <class T>
 void reduce_columns(const Reduction<T>& r) {
-  const Chunks chunks = reduction_chunks(r.at->terms, kColumnBlock);
-  const Tiles tiles = tiles_of(*r.at);
+  const Chunks chunks = reduction_chunks(r.at->terms, kColumnChunk);
+  const Tiles tiles = tiles_of<Compute<T>>(*r.at);
   if (is_narrow(*r.at, chunks)) return reduce_narrow(r, tiles, chunks);
   parallel_for(tiles.count, kReduceGrain / (r.at->terms * tiles.width + 1) + 1, [&](Index begin, Index end) {
     for (Index i = begin; i < end; ++i) reduce_whole_tile(r, tiles.tile(*r.at, i), chunks);
@@ -143,5 +145,6 @@ template void reduce_columns(const Reduction<std::int16_t>&);
 template void reduce_columns(const Reduction<std::int8_t>&);
 template void reduce_columns(const Reduction<std::uint8_t>&);
 template void reduce_columns(const Reduction<bool>&);
+template void reduce_columns(const Reduction<Byte>&);
 
 }  // namespace dd2424::cpu::DD2424_ISA

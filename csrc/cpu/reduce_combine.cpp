@@ -1,5 +1,6 @@
 #include "cpu/math.h"
 #include "cpu/reduce.h"
+#include "cpu/reduce_extreme.h"
 
 // How terms are combined: for each operation, along a row and down columns.
 namespace dd2424::cpu::DD2424_ISA {
@@ -74,13 +75,13 @@ struct AddSquaresAbout : Add {
     return (x - p - q) * (x - p - q);
   }
 };
+// A NaN stays.
 struct Largest : Add {
   template <class C>
   static constexpr C identity = lowest<C>();
   template <class V>
   static V combine(V a, V b) {
-    const V larger = b <= a ? a : b;
-    return a != a ? a : larger;  // a NaN stays
+    return extreme_of<true>(a, b);
   }
 };
 struct Smallest : Add {
@@ -88,10 +89,10 @@ struct Smallest : Add {
   static constexpr C identity = highest<C>();
   template <class V>
   static V combine(V a, V b) {
-    const V smaller = b >= a ? a : b;
-    return a != a ? a : smaller;
+    return extreme_of<false>(a, b);
   }
 };
+// 1 where a term is not 0, and 0 where one is.
 struct Any : Largest {
   template <class C>
   static constexpr C identity = 0;
@@ -109,6 +110,32 @@ struct All : Smallest {
   }
 };
 
+template <int N, int... Lane>
+struct LaneNumbers : LaneNumbers<N - 1, N - 1, Lane...> {};
+template <int... Lane>
+struct LaneNumbers<0, Lane...> {};
+
+// The lanes of v, combined in the order of a binary tree: lane k with lane k + width.
+template <class Op, int width, class V, int... Lane>
+inline V halved(V v, LaneNumbers<0, Lane...> lanes) {
+  v = Op::combine(v, __builtin_shufflevector(v, v, ((Lane + width) % int(sizeof...(Lane)))...));
+  if constexpr (width > 1) return halved<Op, width / 2>(v, lanes);
+  else return v;
+}
+template <class Op, class C>
+inline C lanes_combined(Vec<C> v) {
+  constexpr int lanes = kLanes<C>;
+  if constexpr (sizeof(C) >= 4) {
+    return halved<Op, lanes / 2>(v, LaneNumbers<lanes>{})[0];
+  } else {
+    C last[lanes];
+    store(last, v);
+    for (int width = lanes / 2; width > 0; width /= 2)
+      for (int k = 0; k < width; ++k) last[k] = Op::combine(last[k], last[k + width]);
+    return last[0];
+  }
+}
+
 // Eight vectors of partial results, then a tree over them and over the lanes.
 template <class Op, class C>
 Total<C> row(const C* x, Index n, C p, C q) {
@@ -120,7 +147,7 @@ Total<C> row(const C* x, Index n, C p, C q) {
   Index i = 0;
   for (; i + unroll * lanes <= n; i += unroll * lanes)
     for (Index k = 0; k < unroll; ++k)
-      parts[k] = Op::combine(parts[k], Op::term(load(x + i + k * lanes), origin, shift));
+      parts[k] = Op::combine(parts[k], Op::term(load_ahead(x + i + k * lanes), origin, shift));
   for (Index k = 0; i < n; ++k, i += lanes) {
     if (i + lanes <= n) {
       parts[k] = Op::combine(parts[k], Op::term(load(x + i), origin, shift));
@@ -134,11 +161,7 @@ Total<C> row(const C* x, Index n, C p, C q) {
   }
   for (Index width = unroll / 2; width > 0; width /= 2)
     for (Index k = 0; k < width; ++k) parts[k] = Op::combine(parts[k], parts[k + width]);
-  C last[kLanes<C>];
-  store(last, parts[0]);
-  for (Index width = lanes / 2; width > 0; width /= 2)
-    for (Index k = 0; k < width; ++k) last[k] = Op::combine(last[k], last[k + width]);
-  return last[0];
+  return lanes_combined<Op, C>(parts[0]);
 }
 
 template <class Op, class C>
@@ -146,29 +169,26 @@ void start(C* sums, Index width) {
   for (Index i = 0; i < width; ++i) sums[i] = Op::template identity<C>;
 }
 
+// sums += the terms of R rows, which are combined with each other first.
+template <class Op, int R, class C>
+inline void add_rows(C* sums, const C* const* rows, Index width, const C* p, const C* q) {
+  constexpr Index lanes = kLanes<C>;
+  const auto add = [=](Index i, const auto& at) {
+    const Vec<C> origin = p ? at(p + i) : Vec<C>{}, shift = q ? at(q + i) : Vec<C>{};
+    const auto term = [&](int r) { return Op::term(at(rows[r] + i), origin, shift); };
+    Vec<C> x = term(0);
+    if constexpr (R == 4) x = Op::combine(Op::combine(x, term(1)), Op::combine(term(2), term(3)));
+    store(sums + i, Op::combine(load(sums + i), x));
+  };
+  Index i = 0;
+  for (; i + lanes <= width; i += lanes) add(i, [](const C* from) { return load_ahead(from); });
+  if (i < width) add(i, [n = width - i](const C* from) { return load(from, n); });
+}
+
 template <class Op, class C>
 void columns(C* sums, const C* const* rows, int count, Index width, const C* p, const C* q) {
-  const auto add = [=](auto sum, auto origin, auto shift, auto... x) {
-    if constexpr (sizeof...(x) == 4) {
-      const auto tree = [](auto a, auto b, auto c, auto d) {
-        return Op::combine(Op::combine(a, b), Op::combine(c, d));
-      };
-      return Op::combine(sum, tree(Op::term(x, origin, shift)...));
-    } else {
-      return Op::combine(sum, Op::term(x..., origin, shift));
-    }
-  };
-  constexpr Index lanes = kLanes<C>;
-  for (int k = 0; k < count; k = count == 4 ? 4 : k + 1) {
-    const C* x = rows[k];
-    for (Index i = 0; i < width; i += lanes) {
-      const Index n = width - i;
-      const auto at = [=](const C* from) { return n >= lanes ? load(from + i) : load(from + i, n); };
-      const Vec<C> origin = p ? at(p) : Vec<C>{}, shift = q ? at(q) : Vec<C>{}, sum = load(sums + i);
-      store(sums + i, count == 4 ? add(sum, origin, shift, at(x), at(rows[1]), at(rows[2]), at(rows[3]))
-                                 : add(sum, origin, shift, at(x)));
-    }
-  }
+  if (count == 4) return add_rows<Op, 4>(sums, rows, width, p, q);
+  for (int k = 0; k < count; ++k) add_rows<Op, 1>(sums, rows + k, width, p, q);
 }
 
 template <class Op, class C>
@@ -186,7 +206,8 @@ constexpr Combination<C> kCombination{.row = row<Op, C>,
                                       .columns = columns<Op, C>,
                                       .join = join<Op, C>,
                                       .join_totals = join_totals<Op, C>,
-                                      .identity = Op::template identity<Total<C>>};
+                                      .identity = Op::template identity<Total<C>>,
+                                      .ends = std::is_same_v<Op, Any> || std::is_same_v<Op, All>};
 
 // Computed as unsigned, called as signed.
 template <class Op, class C>
@@ -238,6 +259,10 @@ const Combination<C>& combination(Combine how) {
   }
   if constexpr (std::is_floating_point_v<C>) return kCombination<Add, C>;
   else return Unsigned<Add, C>::kTable;
+}
+template <>
+const Combination<Byte>& combination(Combine how) {
+  return how == Combine::any ? kCombination<Any, Byte> : kCombination<All, Byte>;
 }
 template const Combination<float>& combination(Combine);
 template const Combination<double>& combination(Combine);

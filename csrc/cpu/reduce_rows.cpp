@@ -4,22 +4,29 @@
 namespace dd2424::cpu::DD2424_ISA {
 namespace {
 
-constexpr Index kSmallestChunk = kRowBlock;
 constexpr Index kFewOutputs = 16;  // below it the chunks of one output are shared among threads
 
+// Whether no further term of the output matters, because of these or, as is seen by all its chunks, of others.
 template <class T>
-Total<Compute<T>> reduce_chunk(const Reduction<T>& r, Index output, Index begin, Index end) {
+inline bool ends_at(Total<Compute<T>> total, const Reduction<T>& r, bool* is_final) {
+  if (total != r.combination->identity) __atomic_store_n(is_final, true, __ATOMIC_RELAXED);
+  return __atomic_load_n(is_final, __ATOMIC_RELAXED);
+}
+
+template <class T>
+Total<Compute<T>> reduce_chunk(const Reduction<T>& r, Index output, Index begin, Index end, bool* is_final) {
   using C = Compute<T>;
   const ReduceShape& at = *r.at;
   const T* x = r.x + offset_in(at, 0, at.kept, output);
   const C p = r.p ? r.p[output] : C(0), q = r.q ? r.q[output] : C(0);
-  alignas(64) C buffer[kRowBlock];
+  alignas(64) C buffer[kRowBlock<C>];
   Total<C> total = r.combination->identity;
-  for (Index t = begin; t < end; t += kRowBlock) {
-    const Index n = end - t < kRowBlock ? end - t : kRowBlock;
+  for (Index t = begin; t < end; t += kRowBlock<C>) {
+    const Index n = end - t < kRowBlock<C> ? end - t : kRowBlock<C>;
     const Total<C> block = r.combination->row(terms_of(x, at, t, n, buffer), n, p, q);
     if (begin == t) total = block;
     else r.combination->join_totals(&total, &block, 1);
+    if (r.combination->ends && ends_at(total, r, is_final)) break;
   }
   return total;
 }
@@ -38,18 +45,20 @@ template <class T>
 void reduce_rows(const Reduction<T>& r) {
   using Sum = Total<Compute<T>>;
   const ReduceShape& at = *r.at;
-  const Chunks chunks = reduction_chunks(at.terms, kSmallestChunk);
-  const auto chunk_total = [&](Index output, Index chunk) {
+  const Chunks chunks = reduction_chunks(at.terms, kRowBlock<Compute<T>>);
+  const auto chunk_total = [&](Index output, Index chunk, bool* is_final) {
     const Index begin = chunk * chunks.size, end = begin + chunks.size;
-    return reduce_chunk(r, output, begin, end < at.terms ? end : at.terms);
+    return reduce_chunk(r, output, begin, end < at.terms ? end : at.terms, is_final);
   };
   if (at.outputs < kFewOutputs && chunks.count > 1) {
     Sum totals[kFewOutputs * kMaxChunks];
-    parallel_for(
-        at.outputs * chunks.count, (kReduceGrain + chunks.size - 1) / chunks.size, [&](Index begin, Index end) {
-          for (Index i = begin; i < end; ++i)
-            totals[i / chunks.count * kMaxChunks + i % chunks.count] = chunk_total(i / chunks.count, i % chunks.count);
-        });
+    bool is_final[kFewOutputs] = {};
+    parallel_for(at.outputs * chunks.count, (kReduceGrain + chunks.size - 1) / chunks.size,
+                 [&](Index begin, Index end) {
+                   for (Index i = begin; i < end; ++i)
+                     totals[i / chunks.count * kMaxChunks + i % chunks.count] =
+                         chunk_total(i / chunks.count, i % chunks.count, is_final + i / chunks.count);
+                 });
     for (Index o = 0; o < at.outputs; ++o) {
       const Sum total = tree(r, totals + o * kMaxChunks, chunks.count);
       r.finish.function(r.finish.data, o, &total, 1);
@@ -59,7 +68,8 @@ void reduce_rows(const Reduction<T>& r) {
   parallel_for(at.outputs, kReduceGrain / (at.terms + 1) + 1, [&](Index begin, Index end) {
     for (Index o = begin; o < end; ++o) {
       Sum totals[kMaxChunks];
-      for (Index chunk = 0; chunk < chunks.count; ++chunk) totals[chunk] = chunk_total(o, chunk);
+      bool is_final = false;
+      for (Index chunk = 0; chunk < chunks.count; ++chunk) totals[chunk] = chunk_total(o, chunk, &is_final);
       const Sum total = tree(r, totals, chunks.count);
       r.finish.function(r.finish.data, o, &total, 1);
     }
@@ -75,5 +85,6 @@ template void reduce_rows(const Reduction<std::int16_t>&);
 template void reduce_rows(const Reduction<std::int8_t>&);
 template void reduce_rows(const Reduction<std::uint8_t>&);
 template void reduce_rows(const Reduction<bool>&);
+template void reduce_rows(const Reduction<Byte>&);
 
 }  // namespace dd2424::cpu::DD2424_ISA

@@ -48,6 +48,20 @@ inline V odd_lanes(V a, V b) {
     return __builtin_shufflevector(a, b, 1, 3, 5, 7, 9, 11, 13, 15, 17, 19, 21, 23, 25, 27, 29, 31);
 }
 
+template <class T>
+using LaneNumbers = Vec<typename SignedOf<sizeof(T)>::Type>;
+// Lane i of the result is lane numbers[i] of x.
+template <class T>
+inline Vec<T> pick(Vec<T> x, LaneNumbers<T> numbers) {
+#if defined(__clang__)
+  Vec<T> y{};
+  for (int i = 0; i < kLanes<T>; ++i) y[i] = x[numbers[i]];
+  return y;
+#else
+  return __builtin_shuffle(x, numbers);
+#endif
+}
+
 // Lane j of vector i goes to lane i of vector j: each round weaves vector i with vector i + half.
 template <class V, int N>
 inline void transpose(V (&v)[N]) {

@@ -252,6 +252,7 @@ Tensor convolution(const Tensor& x, const Tensor& weight, const Tensor& bias, co
   check_range(op, "dilation", options.dilation, space, 1);
   check_range(op, "padding", options.padding, space, 0);
   check_range(op, "padding", options.padding_after, space, 0);
+  if (options.transposed) check_range(op, "output_padding", options.output_padding, space, 0);
   const Shape out = output_space(op, x, weight, options);
   Geometry at{.op = op, .groups = options.groups, .image = space_of(x), .kernel = space_of(weight), .out = out};
   at.stride = options.stride, at.padding = options.padding, at.dilation = options.dilation;

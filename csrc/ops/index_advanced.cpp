@@ -129,6 +129,29 @@ Tensor scattered(const char* op, const Tensor& x, Index dim, const Tensor& index
   return y;
 }
 
+struct Counted {  // a contiguous mask and how many of it are true
+  Tensor mask;
+  Index before[kMaxChunks + 1] = {};
+  explicit Counted(const Tensor& mask) : mask(mask) {
+    run("nonzero", kernels<IndexKernels>(mask.device()).count_true, mask.numel(), 0, of());
+  }
+  MaskCount of() const { return {mask.data<bool>(), mask.numel(), const_cast<Index*>(before)}; }
+  Index total() const { return before[kMaxChunks]; }
+};
+
+// What lies under the true elements of a mask over the first dimensions of x: without a tape there need be no indices.
+Tensor select_true(const Tensor& input, const Tensor& over) {
+  const Tensor x = contiguous(input), mask = contiguous(over);
+  const Counted counted(mask);
+  Shape shape{counted.total()};
+  for (int d = mask.ndim(); d < x.ndim(); ++d) shape.push_back(x.size(d));
+  const Tensor y = empty(shape, x.dtype(), x.device());
+  if (y.numel() == 0) return y;
+  run("index", kernels<IndexKernels>(x.device()).select_true, x.numel(), 0,
+      MaskSelect{counted.of(), x->data, y->data, x.numel() / mask.numel() * item_bytes(x.dtype())});
+  return y;
+}
+
 bool is_mask(const Tensor& index) {
   return index.defined() && (index.dtype() == DType::bool_ || index.dtype() == DType::uint8);
 }
@@ -170,6 +193,11 @@ Tensors plain_indices(const Tensor& x, const Tensors& indices, bool is_kept) {
   }
   while (static_cast<int>(plain.size()) < x.ndim()) plain.push_back(Tensor());
   return plain;
+}
+
+bool covers(const Tensor& x, const Tensor& mask) {  // a mask of the first dimensions of x, which is not empty
+  return mask.ndim() > 0 && mask.numel() > 0 && mask.ndim() <= x.ndim() &&
+         std::equal(mask.shape().begin(), mask.shape().end(), x.shape().begin());
 }
 
 bool broadcasts(const Shape& a, const Shape& b) {
@@ -284,6 +312,9 @@ Tensor index(const Tensor& x, const Tensors& indices) {
   Tensor opened = x;
   Tensors places = indices;
   open_for_masks(opened, places);
+  if (places.size() == 1 && places[0].defined() && places[0].dtype() == DType::bool_ && !records({&opened}) &&
+      covers(opened, places[0]))
+    return select_true(opened, places[0]);
   return look_up(opened, plain_indices(opened, places, records({&opened})));
 }
 
@@ -294,6 +325,12 @@ void index_put_(Tensor& self, const Tensors& indices, const Tensor& values, bool
   if (open_for_masks(opened, places)) return index_put_(opened, places, values, accumulate);
   const Tensor source = to(values, self.dtype());
   const bool recorded = records({&self, &source});
+  if (!recorded && !accumulate && indices.size() == 1 && source.numel() == 1 && indices[0].defined() &&
+      indices[0].dtype() == DType::bool_ && indices[0].shape() == self.shape() && source.ndim() <= 1) {
+    const GradMode off(false);  // one value under a mask needs no indices
+    copy_into(self, where(indices[0], Operand(reshape(source, {})), Operand(self)));
+    return count_write(self);
+  }
   Tensors plain = plain_indices(self, indices, recorded);
   for (Tensor& index : plain)
     if (index.defined() && may_overlap(self, index)) index = clone(detach(index));
@@ -321,15 +358,12 @@ void index_put_(Tensor& self, const Tensors& indices, const Tensor& values, bool
 Tensor nonzero(const Tensor& x) {
   const GradMode off(false);
   const Tensor mask = contiguous(x.dtype() == DType::bool_ ? x : compare(CompareOp::ne, x, Scalar(0)));
-  const bool* hit = mask.data<bool>();
-  const Index count = std::count(hit, hit + mask.numel(), true);
-  const Tensor y = empty({count, x.ndim()}, DType::int64);
-  Index* out = y.data<Index>();
-  const Shape steps = contiguous_strides(x.shape());
-  for (Index i = 0; i < mask.numel(); ++i) {
-    if (!hit[i]) continue;
-    for (int d = 0; d < x.ndim(); ++d) *out++ = i / steps[d] % x.size(d);
-  }
+  const Counted counted(mask);
+  const Tensor y = empty({counted.total(), x.ndim()}, DType::int64);
+  if (y.numel() == 0) return y;
+  MaskPlaces places{.of = counted.of(), .y = y.data<Index>(), .ndim = x.ndim(), .shape = {}};
+  std::copy(x.shape().begin(), x.shape().end(), places.shape);
+  run("nonzero", kernels<IndexKernels>(x.device()).find_true, mask.numel(), 0, places);
   return y;
 }
 

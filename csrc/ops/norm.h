@@ -13,4 +13,8 @@ struct BatchNormOptions {
 Tensor batch_norm(const Tensor& x, const Tensor& running_mean, const Tensor& running_var, const Tensor& weight,
                   const Tensor& bias, const BatchNormOptions& options);
 
+// Over the last dimensions of x, which are normalized_shape; weight and bias have that shape or are undefined.
+Tensor layer_norm(const Tensor& x, const Shape& normalized_shape, const Tensor& weight, const Tensor& bias, double eps);
+Tensor rms_norm(const Tensor& x, const Shape& normalized_shape, const Tensor& weight, double eps);
+
 }  // namespace dd2424::ops

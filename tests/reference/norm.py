@@ -56,6 +56,19 @@ def layer_norm(x: Array, dims: int, weight: Array | float = 1.0, bias: Array | f
     return standardised(x, tuple(range(-dims, 0)), eps) * weight + bias
 
 
+def layer_norm_gradients(x: Array, dy: Array, weight: Array, eps: float = 1e-5) -> tuple[Array, ...]:
+    """dx, dweight, dbias; over the last dimension of (N, D)."""
+    dx, *_ = batch_norm_gradients(x.T, (dy.astype(np.float64) * weight).T, None, eps)
+    return dx.T, (dy * standardised(x, (1,), eps)).sum(0), dy.astype(np.float64).sum(0)
+
+
+def rms_norm_gradients(x: Array, dy: Array, weight: Array, eps: float = 1e-5) -> tuple[Array, Array]:
+    """dx, dweight; over the last dimension of (N, D)."""
+    rstd = 1 / np.sqrt((x.astype(np.float64) ** 2).mean(1, keepdims=True) + eps)
+    g, normal = dy.astype(np.float64) * weight, x * rstd
+    return rstd * (g - normal * (g * normal).mean(1, keepdims=True)), (dy * normal).sum(0)
+
+
 def rms_norm(x: Array, dims: int, weight: Array | float = 1.0, eps: float = 1e-5) -> Array:
     x = x.astype(np.float64)
     return x / np.sqrt((x**2).mean(tuple(range(-dims, 0)), keepdims=True) + eps) * weight

@@ -53,24 +53,13 @@ def layer_norm(
     Raises: RuntimeError when the input does not end in normalized_shape.
     Source: Ba, Kiros and Hinton, "Layer Normalization", arXiv:1607.06450, section 3.
     """
-    dims = _last("layer_norm", input, normalized_shape)
-    y = _standardised(input, math.prod(input.shape[: -len(dims)]), eps)
-    y = y if weight is None else y * weight
-    return y if bias is None else y + bias
-
-
-def _last(name: str, input: Tensor, shape: Sequence[int]) -> list[int]:
-    if not shape or tuple(input.shape[-len(shape) :]) != tuple(shape):
-        raise RuntimeError(f"{name}: input must end in normalized_shape {tuple(shape)}, got {tuple(input.shape)}")
-    return list(range(-len(shape), 0))
+    return _core.layer_norm(input, normalized_shape, weight, bias, eps)
 
 
 def _standardised(x: Tensor, rows: int, eps: float) -> Tensor:
-    """Each of `rows` equal parts of x less its mean and over its deviation: batch norm with a part for a channel."""
+    """Each of `rows` equal parts of x less its mean and over its deviation."""
     size = x.numel() // max(rows, 1)
-    if size > 1:
-        return _core.batch_norm(x.reshape((1, rows, size)), None, None, None, None, True, 0.0, eps).reshape(x.shape)
-    return x - x  # one element is its own mean
+    return _core.layer_norm(x.reshape((rows, size)), (size,), None, None, eps).reshape(x.shape)
 
 
 def rms_norm(
@@ -81,10 +70,8 @@ def rms_norm(
     Shapes: input (*, *normalized_shape); weight normalized_shape.
     Source: Zhang and Sennrich, "Root Mean Square Layer Normalization", arXiv:1910.07467.
     """
-    dims = _last("rms_norm", input, normalized_shape)
     floor = finfo(input.dtype).eps if eps is None else eps
-    y = input * _core.rsqrt(_core.mean(_core.square(input), dims, True) + floor)
-    return y if weight is None else y * weight
+    return _core.rms_norm(input, normalized_shape, weight, floor)
 
 
 def _by_channel(x: Tensor, ndim: int) -> Tensor:

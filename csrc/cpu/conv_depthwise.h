@@ -1,0 +1,361 @@
+#pragma once
+// Groups of few channels, such as one each: a lane of a vector is an output channel, whatever group it belongs to. Each
+// tap multiplies a vector of the image by a vector of weights, and nothing is summed across lanes.
+#include "cpu/conv_correlate.h"
+#include "cpu/shuffle.h"
+
+namespace dd2424::cpu::DD2424_ISA {
+namespace {
+
+constexpr int kLaneOutputs = 8;          // pixels whose sums stay in registers together
+constexpr Index kLaneBytes = 64 * 1024;  // of a packed part of the image
+
+// A tile: sums of neighbouring pixels, for as many channels as a vector has lanes. X and Y are T, where images are read
+// and written as they lie, or its accumulator, where they are packed.
+template <class X, class Y>
+struct LaneTile {
+  using Acc = Accumulator<X>;
+  const X* x;
+  Y* y;
+  const Acc* weights;
+  const Acc* bias;  // or null
+  const Index* x_at;
+  const Index* weight_at;
+  Index taps, x_step, y_step, channels;
+  bool relu, streams;
+};
+
+template <bool IsWhole, class T>
+inline Vec<Accumulator<T>> load_lanes(const T* p, Index count) {
+  if constexpr (IsWhole) return load(p);
+  else return load(p, count);
+}
+
+template <class X, class Y, int Outputs, bool IsWhole>
+inline void lane_tile(const LaneTile<X, Y>& in, Index first) {
+  using Acc = Accumulator<X>;
+  Vec<Acc> sums[Outputs] = {};
+  const X* x = in.x + first * in.x_step;
+  for (Index t = 0; t < in.taps; ++t) {
+    const Vec<Acc> weight = load(in.weights + in.weight_at[t]);
+    const X* from = x + in.x_at[t];
+#pragma GCC unroll 8
+    for (int j = 0; j < Outputs; ++j)
+      sums[j] = fma(load_lanes<IsWhole>(from + j * in.x_step, in.channels), weight, sums[j]);
+  }
+  Y* y = in.y + first * in.y_step;
+#pragma GCC unroll 8
+  for (int j = 0; j < Outputs; ++j) {
+    Vec<Acc> sum = sums[j];
+    if (in.bias) sum += load_lanes<IsWhole>(in.bias, in.channels);
+    if (in.relu) sum = sum < Acc(0) ? Vec<Acc>{} : sum;  // a NaN stays one
+    if constexpr (IsWhole && std::is_same_v<Y, Acc>) {
+      if (in.streams) {
+        store_around(y + j * in.y_step, sum);
+        continue;
+      }
+    }
+    if constexpr (IsWhole) store(y + j * in.y_step, sum);
+    else store(y + j * in.y_step, sum, in.channels);
+  }
+}
+
+template <bool IsWhole, class X, class Y>
+void lane_row(const LaneTile<X, Y>& in, Index outputs) {
+  Index j = 0;
+  for (; j + kLaneOutputs <= outputs; j += kLaneOutputs) lane_tile<X, Y, kLaneOutputs, IsWhole>(in, j);
+  if (j + 4 <= outputs) lane_tile<X, Y, 4, IsWhole>(in, j), j += 4;
+  if (j + 2 <= outputs) lane_tile<X, Y, 2, IsWhole>(in, j), j += 2;
+  if (j < outputs) lane_tile<X, Y, 1, IsWhole>(in, j);
+}
+
+// The taps of one dimension that meet the image at an output: first .. end.
+struct Met {
+  Index first, end;
+};
+inline Met taps_met(const Axis& axis, Index start, Index size) {
+  Met met{0, axis.count};
+  while (met.first < met.end && start + met.first * axis.at_step < 0) ++met.first;
+  while (met.first < met.end && start + (met.end - 1) * axis.at_step >= size) --met.end;
+  return met;
+}
+// The outputs of a row all of whose taps meet the image: first .. end.
+inline Met whole_outputs(const Axis& axis, Index step, Index grid, Index size) {
+  const Index first = axis.at >= 0 ? 0 : ceil_div(-axis.at, step), last = size - axis.at - axis.span();
+  const Index end = last < 0 ? 0 : smaller(grid, last / step + 1);
+  return first < end ? Met{first, end} : Met{0, 0};
+}
+
+// Part of an image as the tiles read it: pixel (d, h, w) at data + sum of (position - start) * space.
+template <class X>
+struct Part {
+  X* data;
+  Index start[kSpace], space[kSpace];
+  Index input;  // from one input of a group to the next
+};
+
+// Where a block of lanes reads: lane o of group o / outputs, whose channels begin at o / outputs * inputs.
+template <class T>
+struct LaneChannels {
+  static constexpr Index lanes = kLanes<Accumulator<T>>;
+  Index first, count;  // of the block's outputs
+  Index inputs, outputs;
+  // The channels that the block reads are as many and lie as its outputs do, so that whole vectors can be moved.
+  bool are_aligned() const { return inputs == outputs && lanes % outputs == 0; }
+  Index channel(Index lane, Index input) const { return (first + lane) / outputs * inputs + input; }
+};
+
+// One row of pixels, for the inputs i of each group: out[i * plane + w * lanes + lane].
+template <class T>
+void pack_lane_row(Accumulator<T>* out, Index plane, const T* in, const Images<const T>& x, const LaneChannels<T>& at,
+                   Index columns) {
+  using Acc = Accumulator<T>;
+  constexpr Index lanes = kLanes<Acc>;
+  if (!at.are_aligned()) {
+    for (Index i = 0; i < at.inputs; ++i, out += plane)
+      for (Index lane = 0; lane < at.count; ++lane) {
+        const T* from = in + at.channel(lane, i) * x.channel;
+        for (Index w = 0; w < columns; ++w) out[w * lanes + lane] = widened(from[w * x.space[2]]);
+      }
+    return;
+  }
+  in += at.first * x.channel;
+  if (x.channel != 1) {
+    copy_transposed(out, lanes, in, x.channel, at.count, columns);
+  } else if (at.count == lanes) {
+    for (Index w = 0; w < columns; ++w) store(out + w * lanes, load(in + w * x.space[2]));
+  } else {
+    for (Index w = 0; w < columns; ++w) store(out + w * lanes, load(in + w * x.space[2], at.count));
+  }
+  if (at.inputs == 1) return;
+  for (Index i = at.inputs - 1; i >= 0; --i) {  // input 0 last: what it replaces is what all are made of
+    LaneNumbers<Acc> numbers{};
+    for (Index lane = 0; lane < lanes; ++lane) numbers[lane] = int(lane / at.outputs * at.inputs + i);
+    for (Index w = 0; w < columns; ++w) store(out + i * plane + w * lanes, pick<Acc>(load(out + w * lanes), numbers));
+  }
+}
+
+// Some rows of an image for a block of lanes: (input, d, h, w, lane).
+template <class T>
+void pack_lanes(Accumulator<T>* out, const Images<const T>& x, Index n, const LaneChannels<T>& at,
+                const Index (&start)[kSpace], const Index (&extent)[kSpace]) {
+  const Index row = extent[2] * at.lanes, plane = extent[0] * extent[1] * row;
+  if (at.count < at.lanes) memset(out, 0, std::size_t(at.inputs * plane) * sizeof *out);
+  for (Index d = 0; d < extent[0]; ++d)
+    for (Index h = 0; h < extent[1]; ++h, out += row) {
+      const T* in = x.data + n * x.batch + (start[0] + d) * x.space[0] + (start[1] + h) * x.space[1];
+      pack_lane_row(out, plane, in + start[2] * x.space[2], x, at, extent[2]);
+    }
+}
+
+// Brings one of `parts` parts of a row of pixels to the second-level cache. Lanes of one block lie far apart, so that
+// the processor does not see that it will be wanted.
+template <class X>
+void fetch_part(const X* row, Index size, Index number, Index parts) {
+  constexpr Index line = 64 / Index(sizeof(X));
+  for (Index i = number * size / parts; i < (number + 1) * size / parts; i += line) __builtin_prefetch(row + i, 0, 2);
+}
+
+// How the work is cut; none of it moves a bit.
+template <class T>
+struct LanePlan {
+  using Acc = Accumulator<T>;
+  static constexpr Index lanes = kLanes<Acc>;
+  Index channels, blocks;  // outputs of all groups; vectors of them
+  Index rows, bands, parts;
+  bool in_place, stores_directly, streams;
+  Index weight_bytes, x_bytes, y_bytes, list_bytes;
+
+  explicit LanePlan(const Correlation<T>& c) {
+    channels = c.groups * c.outputs, blocks = ceil_div(channels, lanes);
+    in_place = c.x.channel == 1 && c.inputs == 1 && c.outputs == 1;
+    stores_directly = c.y.channel == 1, streams = stores_directly && c.can_stream();
+    rows = c.grid[1];
+    while (rows > 1 && box_bytes(c, rows) > kLaneBytes) rows = (rows + 1) / 2;
+    bands = ceil_div(c.grid[1], rows);
+    const Index items = c.batch * bands;
+    parts = !in_place ? blocks : items < kFewItems ? smaller(blocks, ceil_div(kFewItems, items)) : 1;
+    weight_bytes = aligned(c.taps() * c.inputs * blocks * lanes * Index(sizeof(Acc)));
+    x_bytes = in_place ? 0 : aligned(box_bytes(c, rows));
+    y_bytes = stores_directly ? 0 : aligned(rows * c.grid[2] * lanes * Index(sizeof(Acc)));
+    list_bytes = aligned(2 * c.taps() * c.inputs * Index(sizeof(Index)));
+  }
+  static Index box_bytes(const Correlation<T>& c, Index h) {
+    Index pixels = smaller(c.x.size[0], c.axes[0].span());
+    pixels *= smaller(c.x.size[1], (h - 1) * c.step[1] + c.axes[1].span()) * c.x.size[2];
+    return pixels * c.inputs * lanes * Index(sizeof(Acc));
+  }
+  Index team_bytes() const { return x_bytes + y_bytes + list_bytes; }
+  std::size_t bytes() const { return std::size_t(weight_bytes + kTeams * team_bytes()); }
+};
+
+template <class T>
+class LaneCorrelator {
+  using Acc = Accumulator<T>;
+  static constexpr Index lanes = kLanes<Acc>;
+
+ public:
+  LaneCorrelator(const Correlation<T>& c, const LanePlan<T>& plan, char* workspace)
+      : c_(c), plan_(plan), weights_(reinterpret_cast<Acc*>(workspace)), teams_(workspace + plan.weight_bytes) {}
+
+  struct Rows {
+    Index n, h, count, block, blocks;
+  };
+
+  void run() const {
+    pack_weights();
+    const Index items = plan_.parts * c_.batch * plan_.bands, teams = smaller(items, kTeams);
+    const Index macs = c_.batch * c_.grid[0] * c_.grid[1] * c_.grid[2] * plan_.channels * c_.inputs * c_.taps();
+    parallel_for(teams, 1 + kConvGrain / 4 / (macs / larger(1, teams) + 1), [&](Index begin, Index end) {
+      for (Index team = begin; team < end; ++team)
+        for (Index item = team * items / teams; item < (team + 1) * items / teams; ++item)
+          compute(item, teams_ + team * plan_.team_bytes());
+      if (plan_.streams) end_stores_around();
+    });
+  }
+
+  // What the rows read of the image, no pixel outside of it.
+  Part<const Acc> packed_part(const Rows& at, Index d, Acc* out) const {
+    const Index first[kSpace] = {d * c_.step[0], at.h * c_.step[1], 0};
+    const Index last[kSpace] = {first[0], (at.h + at.count - 1) * c_.step[1], (c_.grid[2] - 1) * c_.step[2]};
+    Part<const Acc> part{.data = out};
+    Index extent[kSpace];
+    for (int i = 0; i < kSpace; ++i) {
+      const Index end = smaller(c_.x.size[i], last[i] + c_.axes[i].at + c_.axes[i].span());
+      part.start[i] = smaller(larger(0, first[i] + c_.axes[i].at), c_.x.size[i]);
+      extent[i] = larger(0, end - part.start[i]);
+    }
+    part.space[2] = lanes, part.space[1] = extent[2] * lanes, part.space[0] = extent[1] * part.space[1];
+    part.input = extent[0] * part.space[0];
+    const Index channel = at.block * lanes, count = smaller(lanes, plan_.channels - channel);
+    pack_lanes(out, c_.x, at.n, LaneChannels<T>{channel, count, c_.inputs, c_.outputs}, part.start, extent);
+    return part;
+  }
+
+  template <class X, class Y, class Z>
+  void list_taps(LaneTile<X, Y>& tile, const Part<Z>& x, const Index (&output)[kSpace], Index* list) const {
+    Met met[kSpace];
+    Index base = 0, start[kSpace];
+    for (int i = 0; i < kSpace; ++i) {
+      start[i] = output[i] * c_.step[i] + c_.axes[i].at;
+      met[i] = taps_met(c_.axes[i], start[i], c_.x.size[i]);
+      base += (start[i] - x.start[i]) * x.space[i];
+    }
+    const Index row = plan_.blocks * lanes;
+    Index* weight_at = list + c_.taps() * c_.inputs;
+    tile.taps = 0;
+    for (Index d = met[0].first; d < met[0].end; ++d)
+      for (Index h = met[1].first; h < met[1].end; ++h)
+        for (Index w = met[2].first; w < met[2].end; ++w)
+          for (Index i = 0; i < c_.inputs; ++i, ++tile.taps) {
+            list[tile.taps] = base + d * c_.axes[0].at_step * x.space[0] + h * c_.axes[1].at_step * x.space[1] +
+                              w * c_.axes[2].at_step * x.space[2] + i * x.input;
+            weight_at[tile.taps] = (((d * c_.axes[1].count + h) * c_.axes[2].count + w) * c_.inputs + i) * row;
+          }
+  }
+
+  // Of the rows that the outputs behind row h read, the last; a part of it for each block.
+  template <class X>
+  void fetch_next_row(const Rows& at, Index d, Index h, const Part<X>& x, Index block) const {
+    const Index slice = larger(0, d * c_.step[0] + c_.axes[0].at);
+    const Index row = (h + 1) * c_.step[1] + c_.axes[1].at + c_.axes[1].span() - 1;
+    if (!plan_.in_place || at.blocks < plan_.blocks || slice >= c_.x.size[0] || row < 0 || row >= c_.x.size[1]) return;
+    for (Index r = larger(0, row - c_.step[1] + 1); r <= row; ++r)
+      fetch_part(x.data + slice * x.space[0] + r * x.space[1], c_.x.size[2] * x.space[2], block, at.blocks);
+  }
+
+ private:
+  // (tap, input, channel), blocks of a whole vector.
+  void pack_weights() const {
+    const Index row = plan_.blocks * lanes;
+    if (plan_.channels < row) memset(weights_, 0, std::size_t(plan_.weight_bytes));
+    for (Index channel = 0; channel < plan_.channels; ++channel) {
+      const T* group = c_.weights.data + channel / c_.outputs * c_.weights_group;
+      const T* from = group + channel % c_.outputs * c_.weights.output;
+      Acc* out = weights_ + channel;
+      for (Index d = 0; d < c_.axes[0].count; ++d)
+        for (Index h = 0; h < c_.axes[1].count; ++h)
+          for (Index w = 0; w < c_.axes[2].count; ++w) {
+            const Index tap = number_of_tap(c_.axes, c_.kernel, d, h, w) * c_.weights.tap;
+            for (Index i = 0; i < c_.inputs; ++i, out += row) *out = widened(from[tap + i * c_.weights.input]);
+          }
+    }
+  }
+
+  void compute(Index item, char* workspace) const {
+    const Index part = item % plan_.parts, band = item / plan_.parts % plan_.bands;
+    Rows at{.n = item / plan_.parts / plan_.bands, .h = band * plan_.rows};
+    at.count = smaller(plan_.rows, c_.grid[1] - at.h);
+    at.block = part * plan_.blocks / plan_.parts;
+    at.blocks = (part + 1) * plan_.blocks / plan_.parts - at.block;
+    Acc* packed = reinterpret_cast<Acc*>(workspace);
+    if (plan_.in_place) {
+      const Part<const T> x{.data = c_.x.data + at.n * c_.x.batch + at.block * lanes,
+                            .start = {},
+                            .space = {c_.x.space[0], c_.x.space[1], c_.x.space[2]}};
+      return compute_slices(at, x, workspace + plan_.x_bytes);
+    }
+    for (Index d = 0; d < c_.grid[0]; ++d) compute_rows(at, d, packed_part(at, d, packed), workspace + plan_.x_bytes);
+  }
+  template <class X>
+  void compute_slices(const Rows& at, const Part<X>& x, char* workspace) const {
+    for (Index d = 0; d < c_.grid[0]; ++d) compute_rows(at, d, x, workspace);
+  }
+
+  template <class X>
+  void compute_rows(const Rows& at, Index d, const Part<X>& x, char* workspace) const {
+    Acc* sums = reinterpret_cast<Acc*>(workspace);
+    Index* list = reinterpret_cast<Index*>(workspace + plan_.y_bytes);
+    T* y = c_.y.data + at.n * c_.y.batch + at.block * lanes * c_.y.channel;
+    y += (c_.origin[0] + d * c_.y_step[0]) * c_.y.space[0] + c_.origin[2] * c_.y.space[2];
+    const Index step = c_.y_step[2] * c_.y.space[2];
+    for (Index h = at.h; h < at.h + at.count; ++h) {
+      T* row = y + (c_.origin[1] + h * c_.y_step[1]) * c_.y.space[1];
+      if (plan_.stores_directly) {
+        compute_row(at, d, h, x, row, step, list);
+      } else {
+        compute_row(at, d, h, x, sums, lanes, list);
+        unpack_row(row, step, sums, smaller(lanes, plan_.channels - at.block * lanes));
+      }
+    }
+  }
+
+  // Columns at the edges one by one, for each meets other taps; all between in one go.
+  template <class X, class Y>
+  void compute_row(const Rows& at, Index d, Index h, const Part<X>& x, Y* y, Index y_step, Index* list) const {
+    const Met whole = whole_outputs(c_.axes[2], c_.step[2], c_.grid[2], c_.x.size[2]);
+    for (Index w = 0; w < c_.grid[2];) {
+      const Index end = w == whole.first && whole.end > w ? whole.end : w + 1;
+      LaneTile<std::remove_const_t<X>, Y> tile{.x_at = list, .weight_at = list + c_.taps() * c_.inputs};
+      list_taps(tile, x, {d, h, w}, list);
+      tile.x_step = c_.step[2] * x.space[2], tile.y_step = y_step;
+      for (Index block = 0; block < at.blocks; ++block) {
+        const Index channel = (at.block + block) * lanes;
+        tile.x = x.data + block * lanes, tile.y = y + w * y_step + block * lanes;
+        tile.weights = weights_ + channel, tile.bias = c_.bias ? c_.bias + channel : nullptr;
+        tile.channels = smaller(lanes, plan_.channels - channel), tile.relu = c_.relu;
+        tile.streams = plan_.streams;
+        if (w == whole.first) fetch_next_row(at, d, h, x, block);
+        if (tile.channels == lanes) lane_row<true>(tile, end - w);
+        else lane_row<false>(tile, end - w);
+      }
+      w = end;
+    }
+  }
+
+  void unpack_row(T* row, Index step, const Acc* sums, Index channels) const {
+    if constexpr (std::is_same_v<T, Acc>) {
+      if (step == 1) return copy_transposed(row, c_.y.channel, sums, lanes, c_.grid[2], channels);
+    }
+    for (Index lane = 0; lane < channels; ++lane)
+      for (Index w = 0; w < c_.grid[2]; ++w) row[lane * c_.y.channel + w * step] = narrowed<T>(sums[w * lanes + lane]);
+  }
+
+  const Correlation<T>& c_;
+  const LanePlan<T>& plan_;
+  Acc* weights_;
+  char* teams_;
+};
+
+}  // namespace
+}  // namespace dd2424::cpu::DD2424_ISA
