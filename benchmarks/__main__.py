@@ -20,7 +20,7 @@ from dd2424 import check  # noqa: E402
 from harness import Harness, Result, measure_memory, to_json  # noqa: E402
 
 FAMILIES = sorted(path.stem.removeprefix("bench_") for path in HERE.glob("bench_*.py"))
-PACKAGES = {"numpy": "numpy", "torch": "torch", "compile": "torch"}
+PACKAGES = {"numpy": "numpy", "torch": "torch", "compile": "torch", "jax": "jax"}
 
 
 def main() -> int:
@@ -69,7 +69,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--threads", default="1,2", metavar="N,N", help="default: 1,2")
     parser.add_argument("--rounds", type=int, default=15, metavar="N", help="turns of every contender; default: 15")
     parser.add_argument(
-        "--peers", default="numpy,torch,compile", metavar="NAME,NAME", help="those not installed are left out"
+        "--peers", default="numpy,torch,compile,jax", metavar="NAME,NAME", help="those not installed are left out"
     )
     parser.add_argument("--peer-python", default=_peer_python(), metavar="PATH", help="the Python that has PyTorch")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the raw results")
@@ -119,7 +119,7 @@ def _peers(wanted: list[str], python: str) -> dict[str, str]:
 
 
 def _write(given: argparse.Namespace, results: list[Result], peers: dict[str, str]) -> None:
-    fingerprint = machine.fingerprint(peers)
+    fingerprint = machine.fingerprint(peers, [int(n) for n in given.threads.split(",")])
     if given.json:
         machine.save(given.json, fingerprint, to_json(results))
     if given.page:

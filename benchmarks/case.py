@@ -31,6 +31,7 @@ class Case:
     program: Callable[..., Step]
     inputs: Callable[[np.random.Generator], Sequence[Array]] = lambda rng: ()
     numpy: Callable[..., Step] | None = None
+    jax: Callable[..., Any] | None = None  # of the module and the arrays: what is computed, not a step
     baseline: Callable[..., Step] | None = None
     dtype: str = "float32"  # of tensors made from floating-point inputs
     flops: float = 0  # of one step

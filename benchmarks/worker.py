@@ -124,6 +124,18 @@ class Worker:
     def _numpy(self, case: Case, inputs: Sequence[Array]) -> Step | None:
         return case.numpy(*inputs) if case.numpy else None
 
+    def _jax(self, case: Case, inputs: Sequence[Array]) -> Step | None:
+        """Compiled, on as many processors as there are threads: its pool takes all that it may run on."""
+        if case.jax is None:
+            return None
+        os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[: self.threads])
+        import jax
+
+        compute = case.jax
+        arrays = [jax.device_put(jax.numpy.asarray(x, dtype=_jax_type(jax, case, x))) for x in inputs]
+        compiled = jax.jit(lambda *x: compute(jax, *x))
+        return lambda: jax.block_until_ready(compiled(*arrays))
+
     def _limit(self, case: Case, inputs: Sequence[Array]) -> Step | None:
         """What the machine can do: multiply-adds in registers, or a bare walk over arrays of the same size."""
         import dd2424
@@ -179,6 +191,10 @@ def _arrays(result: Any) -> list[Array]:
     if hasattr(result, "detach"):
         result = result.detach().to(dtype=_wider(result)).numpy()
     return [np.asarray(result, np.float64)]
+
+
+def _jax_type(jax: Any, case: Case, x: Array) -> Any:
+    return getattr(jax.numpy, case.dtype) if x.dtype.kind == "f" else None
 
 
 def _wider(tensor: Any) -> Any:

@@ -137,9 +137,8 @@ struct Weights {
   Index output, input, tap;
 };
 
-constexpr int kPanelVectors = kTileVectors;
 template <class T>
-constexpr Index kPanelWidth = kPanelVectors * kLanes<T>;
+constexpr Index kPanelWidth = kTileVectors * kLanes<T>;
 
 // The same where a filter's taps are neighbours in memory, and all of them are wanted in order or in reverse; or false.
 template <class T>
