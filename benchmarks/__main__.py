@@ -12,22 +12,30 @@ from pathlib import Path
 HERE = Path(__file__).parent
 sys.path.insert(0, str(HERE))
 
+import ladder  # noqa: E402
 import machine  # noqa: E402
 import report  # noqa: E402
 from case import Case, Unavailable  # noqa: E402
-from harness import Harness, Result, to_json  # noqa: E402
+from dd2424 import check  # noqa: E402
+from harness import Harness, Result, measure_memory, to_json  # noqa: E402
 
 FAMILIES = sorted(path.stem.removeprefix("bench_") for path in HERE.glob("bench_*.py"))
-PACKAGES = {"numpy": "numpy", "torch": "torch", "compile": "torch"}
+PACKAGES = {"numpy": "numpy", "torch": "torch", "compile": "torch", "jax": "jax"}
 
 
 def main() -> int:
+    if sys.argv[1:2] == ["ladder"]:
+        return ladder.main(sys.argv[2:])
     given = _arguments()
+    if given.mode in check.MODES:
+        return check.main(given.mode)
     chosen = _cases(given.families or FAMILIES, given.only)
     if not chosen:
         print(f"benchmarks: no case has {given.only!r} in its name", file=sys.stderr)
         return 2
     peers = _peers(given.peers.split(","), given.peer_python)
+    if given.mode == "memory":
+        return _memory(given, chosen, {k: v for k, v in peers.items() if k == "torch"})
     results: list[Result] = []
     for threads in map(int, given.threads.split(",")):
         with Harness(peers, threads, given.rounds) as harness:
@@ -51,11 +59,17 @@ def main() -> int:
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="dd2424 bench", description=__doc__)
     parser.add_argument("families", nargs="*", metavar="FAMILY", help=f"default: all of {', '.join(FAMILIES)}")
+    parser.add_argument(
+        "--mode",
+        default="speed",
+        choices=("speed", "memory", *check.MODES),
+        help="memory: of a step, and how long the first one takes; the others are those of `dd2424 check`",
+    )
     parser.add_argument("--only", default="", metavar="TEXT", help="cases with this in their name")
     parser.add_argument("--threads", default="1,2", metavar="N,N", help="default: 1,2")
     parser.add_argument("--rounds", type=int, default=15, metavar="N", help="turns of every contender; default: 15")
     parser.add_argument(
-        "--peers", default="numpy,torch,compile", metavar="NAME,NAME", help="those not installed are left out"
+        "--peers", default="numpy,torch,compile,jax", metavar="NAME,NAME", help="those not installed are left out"
     )
     parser.add_argument("--peer-python", default=_peer_python(), metavar="PATH", help="the Python that has PyTorch")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the raw results")
@@ -66,6 +80,14 @@ def _arguments() -> argparse.Namespace:
     if unknown:
         parser.error(f"FAMILY must be one of {', '.join(FAMILIES)}, got {unknown[0]}")
     return given
+
+
+def _memory(given: argparse.Namespace, chosen: list[tuple[str, int, Case]], peers: dict[str, str]) -> int:
+    threads = int(given.threads.split(",")[-1])
+    print(report.MEMORY_HEAD)
+    for family, index, case in chosen:
+        print(report.memory_line(case.name, measure_memory(family, index, threads, peers)), flush=True)
+    return 0
 
 
 def _peer_python() -> str:
@@ -97,7 +119,7 @@ def _peers(wanted: list[str], python: str) -> dict[str, str]:
 
 
 def _write(given: argparse.Namespace, results: list[Result], peers: dict[str, str]) -> None:
-    fingerprint = machine.fingerprint(peers)
+    fingerprint = machine.fingerprint(peers, [int(n) for n in given.threads.split(",")])
     if given.json:
         machine.save(given.json, fingerprint, to_json(results))
     if given.page:

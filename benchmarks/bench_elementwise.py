@@ -25,12 +25,21 @@ def elementwise(
         program=lambda torch, *x: lambda: operation(torch, *x),
         inputs=normal(*shapes),
         numpy=(lambda *x: lambda: numpy(*x)) if numpy else None,
+        jax=lambda jax, *x: jax_operation(jax, name)(*x),
         reads=shapes.count(LARGE),
         writes=1,
         array_bytes=LARGE_BYTES,
         goals=goals,
         tolerance=tolerance,
     )
+
+
+def jax_operation(jax: Any, name: str) -> Callable[..., Any]:
+    """JAX's own where it has the name, else the operator that the name spells."""
+    operators = {"x + y": lambda x, y: x + y, "x * 1.5": lambda x: x * 1.5, "x + row": lambda x, row: x + row}
+    own = {"gelu": lambda x: jax.nn.gelu(x, approximate=False)}
+    module = jax.nn if hasattr(jax.nn, name) else jax.numpy
+    return {**operators, **own}.get(name) or getattr(module, name)  # type: ignore[no-any-return]
 
 
 def greater() -> Case:

@@ -12,6 +12,7 @@ def product(m: int, n: int, k: int, dtype: str = "float32", name: str = "", **go
         inputs=normal((m, k), (k, n)),
         program=lambda torch, a, b: lambda: a @ b,
         numpy=(lambda a, b: lambda: a @ b) if dtype == "float32" else None,
+        jax=(lambda jax, a, b: a @ b) if dtype != "float64" else None,
         dtype=dtype,
         flops=2 * m * n * k,
         goals=goals,

@@ -23,10 +23,20 @@ def reduce(
         program=lambda torch, x: lambda: program(torch, x),
         inputs=inputs(LARGE),
         numpy=lambda x: lambda: numpy(x),
+        jax=lambda jax, x: jax_reduction(jax, name, x),
         reads=1,
         array_bytes=LARGE_BYTES,
         goals={"numpy": 1.0, "torch": 1.0, **({"limit": limit} if limit else {})},
     )
+
+
+def jax_reduction(jax: Any, name: str, x: Any) -> Any:
+    """`name` is that of JAX's function, then the dimension."""
+    function, _, dim = name.partition(", dim ")
+    axis = int(dim) if dim else None
+    if function == "logsumexp":
+        return jax.nn.logsumexp(x, axis)
+    return jax.numpy.var(x, ddof=1) if function == "var" else getattr(jax.numpy, function)(x, axis)
 
 
 def logsumexp(x: Any) -> Any:

@@ -31,6 +31,7 @@ class Case:
     program: Callable[..., Step]
     inputs: Callable[[np.random.Generator], Sequence[Array]] = lambda rng: ()
     numpy: Callable[..., Step] | None = None
+    jax: Callable[..., Any] | None = None  # of the module and the arrays: what is computed, not a step
     baseline: Callable[..., Step] | None = None
     dtype: str = "float32"  # of tensors made from floating-point inputs
     flops: float = 0  # of one step
@@ -38,6 +39,7 @@ class Case:
     writes: int = 0
     array_bytes: int = 0
     repeats: int = 1  # operations in one step, where one alone is too short to be timed
+    has_formats: bool = False  # images: each contender takes the faster of both memory formats
     compiles: bool = False  # PyTorch competes twice, and only once with a `torch.compile` that compiles
     threads: Sequence[int] = (1, 2)
     tolerance: float = 64

@@ -127,6 +127,20 @@ class Harness:
         return summarise(family, case, self.threads, seconds, flops)
 
 
+def measure_memory(family: str, index: int, threads: int, peers: dict[str, str]) -> dict[str, tuple[float, int]]:
+    """By contender, each in a fresh process: seconds of the first step, and bytes that a step keeps resident."""
+    found = {}
+    for name, python in {OURS: sys.executable, **peers}.items():
+        contender = Contender(name, threads, python)
+        answer = contender.ask(do="memory", family=family, index=index)
+        contender.close()
+        if "error" in answer:
+            raise RuntimeError(f"{name}: {answer['error']}")
+        if answer["ready"]:
+            found[name] = (float(answer["first"]), int(answer["bytes"]))
+    return found
+
+
 def check_agreement(case: Case, folder: str, names: Iterable[str]) -> None:
     """Every contender computes what we do."""
     results = {name: list(np.load(f"{folder}/{name}.npz").values()) for name in names}

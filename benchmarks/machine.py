@@ -8,18 +8,20 @@ import json
 import os
 import platform
 import subprocess
-from collections.abc import Mapping
+import time
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 import dd2424
+from dd2424 import _core
 from harness import OURS
 
 
-def fingerprint(peers: Mapping[str, str]) -> dict[str, Any]:
-    """Processor, caches, versions and commit."""
+def fingerprint(peers: Mapping[str, str], threads: Sequence[int]) -> dict[str, Any]:
+    """Processor, caches, limits for each number of threads, versions and commit."""
     return {
         "date": datetime.date.today().isoformat(),
         "processor": _processor(),
@@ -27,6 +29,7 @@ def fingerprint(peers: Mapping[str, str]) -> dict[str, Any]:
         "caches": _caches(),
         "system": f"{platform.system()} {platform.release()}, {platform.libc_ver()[0]} {platform.libc_ver()[1]}",
         "isa": dd2424.get_isa(),
+        "limits": [limits(n) for n in threads],
         "versions": {
             "dd2424": dd2424.__version__,
             "Python": platform.python_version(),
@@ -35,6 +38,40 @@ def fingerprint(peers: Mapping[str, str]) -> dict[str, Any]:
         },
         "commit": _commit(),
     }
+
+
+# Bytes that are read, and how often a chunk of them in a row: in the first- and second-level cache, in the last, beyond
+LEVELS = {"L1": (16 << 10, 2000), "L2": (256 << 10, 100), "L3": (8 << 20, 1), "memory": (256 << 20, 1)}
+
+
+def limits(threads: int) -> dict[str, Any]:
+    """What the machine can do with so many threads: GFLOP/s, GB/s of reading by cache level, nanoseconds of a call."""
+    dd2424.set_num_threads(threads)
+    found: dict[str, Any] = {"threads": threads, "GFLOP/s": {}, "GB/s": {}}
+    for dtype in ("float32", "float64", "bfloat16"):
+        flops = _core.machine_multiply_adds(dtype, 20_000)
+        if flops:
+            found["GFLOP/s"][dtype] = flops / _best(lambda d=dtype: _core.machine_multiply_adds(d, 20_000)) / 1e9
+    for level, (size, repeats) in LEVELS.items():
+        x = dd2424.ones(size // 4)
+        seconds = _best(lambda x=x, n=repeats: _core.machine_stream([x], None, False, n))
+        found["GB/s"][level] = size * repeats / seconds / 1e9
+    x = dd2424.ones(8)
+    begin = time.perf_counter()
+    for _ in range(10_000):
+        x + x
+    found["call_ns"] = (time.perf_counter() - begin) * 1e5
+    return found
+
+
+def _best(run: Callable[[], Any]) -> float:
+    """Seconds of the fastest of some runs: a limit is what can be reached."""
+    times = []
+    for _ in range(15):
+        begin = time.perf_counter()
+        run()
+        times.append(time.perf_counter() - begin)
+    return min(times)
 
 
 def _processor() -> str:

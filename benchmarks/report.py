@@ -31,6 +31,16 @@ def line(result: Result) -> str:
     )
 
 
+MEMORY_HEAD = "| case | resident | PyTorch's | first step | PyTorch's |\n| --- | ---: | ---: | ---: | ---: |"
+
+
+def memory_line(name: str, measured: Mapping[str, tuple[float, int]]) -> str:
+    """A row: what a step keeps resident beyond imports, and how long the first step takes."""
+    cells = [f"{measured[c][1] / 2**20:.0f} MiB" if c in measured else "" for c in ("dd2424", "torch")]
+    cells += [_time(measured[c][0]) if c in measured else "" for c in ("dd2424", "torch")]
+    return f"| {name} | {' | '.join(cells)} |"
+
+
 def page(machine: Mapping[str, Any], results: Sequence[Result], peers: Sequence[str], plot: str | None) -> str:
     """The whole of docs/benchmarks.md."""
     versions = ", ".join(f"{k} {v}" for k, v in machine["versions"].items())
@@ -52,11 +62,25 @@ def page(machine: Mapping[str, Any], results: Sequence[Result], peers: Sequence[
         "cases): the noise of this run. A ratio in bold missed its goal.",
         "",
     ]
+    parts += [*_limits(machine.get("limits", [])), ""]
     if plot:
         parts += [f"![Share of the limit that each case reaches]({plot})", ""]
     for family in dict.fromkeys(r.family for r in results):
         parts += [f"## {family}", "", *_table([r for r in results if r.family == family], peers), ""]
     return "\n".join(parts)
+
+
+def _limits(measured: Sequence[Mapping[str, Any]]) -> list[str]:
+    """What the machine can do, by number of threads."""
+    if not measured:
+        return []
+    kinds, levels = measured[0]["GFLOP/s"], measured[0]["GB/s"]
+    head = ["threads", *(f"{kind}, GFLOP/s" for kind in kinds), *(f"{level}, GB/s" for level in levels), "a call, ns"]
+    rows = [f"| {' | '.join(head)} |", f"|{' ---: |' * len(head)}"]
+    for limits in measured:
+        figures = [*limits["GFLOP/s"].values(), *limits["GB/s"].values(), limits["call_ns"]]
+        rows.append(f"| {limits['threads']} | {' | '.join(f'{x:.0f}' for x in figures)} |")
+    return rows
 
 
 def _table(results: Sequence[Result], peers: Sequence[str]) -> list[str]:

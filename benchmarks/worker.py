@@ -12,6 +12,7 @@ import sys
 import time
 import zlib
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ import numpy as np
 
 from case import Array, Case, Step, Unavailable
 
+ENOUGH_SECONDS = 0.3  # to see which of two ways is the faster
 BLOCK_SECONDS = 0.01  # a block is at least so long, and at least two steps
 
 
@@ -30,6 +32,7 @@ class Worker:
         self.build: Callable[[Case, Sequence[Array]], Step | None] = getattr(self, f"_{contender.rstrip('*')}")
         self.step: Step = lambda: None
         self.count = 1
+        self.takes_first_format = False
 
     def prepare(self, family: str, index: int, result: str) -> dict[str, Any]:
         """Makes the step, runs it, keeps its result in a file, and finds how many steps fill a block."""
@@ -53,6 +56,23 @@ class Worker:
     def time(self) -> dict[str, float]:
         self.step()  # others had the caches meanwhile, and the threads slept
         return {"seconds": self._block() / self.count}
+
+    def memory(self, family: str, index: int) -> dict[str, Any]:
+        """In a fresh process: seconds of the first step, and the most memory that three of them keep resident."""
+        case = importlib.import_module(f"bench_{family}").CASES[index]
+        self.takes_first_format = True
+        inputs = case.inputs(np.random.default_rng(0))
+        self.build(replace(case, program=lambda torch: lambda: None, inputs=list), [])  # imports are no part of it
+        before = _resident("VmRSS")
+        step = self.build(case, inputs)
+        if step is None:
+            return {"ready": False}
+        begin = time.perf_counter()
+        step()
+        first = time.perf_counter() - begin
+        for _ in range(2):
+            step()
+        return {"ready": True, "first": first, "bytes": _resident("VmHWM") - before}
 
     def _block(self) -> float:
         step, clock = self.step, time.perf_counter
@@ -89,11 +109,32 @@ class Worker:
 
     def _program(self, program: Callable[..., Step], torch: Any, case: Case, inputs: Sequence[Array]) -> Step:
         torch.set_num_threads(self.threads)
-        torch.manual_seed(0)
-        return program(torch, *_tensors(torch, case, inputs))
+
+        def build(layout: Any) -> Step:
+            torch.manual_seed(0)
+            return program(torch, *_tensors(torch, case, inputs, layout))
+
+        if not case.has_formats:
+            return build(None)
+        layouts = (torch.channels_last, torch.contiguous_format)
+        if self.takes_first_format:
+            return build(layouts[0])
+        return build(min(layouts, key=lambda layout: _seconds(build(layout), 3)))
 
     def _numpy(self, case: Case, inputs: Sequence[Array]) -> Step | None:
         return case.numpy(*inputs) if case.numpy else None
+
+    def _jax(self, case: Case, inputs: Sequence[Array]) -> Step | None:
+        """Compiled, on as many processors as there are threads: its pool takes all that it may run on."""
+        if case.jax is None:
+            return None
+        os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[: self.threads])
+        import jax
+
+        compute = case.jax
+        arrays = [jax.device_put(jax.numpy.asarray(x, dtype=_jax_type(jax, case, x))) for x in inputs]
+        compiled = jax.jit(lambda *x: compute(jax, *x))
+        return lambda: jax.block_until_ready(compiled(*arrays))
 
     def _limit(self, case: Case, inputs: Sequence[Array]) -> Step | None:
         """What the machine can do: multiply-adds in registers, or a bare walk over arrays of the same size."""
@@ -114,21 +155,31 @@ class Worker:
         return min((_streaming(_core, x, y, around) for around in candidates), key=_seconds)
 
 
+def _resident(field: str) -> int:
+    """Bytes of this process's memory: VmRSS as it is, VmHWM at most."""
+    lines = Path("/proc/self/status").read_text().splitlines()
+    return int(next(line.split()[1] for line in lines if line.startswith(field))) * 1024
+
+
 def _streaming(core: Any, x: list[Any], y: Any, around: bool) -> Step:
     return lambda: core.machine_stream(x, y, around)
 
 
-def _seconds(step: Step) -> float:
-    times = []
-    for _ in range(20):
+def _seconds(step: Step, rounds: int = 20) -> float:
+    """The median of so many runs, after a first one."""
+    step()
+    times: list[float] = []
+    while len(times) < rounds and sum(times) < ENOUGH_SECONDS:
         begin = time.perf_counter()
         step()
         times.append(time.perf_counter() - begin)
     return float(np.median(times))
 
 
-def _tensors(torch: Any, case: Case, inputs: Sequence[Array]) -> list[Any]:
+def _tensors(torch: Any, case: Case, inputs: Sequence[Array], layout: Any) -> list[Any]:
     made = [torch.from_numpy(x).clone() for x in inputs]  # in memory as its own allocator aligns it
+    if layout is not None:
+        made = [t.contiguous(memory_format=layout) if t.ndim == 4 else t for t in made]
     return [t.to(getattr(torch, case.dtype)) if t.is_floating_point() else t for t in made]
 
 
@@ -140,6 +191,10 @@ def _arrays(result: Any) -> list[Array]:
     if hasattr(result, "detach"):
         result = result.detach().to(dtype=_wider(result)).numpy()
     return [np.asarray(result, np.float64)]
+
+
+def _jax_type(jax: Any, case: Case, x: Array) -> Any:
+    return getattr(jax.numpy, case.dtype) if x.dtype.kind == "f" else None
 
 
 def _wider(tensor: Any) -> Any:

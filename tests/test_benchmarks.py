@@ -18,7 +18,7 @@ from worker import Worker
 
 BENCHMARKS = Path(__file__).parents[1] / "benchmarks"
 FAMILIES = sorted(path.stem.removeprefix("bench_") for path in BENCHMARKS.glob("bench_*.py"))
-PEERS = {"numpy", "torch", "compile", "limit", "baseline"}
+PEERS = {"numpy", "torch", "compile", "jax", "limit", "baseline"}
 CASE = Case("x + x", program=lambda torch, x: lambda: x + x, inputs=normal((3,)), goals={"numpy": 1.0, "torch": 2.0})
 
 
@@ -127,3 +127,49 @@ def test_a_name_that_no_case_has_is_refused():
     done = subprocess.run(command, capture_output=True, text=True)
     assert done.returncode == 2
     assert "no case has 'nothing of the kind' in its name" in done.stderr
+
+
+def test_jax_computes_the_cases_that_name_it():
+    jax = pytest.importorskip("jax")
+    for family in ("elementwise", "reduce"):
+        for case in importlib.import_module(f"bench_{family}").CASES:
+            if case.jax and case.numpy:
+                inputs = [x[:8, :8] if x.ndim == 2 else x[:8] for x in case.inputs(np.random.default_rng(0))]
+                expected = case.numpy(*inputs)()
+                np.testing.assert_allclose(case.jax(jax, *inputs), expected, rtol=1e-5, atol=1e-6, err_msg=case.name)
+
+
+def test_the_machines_limits_are_a_row_for_each_number_of_threads():
+    limits = {"threads": 2, "GFLOP/s": {"float32": 200.4}, "GB/s": {"L1": 300.0, "memory": 40.0}, "call_ns": 81.2}
+    rows = report._limits([limits])
+    assert rows[0] == "| threads | float32, GFLOP/s | L1, GB/s | memory, GB/s | a call, ns |"
+    assert rows[2] == "| 2 | 200 | 300 | 40 | 81 |"
+    assert report._limits([]) == []
+
+
+def test_memory_is_a_row_with_what_was_measured():
+    line = report.memory_line("step", {"dd2424": (0.5, 3 << 20), "torch": (1.25, 5 << 20)})
+    assert line == "| step | 3 MiB | 5 MiB | 500 ms | 1.25 s |"
+    assert report.memory_line("step", {"dd2424": (0.5, 3 << 20)}) == "| step | 3 MiB |  | 500 ms |  |"
+
+
+def test_networks_are_those_they_are_compared_with():
+    import dd2424
+    import networks
+
+    x = dd2424.randn(2, 3, 32, 32)
+    for name in ("small_cnn", "resnet18"):
+        plain = networks.fill(dd2424, networks.PLAIN[name](dd2424))
+        ours = networks.network(dd2424, name, dd2424.channels_last)
+        assert list(plain.state_dict()) == list(ours.state_dict())
+        np.testing.assert_allclose(ours(x).detach().numpy(), plain(x).detach().numpy(), rtol=1e-3, atol=1e-4)
+
+
+def test_the_ladder_s_table_counts_from_naive():
+    import ladder
+
+    rungs = [ladder.Rung("product", "naive", 1, 2.0, 0.01), ladder.Rung("product", "fast", 2, 200.0, 0.95)]
+    assert ladder.table(rungs).splitlines()[2:] == [
+        "| product | naive | 1 | 2 | 1.0% | 1x |",
+        "| product | fast | 2 | 200 | 95.0% | 100x |",
+    ]

@@ -76,6 +76,15 @@ def test_equal_runs_give_equal_weights(capsys, here):
     assert (here / "a/weights.safetensors").read_bytes() != (here / "c/weights.safetensors").read_bytes()
 
 
+def test_a_run_may_take_the_readable_kernels(capsys, here):
+    for kernels in ("naive", "fast"):
+        assert run(capsys, "train", *QUICK, "--out", kernels, "--kernels", kernels)[0] == 0
+        assert json.loads((here / kernels / "environment.json").read_text())["kernels"] == kernels
+    naive, fast = (json.loads((here / k / "result.json").read_text())["test_accuracy"] for k in ("naive", "fast"))
+    assert naive == pytest.approx(fast, abs=0.02)
+    assert dd2424.get_kernels() == "fast"
+
+
 @pytest.mark.parametrize("lab", [["linear", "epochs=2"], ["linear", "loss=hinge", "epochs=2", "classes=3,5"],
                                  ["deep-mlp", "cycles=1", "half_cycle=20"]], ids=" ".join)  # fmt: skip
 def test_eval_finds_the_accuracy_of_the_run(capsys, lab):

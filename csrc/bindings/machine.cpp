@@ -32,7 +32,8 @@ Index run_multiply_adds(const std::string& dtype, Index rounds) {
   throw ValueError("machine_multiply_adds: dtype must be float32, float64 or bfloat16, got " + dtype);
 }
 
-void run_stream(const std::vector<Tensor>& x, const Tensor& y, bool bypasses_caches) {
+void run_stream(const std::vector<Tensor>& x, const Tensor& y, bool bypasses_caches, Index repeats) {
+  check<ValueError>(repeats >= 1, "machine_stream: repeats must be at least 1, got ", repeats);
   check<ValueError>(!x.empty() && int(x.size()) <= Stream::kMostReads, "machine_stream: x must be 1 to ",
                     Stream::kMostReads, " tensors, got ", x.size());
   float sink[kMaxChunks];
@@ -41,7 +42,8 @@ void run_stream(const std::vector<Tensor>& x, const Tensor& y, bool bypasses_cac
            .sink = sink,
            .n = x[0].numel(),
            .reads = int(x.size()),
-           .bypasses_caches = bypasses_caches};
+           .bypasses_caches = bypasses_caches,
+           .repeats = repeats};
   for (std::size_t i = 0; i < x.size(); ++i) {
     check(x[i].dtype() == DType::float32 && x[i].is_contiguous() && x[i].numel() == s.n,
           "machine_stream: x must be contiguous float32 tensors of one size");
@@ -59,7 +61,7 @@ void run_stream(const std::vector<Tensor>& x, const Tensor& y, bool bypasses_cac
 
 void bind_machine(py::module_& m) {
   m.def("machine_multiply_adds", &run_multiply_adds, "dtype"_a, "rounds"_a);
-  m.def("machine_stream", &run_stream, "x"_a, "y"_a, "bypasses_caches"_a);
+  m.def("machine_stream", &run_stream, "x"_a, "y"_a, "bypasses_caches"_a, "repeats"_a = 1);
 }
 
 }  // namespace dd2424

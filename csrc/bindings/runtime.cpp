@@ -2,6 +2,7 @@
 #include "core/allocator.h"
 #include "core/blocking.h"
 #include "core/isa.h"
+#include "core/ladder.h"
 #include "core/parallel.h"
 
 // The machine underneath: threads, ISA levels, memory, counts.
@@ -16,6 +17,8 @@ void bind_runtime(py::module_& m) {
   m.def("get_isa", [] { return std::string(isa_name(current_isa())); });
   m.def("set_isa", [](const std::string& name) { set_isa(name); }, "name"_a);
   m.def("supported_isas", &supported_isas);
+  m.def("get_kernels", [] { return std::string(kRungNames[static_cast<std::size_t>(current_rung())]); });
+  m.def("set_kernels", [](const std::string& name) { set_rung(name); }, "name"_a);
   m.def("kernel_count", &ops::kernel_count);
   m.def("empty_cache", &empty_cache);
   m.def("reset_peak_memory", &reset_peak_memory);

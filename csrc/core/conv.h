@@ -1,4 +1,5 @@
 #pragma once
+#include "core/ladder.h"
 #include "core/types.h"
 
 namespace dd2424 {
@@ -62,5 +63,9 @@ struct ConvKernels {  // float, double, bfloat16
   std::size_t (*conv_input_workspace)(const ConvSizes&);
   std::size_t (*conv_weight_workspace)(const ConvSizes&);
 };
+template <>
+inline constexpr bool has_ladder<ConvKernels<float>> = true;
+template <>
+inline constexpr bool has_ladder<ConvKernels<double>> = true;
 
 }  // namespace dd2424

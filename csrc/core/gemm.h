@@ -1,4 +1,5 @@
 #pragma once
+#include "core/ladder.h"
 #include "core/types.h"
 
 namespace dd2424 {
@@ -29,5 +30,9 @@ struct GemmKernels {
   Status (*gemm)(const Context&, const Gemm<T>&);
   std::size_t (*gemm_workspace)(const Gemm<T>&);  // bytes; reads sizes and strides only
 };
+template <>
+inline constexpr bool has_ladder<GemmKernels<float>> = true;
+template <>
+inline constexpr bool has_ladder<GemmKernels<double>> = true;
 
 }  // namespace dd2424

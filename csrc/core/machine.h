@@ -21,6 +21,7 @@ struct Stream {
   Index n;
   int reads;
   bool bypasses_caches;
+  Index repeats = 1;  // of every chunk, one after the other: what fits a cache is then read from it
 };
 struct MachineKernels {
   Status (*multiply_adds_float)(const Context&, MultiplyAdds<float>&);

@@ -2,6 +2,7 @@
 #include <array>
 
 #include "core/isa.h"
+#include "core/ladder.h"
 #include "core/types.h"
 
 // A family's entry points stand in a table, a struct of function pointers. Each device and each ISA level has its own.
@@ -43,13 +44,30 @@ inline const std::array<const Table*, kIsaLevels> cpu_tables{
     cpu::table_of<Table, cpu::avx512_bf16::Level>(),
 #endif
 };
+template <class Table>
+inline const std::array<const Table* (*)(Rung), kIsaLevels> cpu_rungs{
+    cpu::rung_of<Table, cpu::generic::Level>,
+#if DD2424_ISA_LEVELS > 1
+    cpu::rung_of<Table, cpu::avx2::Level>,
+#endif
+#if DD2424_ISA_LEVELS > 2
+    cpu::rung_of<Table, cpu::avx512::Level>,
+#endif
+#if DD2424_ISA_LEVELS > 3
+    cpu::rung_of<Table, cpu::avx512_bf16::Level>,
+#endif
+};
 }  // namespace detail
 
-// The table for this device and, on the CPU, for the current ISA level.
+// The table for this device and, on the CPU, for the current ISA level and rung.
 template <class Table>
 inline const Table& kernels(Device device) {
   if (device == Device::cuda) [[unlikely]]
     return *cuda_table<Table>;
+  if constexpr (has_ladder<Table>) {
+    if (current_rung() != Rung::fast) [[unlikely]]
+      return *detail::cpu_rungs<Table>[static_cast<std::size_t>(current_isa())](current_rung());
+  }
   return *detail::cpu_tables<Table>[static_cast<std::size_t>(current_isa())];
 }
 

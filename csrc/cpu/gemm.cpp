@@ -3,6 +3,7 @@
 #include "core/float_mode.h"
 #include "core/parallel.h"
 #include "core/table.h"
+#include "cpu/gemm_batch.h"
 #include "cpu/gemm_dot.h"
 #include "cpu/gemm_plan.h"
 
@@ -314,24 +315,6 @@ Product<T> product_of(const Gemm<T>& g) {
           .m = g.m,
           .n = g.n,
           .k = g.alpha == 0 ? 0 : g.k};
-}
-
-// Walks the batch: `at` counts items, its offsets are those of c, a and b.
-struct BatchItem {
-  Index c = 0, a = 0, b = 0;
-  BatchItem(const Strided<3>& batch, Index at) {
-    for (int d = batch.ndim - 1; d >= 0; --d) {
-      const Index i = at % batch.shape[d];
-      at /= batch.shape[d];
-      c += i * batch.strides[0][d], a += i * batch.strides[1][d], b += i * batch.strides[2][d];
-    }
-  }
-};
-template <class T>
-Index items(const Gemm<T>& g) {
-  Index count = 1;
-  for (int d = 0; d < g.batch.ndim; ++d) count *= g.batch.shape[d];
-  return count;
 }
 
 // Small products of a batch run side by side, each on one thread.

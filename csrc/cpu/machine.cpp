@@ -66,9 +66,12 @@ Status stream(const Context&, const Stream& s) {
   parallel_for(chunks.count, 1, [&](Index begin, Index end) {
     for (Index c = begin; c < end; ++c) {
       const Index from = c * chunks.size, to = from + chunks.size < s.n ? from + chunks.size : s.n;
-      if (s.reads == 1) stream_range<1>(s, from, to, s.sink + c);
-      else if (s.reads == 2) stream_range<2>(s, from, to, s.sink + c);
-      else stream_range<3>(s, from, to, s.sink + c);
+      for (Index r = 0; r < s.repeats; ++r) {
+        if (s.reads == 1) stream_range<1>(s, from, to, s.sink + c);
+        else if (s.reads == 2) stream_range<2>(s, from, to, s.sink + c);
+        else stream_range<3>(s, from, to, s.sink + c);
+        asm volatile("" ::: "memory");  // or the compiler would see that every repeat is alike
+      }
     }
   });
   return Status::ok;

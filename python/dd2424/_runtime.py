@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import sys
+from collections.abc import Iterator
 
 from dd2424 import _core
 from dd2424._core import (
     empty_cache,
     get_default_dtype,
     get_isa,
+    get_kernels,
     get_num_threads,
     kernel_count,
     memory_stats,
@@ -24,9 +27,9 @@ from dd2424._core import (
 
 # fmt: off
 __all__ = [
-    "show_config", "is_tensor", "empty_cache", "get_default_dtype", "get_isa", "get_num_threads", "kernel_count",
-    "memory_stats", "promote_types", "reset_peak_memory", "result_type", "set_default_dtype", "set_isa",
-    "set_num_threads", "supported_isas",
+    "show_config", "is_tensor", "kernels", "get_kernels", "empty_cache", "get_default_dtype", "get_isa",
+    "get_num_threads", "kernel_count", "memory_stats", "promote_types", "reset_peak_memory", "result_type",
+    "set_default_dtype", "set_isa", "set_num_threads", "supported_isas",
 ]
 # fmt: on
 
@@ -34,6 +37,27 @@ __all__ = [
 def is_tensor(obj: object) -> bool:
     """Whether this is a Tensor."""
     return isinstance(obj, _core.Tensor)
+
+
+@contextlib.contextmanager
+def kernels(name: str) -> Iterator[None]:
+    """Compute products and convolutions, forward and backward, by a rung of the ladder in docs/ladder.md.
+
+    "naive" is the definition, "blocked", "vectorised" and "threaded" are each a step from the one before, "fast" are
+    the kernels that run otherwise. Results are equal but for rounding. For this thread, in float32 and float64:
+
+        with dd2424.kernels("naive"):
+            loss = model(x).sum()
+            loss.backward()
+
+    Raises: ValueError for another name.
+    """
+    before = get_kernels()
+    _core.set_kernels(name)
+    try:
+        yield
+    finally:
+        _core.set_kernels(before)
 
 
 def show_config() -> None:

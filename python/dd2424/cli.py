@@ -12,6 +12,7 @@ from typing import NoReturn
 
 from dd2424.train.errors import RunError, UsageError, nearest, os_error_message
 
+_RUNGS = ("naive", "blocked", "vectorised", "threaded", "fast")
 _EXAMPLES = """examples:
   dd2424 train mlp --data digits           trains in seconds on data that is bundled
   dd2424 train linear setting=3 --seed 1   key=value sets an option of the lab; dd2424 list shows them
@@ -87,7 +88,7 @@ def _parser() -> argparse.ArgumentParser:
         "train",
         help="train a lab and write a run folder",
         usage="dd2424 train LAB [key=value ...] [--data NAME] [--seed N] [--out DIR] [--resume] [--threads N] "
-        "[--device cpu|cuda]",
+        "[--device cpu|cuda] [--kernels NAME]",
         epilog="key=value sets an option of the lab; `dd2424 list` names them",
     )
     train.add_argument("lab", metavar="LAB", help="see `dd2424 list`")
@@ -101,12 +102,21 @@ def _parser() -> argparse.ArgumentParser:
     train.add_argument("--resume", action="store_true", help="go on with the run in --out, or with the latest alike")
     train.add_argument("--threads", type=_positive, metavar="N", help="default: all cores; results do not depend on it")
     train.add_argument("--device", choices=("cpu", "cuda"), help="default: cpu")
+    train.add_argument(
+        "--kernels", choices=_RUNGS, default="fast", help="of products and convolutions, see docs/ladder.md"
+    )
     evaluate = commands.add_parser("eval", help="test the weights of a finished run")
     evaluate.add_argument("run", type=Path, metavar="RUN", help="a run folder")
     evaluate.add_argument("--threads", type=_positive, metavar="N")
     bench = commands.add_parser("bench", help="run the benchmarks of the repository")
     bench.add_argument("arguments", nargs=argparse.REMAINDER, metavar="...", help="passed on to the benchmarks")
-    commands.add_parser("check", help="compare every kernel with NumPy float64 on this machine, at every ISA level")
+    check = commands.add_parser("check", help="check every kernel on this machine, at every ISA level")
+    check.add_argument(
+        "--mode",
+        choices=("correctness", "determinism", "gradients"),
+        default="correctness",
+        help="against NumPy float64 (default); bits for 1, 2 and 3 threads; against finite differences",
+    )
     commands.add_parser("info", help="version, processor, ISA levels, threads")
     return parser
 
@@ -139,10 +149,12 @@ def _list(given: argparse.Namespace, words: list[str]) -> int:
 
 
 def _train(given: argparse.Namespace, words: list[str]) -> int:
+    import dd2424
     from dd2424.labs.run import Request, train
 
     _set_threads(given.threads)
-    return train(Request(given.lab, given.data, given.seed, given.out, given.resume, given.device, words))
+    with dd2424.kernels(given.kernels):
+        return train(Request(given.lab, given.data, given.seed, given.out, given.resume, given.device, words))
 
 
 def _eval(given: argparse.Namespace, words: list[str]) -> int:
@@ -165,7 +177,7 @@ def _bench(given: argparse.Namespace, words: list[str]) -> int:
 def _check(given: argparse.Namespace, words: list[str]) -> int:
     from dd2424.check import main
 
-    return main()
+    return main(given.mode)
 
 
 def _info(given: argparse.Namespace, words: list[str]) -> int:
@@ -193,4 +205,7 @@ _COMMANDS: dict[str, Callable[[argparse.Namespace, list[str]], int]] = {
     "check": _check,
     "info": _info,
 }
-_FLAGS = {"train": ("--data", "--seed", "--out", "--resume", "--threads", "--device"), "eval": ("--threads",)}
+_FLAGS = {
+    "train": ("--data", "--seed", "--out", "--resume", "--threads", "--device", "--kernels"),
+    "eval": ("--threads",),
+}

@@ -7,6 +7,7 @@ from typing import Any, TypeVar
 
 from dd2424._core import Tensor, dtype
 from dd2424._device import device
+from dd2424._formats import channels_last_3d, memory_format
 from dd2424._grad_mode import no_grad
 from dd2424.nn.module_hooks import Hook, HookHandle, ModuleHooks, add_hook
 from dd2424.nn.module_members import BUFFER, PARAMETER, TRANSIENT
@@ -131,12 +132,15 @@ class Module(Stateful):
         return self
 
     def to(self: M, *args: Any, **kwargs: Any) -> M:
-        """Move and convert in place: to(device), to(dtype), to(device, dtype), to(tensor). Only floating-point
-        tensors change their dtype. Raises: TypeError for a dtype that is not floating-point."""
+        """Move and convert in place: to(device), to(dtype), to(device, dtype), to(tensor), to(memory_format=...).
+
+        Only floating-point tensors change their dtype, and only those of images and filters (4 or 5 dimensions) their
+        memory format. Raises: TypeError for a dtype that is not floating-point.
+        """
         target: device | str | int | None = kwargs.pop("device", None)
         to_dtype: dtype | None = kwargs.pop("dtype", None)
         kwargs.pop("non_blocking", None)
-        kwargs.pop("memory_format", None)
+        layout: memory_format | None = kwargs.pop("memory_format", None)
         if kwargs:
             raise TypeError(f"to: unexpected keyword argument '{next(iter(kwargs))}'")
         for argument in args:
@@ -153,7 +157,9 @@ class Module(Stateful):
             changes: dict[str, Any] = {} if target is None else {"device": target}
             if to_dtype is not None and tensor.is_floating_point():
                 changes["dtype"] = to_dtype
-            return tensor.to(**changes) if changes else tensor
+            tensor = tensor.to(**changes) if changes else tensor
+            fits = layout is not None and tensor.ndim == (5 if layout is channels_last_3d else 4)
+            return tensor.contiguous(memory_format=layout) if fits else tensor
 
         return self._apply(convert)
 

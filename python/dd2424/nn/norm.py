@@ -80,7 +80,7 @@ class _ChannelNorm(Module):
 
 
 class _BatchNorm(_ChannelNorm):
-    def forward(self, input: Tensor) -> Tensor:
+    def forward(self, input: Tensor, *, relu: bool = False) -> Tensor:
         self._check(input)
         training, momentum = self.training, self.momentum
         if training and self.num_batches_tracked is not None:
@@ -92,7 +92,7 @@ class _BatchNorm(_ChannelNorm):
             raise ValueError(f"{type(self).__name__}: input must have more than one value a channel in training, "
                              f"got {tuple(input.shape)}")  # fmt: skip
         return _core.batch_norm(input, self.running_mean, self.running_var, self.weight, self.bias, uses_batch,
-                                0.0 if momentum is None else momentum, self.eps)  # fmt: skip
+                                0.0 if momentum is None else momentum, self.eps, relu)  # fmt: skip
 
 
 class BatchNorm1d(_BatchNorm):
@@ -101,7 +101,7 @@ class BatchNorm1d(_BatchNorm):
         y = (x - E[x]) / sqrt(Var[x] + eps) * weight + bias
 
     In training E and Var are the batch's, and the running ones move towards them by `momentum` (None: their mean over
-    all batches); in evaluation the running ones are used.
+    all batches); in evaluation the running ones are used. `norm(x, relu=True)` adds max(y, 0) in the same kernel.
     Shapes: input (N, C) or (N, C, L); parameters and running statistics (C,); output as input.
     Raises: ValueError for another number of dimensions, or one value a channel in training.
     Source: Ioffe and Szegedy, "Batch Normalization", arXiv:1502.03167, algorithms 1 and 2.

@@ -25,6 +25,7 @@ def environment(device: str) -> dict[str, object]:
         "isa": dd2424.get_isa(),
         "supported_isas": list(dd2424.supported_isas()),
         "threads": dd2424.get_num_threads(),
+        "kernels": dd2424.get_kernels(),
         "device": device,
     }
 

@@ -1,80 +1,20 @@
-"""`dd2424 check`: every kernel on this machine, at each ISA level it has, against NumPy in float64.
-
-An error is counted in ULPs: units of the last place, of the type computed in, of the exact result, or where
-a result is a sum, of the sum of its absolute terms. The references are short on purpose.
-"""
+"""The checks of kernels without images: elementwise, reductions, products, losses, norms, copies, updates."""
 
 from __future__ import annotations
 
 import math
-import sys
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
-from typing import Any
 
 import ml_dtypes
 import numpy as np
-import numpy.typing as npt
 
 import dd2424
+from dd2424.check.base import Array, Check, gradient, tensor
 from dd2424.nn import functional as F
 
-Array = npt.NDArray[Any]
 
-
-@dataclass(frozen=True)
-class Check:
-    """One kernel on one input: `run` at each ISA level, compared with `expected` on the scale of `scale`."""
-
-    name: str
-    run: Callable[..., dd2424.Tensor]
-    expected: Array
-    limit: float  # ULPs
-    scale: Array | float = 0.0  # an ULP is that of max(|expected|, scale)
-
-    def error(self) -> float:
-        """The greatest error in ULPs; infinite where NaN or infinity is not where it should be."""
-        result = self.run().detach()
-        epsilon = 2.0**-8 if result.dtype == dd2424.bfloat16 else float(np.finfo(result.numpy().dtype).eps)
-        actual = np.asarray(result.numpy(), np.float64)
-        if actual.shape != self.expected.shape:
-            return math.inf
-        same = (actual == self.expected) | (np.isnan(actual) & np.isnan(self.expected))
-        if not np.isfinite(np.where(same, 0.0, actual - self.expected)).all():
-            return math.inf
-        size = np.maximum(np.maximum(np.abs(self.expected), self.scale), 2.0**-126)
-        ulp = 2.0 ** np.floor(np.log2(np.where(np.isfinite(size), size, 1.0))) * epsilon
-        return float(np.max(np.where(same, 0.0, np.abs(actual - self.expected)) / ulp, initial=0.0))
-
-
-def main() -> int:
-    """Print the table; 1 if any kernel is beyond its limit, else 0."""
-    levels = list(dd2424.supported_isas())
-    before = dd2424.get_isa()
-    checks = list(all_checks(np.random.default_rng(0)))
-    width = max(len(check.name) for check in checks)
-    print("largest error in ULPs against NumPy float64, by ISA level")
-    print(f"{'kernel':<{width}}  {'limit':>7}  " + "  ".join(f"{level:>11}" for level in levels))
-    failures = 0
-    try:
-        for check in checks:
-            errors = []
-            for level in levels:
-                dd2424.set_isa(level)
-                errors.append(check.error())
-            is_bad = max(errors) > check.limit
-            failures += is_bad
-            cells = "  ".join(f"{error:11.2f}" for error in errors)
-            print(f"{check.name:<{width}}  {check.limit:7.1f}  {cells}{'  FAIL' if is_bad else ''}")
-    finally:
-        dd2424.set_isa(before)
-    verdict = f"{failures} of {len(checks)} checks FAILED" if failures else f"all {len(checks)} checks passed"
-    print(f"{verdict} at {len(levels)} levels ({', '.join(levels)})")
-    return 1 if failures else 0
-
-
-def all_checks(rng: np.random.Generator) -> Iterator[Check]:
-    """The checks of every family. Sizes are odd, so that vector tails are reached, and past one thread's share."""
+def kernel_checks(rng: np.random.Generator) -> Iterator[Check]:
+    """Sizes are odd, so that vector tails are reached, and past one thread's share."""
     yield from _unary(rng)
     yield from _unary_gradients(rng)
     yield from _binary(rng)
@@ -84,10 +24,7 @@ def all_checks(rng: np.random.Generator) -> Iterator[Check]:
     yield from _normalisation(rng)
     yield from _copies(rng)
     yield from _updates(rng)
-
-
-def _tensor(array: Array, requires_grad: bool = False) -> dd2424.Tensor:
-    return dd2424.from_numpy(np.array(array)).requires_grad_(requires_grad)
+    yield from _empty()
 
 
 _erf = np.vectorize(math.erf, otypes=[np.float64])
@@ -136,11 +73,11 @@ def _unary(rng: np.random.Generator) -> Iterator[Check]:
     for name, (reference, low, high, limit) in _UNARY.items():
         function = getattr(dd2424, name)
         x = rng.uniform(low, high, 4099).astype(np.float32)
-        yield Check(name, lambda f=function, x=x: f(_tensor(x)), reference(x.astype(np.float64)), limit)
+        yield Check(name, lambda f=function, x=x: f(tensor(x)), reference(x.astype(np.float64)), limit)
     x = rng.uniform(-9, 9, 4099).astype(np.float32)
     for name, reference in _ACTIVATIONS.items():
         function = getattr(F, name)
-        yield Check(name, lambda f=function: f(_tensor(x)), reference(x.astype(np.float64)), 8, scale=1e-3)
+        yield Check(name, lambda f=function: f(tensor(x)), reference(x.astype(np.float64)), 8, scale=1e-3)
 
 
 def _unary_gradients(rng: np.random.Generator) -> Iterator[Check]:
@@ -153,14 +90,7 @@ def _unary_gradients(rng: np.random.Generator) -> Iterator[Check]:
         wide, h = x.astype(np.float64), 1e-5
         expected = (reference(wide + h) - reference(wide - h)) / (2 * h)
         function = getattr(F, name) if name in _ACTIVATIONS else getattr(dd2424, name)
-        yield Check(f"{name} backward", lambda f=function: _gradient(lambda t: f(t).sum(), x), expected, 8, scale=1.0)
-
-
-def _gradient(function: Callable[[dd2424.Tensor], dd2424.Tensor], x: Array) -> dd2424.Tensor:
-    tensor = _tensor(x, requires_grad=True)
-    function(tensor).backward()
-    assert tensor.grad is not None
-    return tensor.grad
+        yield Check(f"{name} backward", lambda f=function: gradient(lambda t: f(t).sum(), x), expected, 8, scale=1.0)
 
 
 def _binary(rng: np.random.Generator) -> Iterator[Check]:
@@ -173,9 +103,9 @@ def _binary(rng: np.random.Generator) -> Iterator[Check]:
     for name, (reference, limit) in references.items():
         function = getattr(dd2424, name)
         expected = reference(x.astype(np.float64), y.astype(np.float64))
-        yield Check(name, lambda f=function: f(_tensor(x), _tensor(y)), expected, limit)
+        yield Check(name, lambda f=function: f(tensor(x), tensor(y)), expected, limit)
         row = reference(x.astype(np.float64), y[0].astype(np.float64))
-        yield Check(f"{name}, transposed + row", lambda f=function: f(_tensor(x.T).T, _tensor(y[0])), row, limit)
+        yield Check(f"{name}, transposed + row", lambda f=function: f(tensor(x.T).T, tensor(y[0])), row, limit)
 
 
 def _reductions(rng: np.random.Generator) -> Iterator[Check]:
@@ -183,18 +113,18 @@ def _reductions(rng: np.random.Generator) -> Iterator[Check]:
     wide = x.astype(np.float64)
     for dim in (0, 1):
         terms = np.abs(wide).sum(dim)
-        yield Check(f"sum dim={dim}", lambda d=dim: _tensor(x).sum(d), wide.sum(dim), 4, scale=terms)
-        yield Check(f"mean dim={dim}", lambda d=dim: _tensor(x).mean(d), wide.mean(dim), 4, scale=terms / x.shape[dim])
-        yield Check(f"var dim={dim}", lambda d=dim: _tensor(x).var(d), wide.var(dim, ddof=1), 8)
-        yield Check(f"amax dim={dim}", lambda d=dim: _tensor(x).amax(d), wide.max(dim), 0)
-        yield Check(f"argmax dim={dim}", lambda d=dim: _tensor(x).argmax(d).float(), wide.argmax(dim) * 1.0, 0)
+        yield Check(f"sum dim={dim}", lambda d=dim: tensor(x).sum(d), wide.sum(dim), 4, scale=terms)
+        yield Check(f"mean dim={dim}", lambda d=dim: tensor(x).mean(d), wide.mean(dim), 4, scale=terms / x.shape[dim])
+        yield Check(f"var dim={dim}", lambda d=dim: tensor(x).var(d), wide.var(dim, ddof=1), 8)
+        yield Check(f"amax dim={dim}", lambda d=dim: tensor(x).amax(d), wide.max(dim), 0)
+        yield Check(f"argmax dim={dim}", lambda d=dim: tensor(x).argmax(d).float(), wide.argmax(dim) * 1.0, 0)
         exact = np.log(np.exp(wide).sum(dim))
-        yield Check(f"logsumexp dim={dim}", lambda d=dim: dd2424.logsumexp(_tensor(x), d), exact, 4)
+        yield Check(f"logsumexp dim={dim}", lambda d=dim: dd2424.logsumexp(tensor(x), d), exact, 4)
     sums = np.abs(wide).cumsum(1)
-    yield Check("cumsum", lambda: dd2424.cumsum(_tensor(x), 1), wide.cumsum(1), 8, scale=sums)
+    yield Check("cumsum", lambda: dd2424.cumsum(tensor(x), 1), wide.cumsum(1), 8, scale=sums)
     offset: Array = (x + np.float32(1e4)).astype(np.float32)
     exact = offset.astype(np.float64).var(1, ddof=1)
-    yield Check("var dim=1, offset 1e4", lambda: _tensor(offset).var(1), exact, 8)
+    yield Check("var dim=1, offset 1e4", lambda: tensor(offset).var(1), exact, 8)
 
 
 def _products(rng: np.random.Generator) -> Iterator[Check]:
@@ -207,13 +137,13 @@ def _products(rng: np.random.Generator) -> Iterator[Check]:
             wide_x, wide_y = x.astype(exact_type), y.astype(exact_type)
             expected, scale = (np.asarray(p, np.float64) for p in (wide_x @ wide_y, np.abs(wide_x) @ np.abs(wide_y)))
             name = f"matmul {np.dtype(dtype).name} {m}x{k} {k}x{n}"
-            yield Check(name, lambda x=x, y=y: _tensor(x) @ _tensor(y), expected, limit, scale=scale)
-            run = lambda x=x, y=y: _tensor(x.T).T @ _tensor(y.T).T
+            yield Check(name, lambda x=x, y=y: tensor(x) @ tensor(y), expected, limit, scale=scale)
+            run = lambda x=x, y=y: tensor(x.T).T @ tensor(y.T).T
             yield Check(f"{name}, both transposed", run, expected, limit, scale=scale)
     rows, weight, bias = (rng.standard_normal(s, np.float32) for s in ((33, 65), (17, 65), (17,)))
     linear = rows.astype(np.float64) @ weight.T.astype(np.float64) + bias
     size = np.abs(rows).astype(np.float64) @ np.abs(weight).T + np.abs(bias)
-    product = lambda: F.linear(_tensor(rows), _tensor(weight), _tensor(bias))
+    product = lambda: F.linear(tensor(rows), tensor(weight), tensor(bias))
     yield Check("linear", product, linear, 16, scale=size)
 
 
@@ -224,11 +154,11 @@ def _losses(rng: np.random.Generator) -> Iterator[Check]:
     log_p = wide - np.log(np.exp(wide).sum(1, keepdims=True))
     p, right = np.exp(log_p), np.eye(10)[labels]
     # exp hands on the rounding of its argument: half an ULP for each unit of distance from the largest, here up to 20.
-    yield Check("softmax", lambda: F.softmax(_tensor(x), 1), p, 12, scale=1e-3)
+    yield Check("softmax", lambda: F.softmax(tensor(x), 1), p, 12, scale=1e-3)
     # Near 0 it is the logarithm of a sum that was rounded about 1.
-    yield Check("log_softmax", lambda: F.log_softmax(_tensor(x), 1), log_p, 4, scale=1.0)
-    yield Check("cross_entropy", lambda: F.cross_entropy(_tensor(x), _tensor(labels)), -log_p[right == 1].mean(), 4)
-    run = lambda: _gradient(lambda t: F.cross_entropy(t, _tensor(labels)), x)
+    yield Check("log_softmax", lambda: F.log_softmax(tensor(x), 1), log_p, 4, scale=1.0)
+    yield Check("cross_entropy", lambda: F.cross_entropy(tensor(x), tensor(labels)), -log_p[right == 1].mean(), 4)
+    run = lambda: gradient(lambda t: F.cross_entropy(t, tensor(labels)), x)
     yield Check("cross_entropy backward", run, (p - right) / 131, 4, scale=1 / 131)
 
 
@@ -240,36 +170,34 @@ def _normalisation(rng: np.random.Generator) -> Iterator[Check]:
     centred = (wide - wide.mean(0)) * rstd
 
     def run(t: dd2424.Tensor) -> dd2424.Tensor:
-        return F.batch_norm(t, None, None, _tensor(weight), _tensor(bias), training=True)
+        return F.batch_norm(t, None, None, tensor(weight), tensor(bias), training=True)
 
-    yield Check("batch_norm", lambda: run(_tensor(x)), centred * weight + bias, 8, scale=1.0)
+    yield Check("batch_norm", lambda: run(tensor(x)), centred * weight + bias, 8, scale=1.0)
     dy = upstream.astype(np.float64) * weight
     dx = rstd * (dy - dy.mean(0) - centred * (dy * centred).mean(0))
     yield Check(
-        "batch_norm backward", lambda: _gradient(lambda t: (run(t) * _tensor(upstream)).sum(), x), dx, 16, scale=1.0
+        "batch_norm backward", lambda: gradient(lambda t: (run(t) * tensor(upstream)).sum(), x), dx, 16, scale=1.0
     )
 
 
 def _copies(rng: np.random.Generator) -> Iterator[Check]:
     x = rng.standard_normal((61, 67)).astype(np.float32)
     rounded = x.astype(ml_dtypes.bfloat16).astype(np.float64)
-    yield Check("cast to bfloat16", lambda: _tensor(x).to(dd2424.bfloat16), rounded, 0)
-    yield Check("transposing copy", lambda: _tensor(x).T.contiguous(), x.T.astype(np.float64), 0)
+    yield Check("cast to bfloat16", lambda: tensor(x).to(dd2424.bfloat16), rounded, 0)
+    yield Check("transposing copy", lambda: tensor(x).T.contiguous(), x.T.astype(np.float64), 0)
     rows = rng.integers(0, 61, 200)
-    yield Check(
-        "index_select", lambda: dd2424.index_select(_tensor(x), 0, _tensor(rows)), x[rows].astype(np.float64), 0
-    )
-    yield Check("cat", lambda: dd2424.cat([_tensor(x), _tensor(x)], 1), np.concatenate([x, x], 1).astype(np.float64), 0)
+    yield Check("index_select", lambda: dd2424.index_select(tensor(x), 0, tensor(rows)), x[rows].astype(np.float64), 0)
+    yield Check("cat", lambda: dd2424.cat([tensor(x), tensor(x)], 1), np.concatenate([x, x], 1).astype(np.float64), 0)
 
 
 def _updates(rng: np.random.Generator) -> Iterator[Check]:
     w, g = rng.standard_normal((2, 1031)).astype(np.float32)
 
     def run() -> dd2424.Tensor:
-        parameter = dd2424.nn.Parameter(_tensor(w))
+        parameter = dd2424.nn.Parameter(tensor(w))
         optimizer = dd2424.optim.SGD([parameter], lr=0.1, momentum=0.9, weight_decay=0.01, nesterov=True)
         for _ in range(2):
-            parameter.grad = _tensor(g)
+            parameter.grad = tensor(g)
             optimizer.step()
         return parameter
 
@@ -281,5 +209,20 @@ def _updates(rng: np.random.Generator) -> Iterator[Check]:
     yield Check("SGD, two Nesterov steps", run, value, 8, scale=1.0)
 
 
-if __name__ == "__main__":
-    sys.exit(main())
+def _empty() -> Iterator[Check]:
+    """Nothing in, and what the mathematics says out: an empty result, the neutral element, the bias."""
+    none, bias = np.zeros((0, 3), np.float32), np.arange(4, dtype=np.float32)
+    weight = np.zeros((4, 0), np.float32)
+    nothing: dict[str, tuple[Callable[[], dd2424.Tensor], Array]] = {
+        "exp": (lambda: dd2424.exp(tensor(none)), np.zeros((0, 3))),
+        "sum dim=0": (lambda: tensor(none).sum(0), np.zeros(3)),
+        "matmul over nothing": (lambda: tensor(weight) @ tensor(weight.T), np.zeros((4, 4))),
+        "linear of no features": (
+            lambda: F.linear(tensor(np.zeros((2, 0), np.float32)), tensor(weight), tensor(bias)),
+            np.stack([bias, bias]).astype(np.float64),
+        ),
+        "softmax": (lambda: F.softmax(tensor(none), 1), np.zeros((0, 3))),
+        "cat": (lambda: dd2424.cat([tensor(none), tensor(none)], 0), np.zeros((0, 3))),
+    }
+    for name, (run, expected) in nothing.items():
+        yield Check(f"{name}, empty", run, expected, 0)

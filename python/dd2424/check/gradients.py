@@ -1,0 +1,69 @@
+"""First and second derivatives of every family against finite differences in float64, at every ISA level."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+import dd2424
+from dd2424.autograd import gradcheck, gradgradcheck
+from dd2424.nn import functional as F
+
+Tensors = tuple[dd2424.Tensor, ...]
+
+
+@dataclass(frozen=True)
+class Derivative:
+    """A function of tensors of these shapes, away from its kinks."""
+
+    name: str
+    function: Callable[..., dd2424.Tensor]
+    shapes: tuple[tuple[int, ...], ...]
+
+    def wrong(self, rng: np.random.Generator) -> list[str]:
+        """Which of the two derivatives is wrong."""
+        drawn = [np.sign(v := rng.standard_normal(shape)) * (0.1 + np.abs(v)) for shape in self.shapes]
+        inputs = [dd2424.from_numpy(np.asarray(v)).requires_grad_() for v in drawn]
+        checks: dict[str, Callable[..., Any]] = {"first": gradcheck, "second": gradgradcheck}
+        return [order for order, check in checks.items() if not check(self.function, inputs, raise_exception=False)]
+
+
+_LABELS = [1, 0, 2, 1]
+_UNARY = ("exp", "tanh", "sigmoid", "sin", "square", "relu", "erf", "log1p_of_square")
+_ACTIVATIONS = ("gelu", "silu", "softplus", "mish", "elu", "leaky_relu", "logsigmoid", "hardswish", "softsign")
+
+
+def derivatives() -> Iterator[Derivative]:
+    """One for each kernel with a gradient of its own."""
+    for name in _UNARY:
+        yield Derivative(name, _unary(name), ((3, 5),))
+    for name in _ACTIVATIONS:
+        yield Derivative(name, getattr(F, name), ((3, 5),))
+    for name in ("add", "sub", "mul", "div", "maximum", "atan2"):
+        yield Derivative(f"{name}, broadcast", getattr(dd2424, name), ((3, 5), (5,)))
+    for name in ("sum", "mean", "var", "logsumexp", "cumsum"):
+        yield Derivative(name, lambda x, n=name: getattr(dd2424, n)(x, 1), ((3, 5),))
+    yield Derivative("matmul", dd2424.matmul, ((2, 3, 4), (4, 5)))
+    yield Derivative("linear with tanh", lambda x, w, b: F.linear(x, w, b, activation="tanh"), ((3, 4), (5, 4), (5,)))
+    yield Derivative("softmax", lambda x: F.softmax(x, 1), ((3, 5),))
+    yield Derivative("cross_entropy", lambda x: F.cross_entropy(x, dd2424.tensor(_LABELS)), ((4, 3),))
+    yield Derivative("batch_norm", lambda x, w, b: F.batch_norm(x, None, None, w, b, True), ((6, 3), (3,), (3,)))
+    yield Derivative("layer_norm", lambda x, w, b: F.layer_norm(x, [5], w, b), ((3, 5), (5,), (5,)))
+    yield Derivative("conv2d", lambda x, w, b: F.conv2d(x, w, b, 2, 1), ((2, 3, 5, 4), (4, 3, 3, 3), (4,)))
+    yield Derivative("conv2d, groups", lambda x, w: F.conv2d(x, w, None, 1, 1, 2, 2), ((1, 4, 5, 4), (4, 2, 3, 3)))
+    yield Derivative(
+        "conv_transpose2d", lambda x, w: F.conv_transpose2d(x, w, None, 2, 1, 1), ((1, 3, 3, 4), (3, 2, 3, 3))
+    )
+    yield Derivative("max_pool2d", lambda x: F.max_pool2d(x, 2), ((1, 2, 4, 6),))
+    yield Derivative("avg_pool2d", lambda x: F.avg_pool2d(x, 3, 2, 1), ((1, 2, 5, 6),))
+    yield Derivative("index_select", lambda x: dd2424.index_select(x, 0, dd2424.tensor(_LABELS)), ((3, 2),))
+
+
+def _unary(name: str) -> Callable[[dd2424.Tensor], dd2424.Tensor]:
+    if name == "log1p_of_square":
+        return lambda x: dd2424.log1p(x.square())
+    function: Callable[[dd2424.Tensor], dd2424.Tensor] = getattr(dd2424, name)
+    return function
