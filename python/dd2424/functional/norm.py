@@ -23,19 +23,20 @@ def batch_norm(
     momentum: float = 0.1,
     eps: float = 1e-5,
     relu: bool = False,
+    residual: Tensor | None = None,
 ) -> Tensor:
-    """Normalise each channel over the batch, scale and shift it; `relu` adds max(y, 0) in the same kernel.
+    """Normalise each channel over the batch, scale and shift it; in the same pass add `residual`, then take max(y, 0).
 
-        y = (x - E[x]) / sqrt(Var[x] + eps) * weight + bias
+        y = (x - E[x]) / sqrt(Var[x] + eps) * weight + bias + residual, at least 0 with `relu`
 
     In training, mean and variance (1/n) are the batch's and the running ones move towards them by `momentum` (the
     variance with 1/(n-1)); in evaluation the running ones are used.
-    Shapes: input (N, C) or (N, C, *); the others (C,). Raises: ValueError for one value a channel in training.
+    Shapes: input and residual (N, C) or (N, C, *); the others (C,). Raises: ValueError for one value a channel in training.
     Source: Ioffe and Szegedy, "Batch Normalization", arXiv:1502.03167, algorithm 1.
     """
     if training and input.ndim > 1 and input.numel() == input.shape[1]:
         raise ValueError(f"batch_norm: input must have more than one value a channel, got {tuple(input.shape)}")
-    return _core.batch_norm(input, running_mean, running_var, weight, bias, training, momentum, eps, relu)
+    return _core.batch_norm(input, running_mean, running_var, weight, bias, training, momentum, eps, relu, residual)
 
 
 def layer_norm(
