@@ -90,6 +90,8 @@ inline Sums<L> plane_sums(const Backward<T>& a, const Extent& extent, Index chan
   const Vec<L> mean = broadcast(a.mean[channel]);
   const auto add = [&](const auto& gate) {
     sum_planes<L>(extent, channel, begin, end, total, [&](Index place, Index count, Vec<L>* part) {
+      prefetch_plane(a.x + place, extent);
+      prefetch_plane(a.dy + place, extent);
       Vec<L> d = load_some(a.x + place, count) - mean;
       const Vec<L> g = gate(place, count, load_some(a.dy + place, count), d);  // a short load pads with 0
       if (count < kLanes<L>) d = keep_lanes<L>(count) ? d : Vec<L>{};

@@ -45,7 +45,10 @@ inline Moments<L> plane_moments(const T* x, const Extent& extent, Index channel,
     return keep_lanes<L>(count) ? load(x + place, count) - about : Vec<L>{};
   };
   sum_planes<L>(extent, channel, begin, end, sum,
-                [&](Index place, Index count, Vec<L>* part) { part[0] += from(place, count, broadcast(origin[0])); });
+                [&](Index place, Index count, Vec<L>* part) {
+                  prefetch_plane(x + place, extent);
+                  part[0] += from(place, count, broadcast(origin[0]));
+                });
   const L mean = origin[0] + sum[0] / n;
   sum_planes<L>(extent, channel, begin, end, sums, [&](Index place, Index count, Vec<L>* part) {
     const Vec<L> d = from(place, count, broadcast(mean));

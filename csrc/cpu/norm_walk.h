@@ -144,6 +144,12 @@ inline void sum_rows(Index rows, Vec<L> (&total)[K][N], const F& add) {
   }
 }
 
+// A channel's next plane starts on another page, where the hardware's prefetchers do not follow.
+template <class T>
+inline void prefetch_plane(const T* p, const Extent& extent) {
+  __builtin_prefetch(p + extent.channels * extent.inner);
+}
+
 template <class L, int K, class F>
 inline void add_plane(Index plane, Index size, Vec<L> (&sums)[K], const F& add) {
   constexpr Index lanes = kLanes<L>;
