@@ -152,7 +152,10 @@ def test_bfloat16_with_a_residual(rng: np.random.Generator, isa: str) -> None:
     ("residual", "message"),
     [
         (dd2424.ones(2, 3, 4), r"residual must have the input's shape \(2, 3, 2, 2\), got \(2, 3, 4\)"),
-        (dd2424.ones(2, 3, 2, 2, dtype=dd2424.float64), "residual must have the input's dtype .*float32, got .*float64"),
+        (
+            dd2424.ones(2, 3, 2, 2, dtype=dd2424.float64),
+            "residual must have the input's dtype .*float32, got .*float64",
+        ),
     ],
 )
 def test_each_refusal_of_a_residual(residual: Any, message: str) -> None:
@@ -160,3 +163,35 @@ def test_each_refusal_of_a_residual(residual: Any, message: str) -> None:
         F.batch_norm(dd2424.ones(2, 3, 2, 2), None, None, training=True, residual=residual)
     with pytest.raises(ValueError, match=r"input must have more than one value a channel, got \(1, 3, 1, 1\)"):
         F.batch_norm(dd2424.ones(1, 3, 1, 1), None, None, training=True)
+
+
+LAYERS: dict[str, Any] = {
+    "group_norm": lambda x, w, b: F.group_norm(x, 2, w, b),
+    "instance_norm": lambda x, w, b: F.instance_norm(x, None, None, w, b),
+    "local_response_norm": lambda x, w, b: F.local_response_norm(x, 3, alpha=0.5) * w.reshape(1, -1, 1, 1),
+}
+
+
+@pytest.mark.parametrize("name", LAYERS)
+def test_other_norms_in_either_format(rng: np.random.Generator, name: str) -> None:
+    arrays, dy = data(rng, (3, 4, 3, 5), np.float64)[:3], rng.standard_normal((3, 4, 3, 5))
+    seen = []
+    for channels_last in (False, True):
+        leaves = [in_format(a, channels_last).requires_grad_() for a in arrays]
+        y = LAYERS[name](*leaves)
+        y.backward(in_format(dy, channels_last))
+        seen.append([y.detach().numpy(), *(leaf.grad.numpy() for leaf in leaves if leaf.grad is not None)])
+        assert name == "instance_norm" or y.stride() == leaves[0].stride()
+    for plain, last in zip(*seen, strict=True):
+        np.testing.assert_allclose(last, plain, rtol=1e-13, atol=1e-13)
+
+
+@pytest.mark.parametrize("name", LAYERS)
+@both_formats
+def test_gradients_of_other_norms(rng: np.random.Generator, name: str, channels_last: bool) -> None:
+    leaves = tuple(in_format(a, channels_last).requires_grad_() for a in data(rng, (2, 4, 2, 2), np.float64)[:3])
+    if name == "local_response_norm":
+        leaves = leaves[:2]
+    function = LAYERS[name]
+    assert autograd.gradcheck(lambda *t: function(*t, *[None] * (3 - len(t))), leaves)
+    assert autograd.gradgradcheck(lambda *t: function(*t, *[None] * (3 - len(t))), leaves)

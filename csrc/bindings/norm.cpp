@@ -12,8 +12,7 @@ void bind_norm(py::module_& m) {
       [](const Tensor& x, const Tensor& running_mean, const Tensor& running_var, const Tensor& weight,
          const Tensor& bias, bool training, double momentum, double eps, bool relu, const Tensor& residual) {
         return ops::batch_norm(x, running_mean, running_var, weight, bias,
-                               {.training = training, .momentum = momentum, .eps = eps, .relu = relu},
-                               residual);
+                               {.training = training, .momentum = momentum, .eps = eps, .relu = relu}, residual);
       },
       "input"_a, "running_mean"_a, "running_var"_a, "weight"_a = py::none(), "bias"_a = py::none(),
       "training"_a = false, "momentum"_a = 0.1, "eps"_a = 1e-5, "relu"_a = false, "residual"_a = py::none());

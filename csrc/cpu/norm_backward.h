@@ -108,6 +108,7 @@ inline Sums<L> plane_sums(const Backward<T>& a, const Extent& extent, Index chan
     add([=](Index, Index, Vec<L> g, Vec<L> d) { return relu(g, d); });
   } else {
     add([&](Index place, Index count, Vec<L> g, Vec<L>) {
+      prefetch_plane(a.y + place, extent);
       const Vec<L> passed = through(g, load_some(a.y + place, count));
       store_some(a.dresidual + place, passed, count);
       return passed;
@@ -208,9 +209,9 @@ void backward_tile(const Backward<T>& a, Index channel, Index channels) {
   Line<L> slope, tilt, shift, spreads[kSums];
   for (Index c = 0; c < channels; c += kLanes<L>) {
     const Index count = smaller(kLanes<L>, channels - c);
-    const auto g = finish<T>(
-        a, {narrow<L>(sums[0] + c, count), narrow<L>(sums[1] + c, count), narrow<L>(sums[2] + c, count)}, channel + c,
-        count);
+    const auto g =
+        finish<T>(a, {narrow<L>(sums[0] + c, count), narrow<L>(sums[1] + c, count), narrow<L>(sums[2] + c, count)},
+                  channel + c, count);
     store(slope.of + c, g.slope);
     store(tilt.of + c, g.tilt);
     store(shift.of + c, g.shift);

@@ -44,11 +44,10 @@ inline Moments<L> plane_moments(const T* x, const Extent& extent, Index channel,
     if (count == kLanes<L>) return load(x + place) - about;
     return keep_lanes<L>(count) ? load(x + place, count) - about : Vec<L>{};
   };
-  sum_planes<L>(extent, channel, begin, end, sum,
-                [&](Index place, Index count, Vec<L>* part) {
-                  prefetch_plane(x + place, extent);
-                  part[0] += from(place, count, broadcast(origin[0]));
-                });
+  sum_planes<L>(extent, channel, begin, end, sum, [&](Index place, Index count, Vec<L>* part) {
+    prefetch_plane(x + place, extent);
+    part[0] += from(place, count, broadcast(origin[0]));
+  });
   const L mean = origin[0] + sum[0] / n;
   sum_planes<L>(extent, channel, begin, end, sums, [&](Index place, Index count, Vec<L>* part) {
     const Vec<L> d = from(place, count, broadcast(mean));
@@ -131,11 +130,15 @@ inline void normalize_columns(const Forward<T>& a, Index channel, Index last, In
 template <class T, class L = Lane<T>>
 inline void normalize_planes(const Forward<T>& a, Index channel, Index begin, Index end) {
   const Affine<Vec<L>> f = stored_for_one<T>(a, channel);
+  const Extent extent{a.outer, a.channels, a.inner};
+  constexpr Index kAhead = 4096 / sizeof(T);  // of elements: a page
   const auto planes = [&](auto relu, auto residual, auto past) {
     constexpr bool rectify = decltype(relu)::value != 0, around = decltype(past)::value != 0;
     for (Index o = begin; o < end; ++o) {
       const Index plane = (o * a.channels + channel) * a.inner;
       if constexpr (decltype(residual)::value != 0) {
+        for (Index i = 0; i < smaller(a.inner, kAhead); i += 64 / Index(sizeof(T)))
+          prefetch_plane(a.residual + plane + i, extent);
         map_out<around>(
             a.y + plane, a.inner, [=](Vec<L> v, Vec<L> rest) { return rectified<rectify>(f(v) + rest); }, a.x + plane,
             a.residual + plane);
@@ -297,8 +300,7 @@ void normalize_all(const Forward<T>& a) {
   if (has_tiles(extent)) return normalize_tiles(a);
   if (a.inner > 1) {
     parallel_for(a.outer * a.channels, kGrain / a.inner + 1, [&](Index begin, Index end) {
-      for (Index k = begin; k < end; ++k)
-        normalize_planes<T>(a, k % a.channels, k / a.channels, k / a.channels + 1);
+      for (Index k = begin; k < end; ++k) normalize_planes<T>(a, k % a.channels, k / a.channels, k / a.channels + 1);
       end_stores_around();
     });
     return;

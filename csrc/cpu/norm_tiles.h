@@ -251,12 +251,12 @@ void differentiate_tile(const BatchNormBackward<T>& a, const TileAffine<L>& f, c
   });
 }
 
-// Images of few pixels, and few rows: tiles of a few whole channels, a row being (channels, inner), each done with while
-// it is in the second-level cache.
+// Images of few pixels, and few rows: tiles of a few whole channels, a row being (channels, inner), each done with
+// while it is in the second-level cache.
 constexpr Index kOnceRows = 512, kOncePixels = 64;
 inline bool is_once(const Extent& extent, const Chunks& chunks) {
-  if (extent.channels * extent.inner <= kGroup * kLanes<float>) return false;
-  return extent.in_columns() ? chunks.count == 1 : extent.inner <= kOncePixels && extent.outer <= kOnceRows;
+  if (extent.in_columns()) return has_tiles(extent) && chunks.count == 1;
+  return extent.inner <= kOncePixels && extent.outer <= kOnceRows;
 }
 // Calls body(first channel, channels) for all of them, on all threads.
 template <class L, class Body>

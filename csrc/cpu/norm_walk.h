@@ -9,14 +9,14 @@
 namespace dd2424::cpu::DD2424_ISA {
 namespace {
 
-constexpr Index kGrain = 1 << 14;     // elements worth a second thread, and a chunk of their own
-constexpr Index kChunkRows = 256;     // of columns, at least
-constexpr Index kBlockRows = 64;      // rows that are added up before they join the total
-constexpr Index kBlockVectors = 128;  // likewise, of a plane
-constexpr Index kBlockPlanes = 32;    // likewise, planes
-constexpr Index kManyChannels = 16;   // that threads can share out between them
+constexpr Index kGrain = 1 << 14;           // elements worth a second thread, and a chunk of their own
+constexpr Index kChunkRows = 256;           // of columns, at least
+constexpr Index kBlockRows = 64;            // rows that are added up before they join the total
+constexpr Index kBlockVectors = 128;        // likewise, of a plane
+constexpr Index kBlockPlanes = 32;          // likewise, planes
+constexpr Index kManyChannels = 16;         // that threads can share out between them
 constexpr Index kChannelInCache = 1 << 17;  // elements
-constexpr int kGroup = 4;             // vectors of channels that are walked together
+constexpr int kGroup = 4;                   // vectors of channels that are walked together
 
 inline Index smaller(Index a, Index b) { return a < b ? a : b; }
 

@@ -115,10 +115,9 @@ void write_back(const Tensor& t, const Tensor& moved) {
 Tensor batch_norm(const Tensor& input, const Tensor& running_mean, const Tensor& running_var, const Tensor& scale,
                   const Tensor& shift, const BatchNormOptions& options, const Tensor& added) {
   if (mode_is_active()) [[unlikely]]
-    return through_door(
-        {"batch_norm", {input, running_mean, running_var, scale, shift, added}, [=](const Tensors& t) {
-           return batch_norm(t[0], t[1], t[2], t[3], t[4], options, t[5]);
-         }});
+    return through_door({"batch_norm", {input, running_mean, running_var, scale, shift, added}, [=](const Tensors& t) {
+                           return batch_norm(t[0], t[1], t[2], t[3], t[4], options, t[5]);
+                         }});
   check<ValueError>(input.ndim() >= 2, "batch_norm: input must be (N, C, *), got ", input.shape());
   const bool channels_last = suggests_channels_last(input);
   const Tensor x = in_format(input, channels_last);
@@ -156,8 +155,8 @@ Tensor batch_norm(const Tensor& input, const Tensor& running_mean, const Tensor&
     write_back(running_mean, moving_mean);
     write_back(running_var, moving_var);
   }
-  if (auto* node = record<BatchNormNode>(y, {&x, &weight, &bias, &residual}, options, channels_last,
-                                         residual.defined())) {
+  if (auto* node =
+          record<BatchNormNode>(y, {&x, &weight, &bias, &residual}, options, channels_last, residual.defined())) {
     node->x.save(x);
     node->weight.save(weight);
     node->statistics.save(statistics);
