@@ -121,9 +121,12 @@ def instance_norm(
     if math.prod(input.shape[2:]) == 1:
         raise ValueError(f"instance_norm: input must have more than one position, got {tuple(input.shape)}")
     items, channels = input.shape[:2]
-    each = [None if t is None else t.repeat((items,)) for t in (running_mean, running_var, weight, bias)]
-    y = _core.batch_norm(input.reshape((1, items * channels, *input.shape[2:])), *each, True, momentum, eps)
-    for running, moved in zip((running_mean, running_var), each, strict=False):
+    mean, var, scale, shift = (
+        None if t is None else t.repeat((items,)) for t in (running_mean, running_var, weight, bias)
+    )
+    images = input.reshape((1, items * channels, *input.shape[2:]))
+    y = _core.batch_norm(images, mean, var, scale, shift, True, momentum, eps)
+    for running, moved in ((running_mean, mean), (running_var, var)):
         if running is not None and moved is not None:
             running.copy_(_core.mean(moved.reshape((items, channels)), 0))
     return y.reshape(input.shape)
