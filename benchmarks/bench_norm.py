@@ -1,12 +1,16 @@
-"""Batch and layer normalization in training, forward and backward."""
+"""Normalisation in training, forward and backward: of activations, and of images in either memory format."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from typing import Any
 
-from case import Case, normal
-from shapes import ACTIVATIONS
+from case import Case, fastest, normal
+from shapes import ACTIVATIONS, IMAGES
+
+# Passes over the data, without a residual and with it: where a channel's planes stay in the cache between statistics
+# and result, and where rows of all channels do not.
+PASSES = {"contiguous_format": (5, 8), "channels_last": (8, 11)}
 
 
 def norm(name: str, layer: Callable[..., Any], n: int, d: int) -> Case:
@@ -32,7 +36,51 @@ def norm(name: str, layer: Callable[..., Any], n: int, d: int) -> Case:
     )
 
 
+def rectified(torch: Any, x: Any, weight: Any, bias: Any, residual: Any) -> Any:
+    """relu(batch_norm(x) + residual): fused where the library can."""
+    normalise, arguments = torch.nn.functional.batch_norm, (x, None, None, weight, bias, True)
+    if torch.__name__ == "dd2424":
+        return normalise(*arguments, relu=True, residual=residual)
+    y = normalise(*arguments)
+    return torch.relu_(y if residual is None else y.add_(residual))
+
+
+def images(shape: tuple[int, ...], memory_format: str, has_residual: bool) -> Case:
+    """In our memory format and PyTorch's faster one; the gradients are those of sum(y * dy)."""
+
+    def program(torch, *operands):
+        def step_in(layout):
+            x, dy, residual = (t.detach().contiguous(memory_format=getattr(torch, layout)) for t in operands)
+            leaves = [x, torch.ones(shape[1]), torch.zeros(shape[1]), *([residual] if has_residual else [])]
+            for leaf in leaves:
+                leaf.requires_grad_()
+
+            def step():
+                for leaf in leaves:
+                    leaf.grad = None
+                rectified(torch, *leaves[:3], residual if has_residual else None).backward(dy)
+                return [leaf.grad for leaf in leaves]
+
+            return step
+
+        return step_in(memory_format) if torch.__name__ == "dd2424" else fastest(*map(step_in, PASSES))
+
+    size = shape[0] * shape[1] * shape[2] * shape[3]
+    added = ", residual" if has_residual else ""
+    return Case(
+        f"batch_norm{added} and ReLU {shape}, {memory_format}, forward and backward",
+        program=program,
+        inputs=normal(shape, shape, shape),
+        reads=1,  # the limit is a copy of as many bytes
+        writes=1,
+        array_bytes=4 * size * PASSES[memory_format][has_residual] // 2,
+        tolerance=256,
+        goals={"torch": 2.0, "limit": 0.8},
+    )
+
+
 CASES = [
     *(norm("batch_norm", lambda nn, d: nn.BatchNorm1d(d), *shape) for shape in ACTIVATIONS),
     *(norm("layer_norm", lambda nn, d: nn.LayerNorm(d), *shape) for shape in ACTIVATIONS),
+    *(images(shape, layout, added) for added in (False, True) for shape in IMAGES for layout in PASSES),
 ]

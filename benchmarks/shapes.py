@@ -24,6 +24,8 @@ NINE_LAYERS = (50, 30, 20, 20, 10, 10, 10, 10)
 LARGE = (2048, 2048)
 LARGE_BYTES = 4 * 2048 * 2048
 SMALL = (256, 256)  # 256 kB: a layer's activations, in the second-level cache
+# (N, C, H, W) of a residual network's activations, CIFAR images in batches of 64
+IMAGES = ((64, 64, 32, 32), (64, 128, 16, 16), (64, 512, 4, 4))
 # (N, K) of scores: the course's, and a large vocabulary; (N, D) of normalised activations, likewise
 SCORES = ((BATCH, CLASSES), (4096, 1000))
 ACTIVATIONS = ((BATCH, 50), (4096, 1024))

@@ -151,3 +151,14 @@ def test_refusals() -> None:
         nn.BatchNorm1d(3)(dd2424.ones(2, 4))
     with pytest.raises(ValueError, match="LazyBatchNorm1d: input must be 2D or 3D, got 1D"):
         nn.LazyBatchNorm1d()(dd2424.ones(2))
+
+
+@pytest.mark.parametrize("residual", [None, dd2424.full((4, 3, 2, 2), -0.5)])
+def test_the_layer_adds_and_rectifies_in_one_pass(rng: np.random.Generator, residual: Any) -> None:
+    x = dd2424.from_numpy(rng.standard_normal((4, 3, 2, 2)).astype(np.float32))
+    fused, apart = nn.BatchNorm2d(3), nn.BatchNorm2d(3)
+    for mode in (True, False):
+        y = apart.train(mode)(x)
+        expected = nn.functional.relu(y if residual is None else y + residual)
+        assert fused.train(mode)(x, relu=True, residual=residual).tolist() == expected.tolist()
+    assert [t.tolist() for t in fused.buffers()] == [t.tolist() for t in apart.buffers()]

@@ -10,12 +10,12 @@ void bind_norm(py::module_& m) {
   m.def(
       "batch_norm",
       [](const Tensor& x, const Tensor& running_mean, const Tensor& running_var, const Tensor& weight,
-         const Tensor& bias, bool training, double momentum, double eps, bool relu) {
+         const Tensor& bias, bool training, double momentum, double eps, bool relu, const Tensor& residual) {
         return ops::batch_norm(x, running_mean, running_var, weight, bias,
-                               {.training = training, .momentum = momentum, .eps = eps, .relu = relu});
+                               {.training = training, .momentum = momentum, .eps = eps, .relu = relu}, residual);
       },
       "input"_a, "running_mean"_a, "running_var"_a, "weight"_a = py::none(), "bias"_a = py::none(),
-      "training"_a = false, "momentum"_a = 0.1, "eps"_a = 1e-5, "relu"_a = false);
+      "training"_a = false, "momentum"_a = 0.1, "eps"_a = 1e-5, "relu"_a = false, "residual"_a = py::none());
   m.def("layer_norm", &ops::layer_norm, "input"_a, "normalized_shape"_a, "weight"_a = py::none(), "bias"_a = py::none(),
         "eps"_a = 1e-5);
   m.def("rms_norm", &ops::rms_norm, "input"_a, "normalized_shape"_a, "weight"_a = py::none(), "eps"_a = 1e-5);

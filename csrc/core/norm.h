@@ -5,16 +5,19 @@ namespace dd2424 {
 
 // Batch normalisation over all but the channels of x, which is (outer, channels, inner) and contiguous: inner is 1 for
 // (N, C), the number of pixels for NCHW; channels-last is (N * pixels, C, 1).
-//   y = (x - mean) * rstd * weight + bias, then ReLU where `relu`
+//   y = (x - mean) * scale + shift + residual, then ReLU where `relu`
 template <class T>
 struct BatchNormForward {
   using Acc = Accumulator<T>;
   const T* x;
+  const T* residual;  // as x, or null
   const Acc* weight;  // (channels), or null for 1
   const Acc* bias;    // (channels), or null for 0
   T* y;               // may be x
-  Acc* mean;          // (channels): written in training, for backward; read in evaluation
-  Acc* rstd;          // (channels): 1 / sqrt(var + eps), likewise
+  Acc* mean;          // (channels): of the batch in training, else running_mean
+  Acc* rstd;          // (channels): 1 / sqrt(var + eps)
+  Acc* scale;         // (channels): rstd * weight
+  Acc* shift;         // (channels): bias, and what rounding the mean has left out
   Acc* running_mean;  // (channels), or null: moved by `momentum` towards the batch's, in training
   Acc* running_var;   // (channels), or null: likewise, the batch's variance with 1 / (n - 1)
   Index outer, channels, inner;
@@ -26,14 +29,13 @@ template <class T>
 struct BatchNormBackward {
   using Acc = Accumulator<T>;
   const T* x;
-  const T* y;  // null but with relu, where dy counts only at y > 0
+  const T* y;  // with relu and a residual, where dy counts only at y > 0; else null: y is found again from x
   const T* dy;
-  const Acc* weight;  // or null
-  const Acc* mean;    // (channels)
-  const Acc* rstd;    // (channels)
-  T* dx;              // or null: not wanted
-  Acc* dweight;       // or null
-  Acc* dbias;         // or null
+  const Acc *mean, *rstd, *scale, *shift;  // (channels), of forward
+  T* dx;                                   // or null: not wanted
+  T* dresidual;                            // where there is a y; else null: it is dy
+  Acc* dweight;                            // or null
+  Acc* dbias;                              // or null
   Index outer, channels, inner;
   bool training;  // false: mean and rstd are constants
   bool relu;

@@ -16,11 +16,6 @@ template <class V>
 struct Sums {
   V g, gx, x;
 };
-template <class V>
-inline V through(V dy, V y) {
-  return y <= V{} ? V{} : dy;
-}
-
 // dx = g * slope - (x - mean) * tilt - shift
 template <class V>
 struct Gradient {
@@ -30,7 +25,7 @@ struct Gradient {
 template <class T, class L = Lane<T>>
 inline Gradient<Vec<L>> finish(const Backward<T>& a, const Sums<Vec<L>>& s, Index channel, Index count) {
   const Vec<L> mean = load_some(a.mean + channel, count), rstd = load_some(a.rstd + channel, count);
-  const Vec<L> slope = rstd * load_or(a.weight ? a.weight + channel : nullptr, count, L(1));
+  const Vec<L> slope = load_some(a.scale + channel, count);
   const L n = static_cast<L>(a.outer * a.inner);
   const Vec<L> low = a.training ? s.x / n : Vec<L>{};
   const Vec<L> dweight = rstd * (s.gx - low * s.g);
@@ -41,21 +36,51 @@ inline Gradient<Vec<L>> finish(const Backward<T>& a, const Sums<Vec<L>>& s, Inde
   return {mean, slope, tilt, slope * (s.g / n) - tilt * low};
 }
 
+// What passes the ReLU of a channel, d being x - mean.
+template <class V>
+struct Recomputed {
+  V scale, shift;
+  V operator()(V g, V d) const { return through(g, fma(d, scale, shift)); }
+};
+
+template <class T>
+inline bool goes_around(const Backward<T>& a) {
+  return goes_around(a.dx, a.outer * a.channels * a.inner, a.inner > 1 ? a.inner : a.channels);
+}
+
 template <class T, int N, class L = Lane<T>>
 inline void column_sums(const Backward<T>& a, Index c, Index last, Index begin, Index end, Sums<Vec<L>> (&s)[N]) {
-  const auto from = [&](const T* p) { return Columns<const T, N>{p + begin * a.channels + c, a.channels, last}; };
-  const auto x = from(a.x), dy = from(a.dy), y = from(a.relu ? a.y : a.x);
+  const auto from = [&](auto* p) { return Columns<std::remove_pointer_t<decltype(p)>, N>{p + c, a.channels, last}; };
+  const auto x = from(a.x + begin * a.channels), dy = from(a.dy + begin * a.channels);
   Vec<L> mean[N], total[kSums][N];
-  for (int k = 0; k < N; ++k) mean[k] = load_some(a.mean + c + k * kLanes<L>, k == N - 1 ? last : kLanes<L>);
-  const auto add = [&](bool relu) {
+  Recomputed<Vec<L>> relu[N];
+  for (int k = 0; k < N; ++k) {
+    const Index at = c + k * kLanes<L>, count = k == N - 1 ? last : kLanes<L>;
+    mean[k] = load_some(a.mean + at, count);
+    relu[k] = {load_some(a.scale + at, count), load_some(a.shift + at, count)};
+  }
+  const auto add = [&](const auto& gate) {
     sum_rows<L>(end - begin, total, [&](Index row, int k, Vec<L>* part) {
-      const Vec<L> g = relu ? through(dy.at(row, k), y.at(row, k)) : dy.at(row, k), d = x.at(row, k) - mean[k];
+      const Vec<L> d = x.at(row, k) - mean[k], g = gate(row, k, dy.at(row, k), d);
       part[0] += g;
       part[1] = fma(g, d, part[1]);
       part[2] += d;
     });
   };
-  a.relu ? add(true) : add(false);
+  const Gate gate = gate_of(a);
+  if (gate == Gate::open) {
+    add([](Index, int, Vec<L> g, Vec<L>) { return g; });
+  } else if (gate == Gate::by_x) {
+    add([&](Index, int k, Vec<L> g, Vec<L> d) { return relu[k](g, d); });
+  } else {
+    const auto y = from(a.y + begin * a.channels);
+    const auto dresidual = from(a.dresidual + begin * a.channels);
+    add([&](Index row, int k, Vec<L> g, Vec<L>) {
+      const Vec<L> passed = through(g, y.at(row, k));
+      dresidual.template put<false>(row, k, passed);
+      return passed;
+    });
+  }
   for (int k = 0; k < N; ++k) s[k] = {total[0][k], total[1][k], total[2][k]};
 }
 
@@ -63,50 +88,82 @@ template <class T, class L = Lane<T>>
 inline Sums<L> plane_sums(const Backward<T>& a, const Extent& extent, Index channel, Index begin, Index end) {
   L total[kSums];
   const Vec<L> mean = broadcast(a.mean[channel]);
-  const auto add = [&](bool relu) {
+  const auto add = [&](const auto& gate) {
     sum_planes<L>(extent, channel, begin, end, total, [&](Index place, Index count, Vec<L>* part) {
-      Vec<L> g = load_some(a.dy + place, count), d = load_some(a.x + place, count) - mean;  // a short load pads with 0
-      if (relu) g = through(g, load_some(a.y + place, count));
+      prefetch_plane(a.x + place, extent);
+      prefetch_plane(a.dy + place, extent);
+      Vec<L> d = load_some(a.x + place, count) - mean;
+      const Vec<L> g = gate(place, count, load_some(a.dy + place, count), d);  // a short load pads with 0
       if (count < kLanes<L>) d = keep_lanes<L>(count) ? d : Vec<L>{};
       part[0] += g;
       part[1] = fma(g, d, part[1]);
       part[2] += d;
     });
   };
-  a.relu ? add(true) : add(false);
+  const Gate gate = gate_of(a);
+  if (gate == Gate::open) {
+    add([](Index, Index, Vec<L> g, Vec<L>) { return g; });
+  } else if (gate == Gate::by_x) {
+    const Recomputed<Vec<L>> relu{broadcast(a.scale[channel]), broadcast(a.shift[channel])};
+    add([=](Index, Index, Vec<L> g, Vec<L> d) { return relu(g, d); });
+  } else {
+    add([&](Index place, Index count, Vec<L> g, Vec<L>) {
+      prefetch_plane(a.y + place, extent);
+      const Vec<L> passed = through(g, load_some(a.y + place, count));
+      store_some(a.dresidual + place, passed, count);
+      return passed;
+    });
+  }
   return {total[0], total[1], total[2]};
 }
 
+// The second pass: where dy has passed a ReLU that was read, it lies in dresidual.
 template <class T, int N, class L = Lane<T>>
 inline void column_gradients(const Backward<T>& a, Index c, Index last, Index begin, Index end,
                              const Gradient<Vec<L>> (&f)[N]) {
   const auto from = [&](const T* p) { return Columns<const T, N>{p + c, a.channels, last}; };
-  const auto x = from(a.x), dy = from(a.dy), y = from(a.relu ? a.y : a.x);
+  const auto x = from(a.x), dy = from(a.y ? a.dresidual : a.dy);
   const Columns<T, N> dx{a.dx + c, a.channels, last};
-  const auto rows = [&](bool relu) {
-    for (Index row = begin; row < end; ++row)
+  Recomputed<Vec<L>> relu[N];
+  for (int k = 0; k < N; ++k) {
+    const Index at = c + k * kLanes<L>, count = k == N - 1 ? last : kLanes<L>;
+    relu[k] = {load_some(a.scale + at, count), load_some(a.shift + at, count)};
+  }
+  choose(
+      [&](auto by_x, auto around) {
+        for (Index row = begin; row < end; ++row)
 #pragma GCC unroll 4
-      for (int k = 0; k < N; ++k) {
-        const Vec<L> g = relu ? through(dy.at(row, k), y.at(row, k)) : dy.at(row, k);
-        dx.put(row, k, fma(g, f[k].slope, -fma(x.at(row, k) - f[k].mean, f[k].tilt, f[k].shift)));
-      }
-  };
-  a.relu ? rows(true) : rows(false);
+          for (int k = 0; k < N; ++k) {
+            const Vec<L> d = x.at(row, k) - f[k].mean;
+            Vec<L> g = dy.at(row, k);
+            if constexpr (decltype(by_x)::value != 0) g = relu[k](g, d);
+            dx.template put<decltype(around)::value != 0>(row, k, fma(g, f[k].slope, -fma(d, f[k].tilt, f[k].shift)));
+          }
+      },
+      gate_of(a) == Gate::by_x, goes_around(a));
 }
 
 template <class T, class L = Lane<T>>
 inline void plane_gradients(const Backward<T>& a, Index channel, Index begin, Index end, const Gradient<Vec<L>>& one) {
   const Vec<L> mean = broadcast(one.mean[0]), slope = broadcast(one.slope[0]);
   const Vec<L> tilt = broadcast(one.tilt[0]), shift = broadcast(one.shift[0]);
-  const auto dx = [=](Vec<L> x, Vec<L> g) { return fma(g, slope, -fma(x - mean, tilt, shift)); };
-  for (Index o = begin; o < end; ++o) {
-    const Index at = (o * a.channels + channel) * a.inner;
-    if (a.relu)
-      map(
-          a.dx + at, a.inner, [=](Vec<L> x, Vec<L> g, Vec<L> y) { return dx(x, through(g, y)); }, a.x + at, a.dy + at,
-          a.y + at);
-    else map(a.dx + at, a.inner, dx, a.x + at, a.dy + at);
-  }
+  const Recomputed<Vec<L>> relu{broadcast(a.scale[channel]), broadcast(a.shift[channel])};
+  const T* dy = a.y ? a.dresidual : a.dy;
+  choose(
+      [&](auto by_x, auto around) {
+        for (Index o = begin; o < end; ++o) {
+          const Index at = (o * a.channels + channel) * a.inner;
+          map_out<decltype(around)::value != 0>(
+              a.dx + at, a.inner,
+              [=](Vec<L> x, Vec<L> g) {
+                const Vec<L> d = x - mean;
+                if constexpr (decltype(by_x)::value != 0) g = relu(g, d);
+                return fma(g, slope, -fma(d, tilt, shift));
+              },
+              a.x + at, dy + at);
+        }
+      },
+      gate_of(a) == Gate::by_x, goes_around(a));
 }
 
 template <class T, class L = Lane<T>>
@@ -118,7 +175,7 @@ void backward_at_once(const Backward<T>& a, Index begin, Index end) {
       const auto f = finish<T>(a, {broadcast(s.g), broadcast(s.gx), broadcast(s.x)}, c, 1);
       if (a.dx) plane_gradients<T>(a, c, 0, a.outer, f);
     }
-    return;
+    return end_stores_around();
   }
   for_column_groups<L>(a.channels, begin, end, [&](auto vectors, Index c, Index last) {
     constexpr int N = decltype(vectors)::value;
@@ -128,13 +185,53 @@ void backward_at_once(const Backward<T>& a, Index begin, Index end) {
     for (int k = 0; k < N; ++k) f[k] = finish<T>(a, s[k], c + k * kLanes<L>, k == N - 1 ? last : kLanes<L>);
     if (a.dx) column_gradients<T, N>(a, c, last, 0, a.outer, f);
   });
+  end_stores_around();
+}
+
+// The same for a tile of whole channels.
+template <class T, class L = Lane<T>>
+void backward_tile(const Backward<T>& a, Index channel, Index channels) {
+  const Tile tile{channel * a.inner, channels * a.inner, a.channels * a.inner};
+  double sums[kSums][kTile<L>];
+  Line<L> lines[kSums];
+  TileAffine<L> f{a.mean + channel, a.scale + channel, a.shift + channel};
+  if (a.inner > 1) {
+    const L** values[] = {&f.mean, &f.scale, &f.shift};
+    for (int i = 0; i < kSums; ++i) spread(*values[i], channels, a.inner, lines[i]), *values[i] = lines[i].of;
+  }
+  tile_sums<T>(a, f, tile, 0, a.outer, {sums[0], sums[1], sums[2]});
+  for (auto& sum : sums)
+    for (Index c = 0; c < channels; ++c) {
+      double total = 0;
+      for (Index i = 0; i < a.inner; ++i) total += sum[c * a.inner + i];
+      sum[c] = total;
+    }
+  Line<L> slope, tilt, shift, spreads[kSums];
+  for (Index c = 0; c < channels; c += kLanes<L>) {
+    const Index count = smaller(kLanes<L>, channels - c);
+    const auto g =
+        finish<T>(a, {narrow<L>(sums[0] + c, count), narrow<L>(sums[1] + c, count), narrow<L>(sums[2] + c, count)},
+                  channel + c, count);
+    store(slope.of + c, g.slope);
+    store(tilt.of + c, g.tilt);
+    store(shift.of + c, g.shift);
+  }
+  if (!a.dx) return;
+  TileGradient<L> d{slope.of, tilt.of, shift.of};
+  if (a.inner > 1) {
+    const L** values[] = {&d.slope, &d.tilt, &d.shift};
+    for (int i = 0; i < kSums; ++i) spread(*values[i], channels, a.inner, spreads[i]), *values[i] = spreads[i].of;
+  }
+  if (gate_of(a) == Gate::by_x) differentiate_tile<true, false>(a, f, d, tile, 0, a.outer);
+  else differentiate_tile<false, false>(a, f, d, tile, 0, a.outer);
 }
 
 template <class T, class L = Lane<T>>
 void chunk_sums(const Backward<T>& a, const Extent& extent, const Chunks& chunks, const Parts& parts) {
   if (has_tiles(extent)) {
     return for_tiles<L>(extent, chunks, [&](Index chunk, Index c, Index width, Index begin, Index end) {
-      tile_sums(a, c, width, begin, end, {parts.at(chunk, 0), parts.at(chunk, 1), parts.at(chunk, 2)});
+      tile_sums<T>(a, {a.mean + c, a.scale + c, a.shift + c}, {c, width, a.channels}, begin, end,
+                   {parts.at(chunk, 0) + c, parts.at(chunk, 1) + c, parts.at(chunk, 2) + c});
     });
   }
   for_chunks(extent, chunks, [&](Index chunk, Index unit, Index begin, Index end) {
@@ -183,27 +280,28 @@ void join_sums(const Backward<T>& a, const Chunks& chunks, const Parts& parts) {
 template <class T, class L = Lane<T>>
 void gradients_all(const Backward<T>& a, const Parts& parts) {
   const auto values = [&](int sum) { return reinterpret_cast<const L*>(parts.at(0, sum)); };
-  const TileGradient<L> f{a.mean, values(0), values(1), values(2)};
+  const TileGradient<L> f{values(0), values(1), values(2)};
   if (has_tiles({a.outer, a.channels, a.inner})) {
-    const bool around = goes_around(a.dx, a.outer * a.channels, a.channels);
-    return for_rows_of_tiles<L>({a.outer, a.channels, 1}, [&](Index c, Index width, Index begin, Index end) {
-      const auto run = [&](auto relu, auto past) {
-        differentiate_tile<decltype(relu)::value, decltype(past)::value>(a, f, c, width, begin, end);
-      };
-      using Yes = Constant<1>;
-      using No = Constant<0>;
-      if (around) a.relu ? run(Yes{}, Yes{}) : run(No{}, Yes{});
-      else a.relu ? run(Yes{}, No{}) : run(No{}, No{});
+    return for_rows_of_tiles<L>({a.outer, a.channels, 1}, [&](const Tile& tile, Index begin, Index end) {
+      const Index c = tile.first;
+      choose(
+          [&](auto by_x, auto around) {
+            differentiate_tile<decltype(by_x)::value != 0, decltype(around)::value != 0>(
+                a, TileAffine<L>{a.mean + c, a.scale + c, a.shift + c},
+                TileGradient<L>{f.slope + c, f.tilt + c, f.shift + c}, tile, begin, end);
+          },
+          gate_of(a) == Gate::by_x, goes_around(a));
     });
   }
   const auto at = [&](Index c, Index count) {
-    return Gradient<Vec<L>>{load_some(f.mean + c, count), load_some(f.slope + c, count), load_some(f.tilt + c, count),
+    return Gradient<Vec<L>>{load_some(a.mean + c, count), load_some(f.slope + c, count), load_some(f.tilt + c, count),
                             load_some(f.shift + c, count)};
   };
   if (a.inner > 1) {
     parallel_for(a.outer * a.channels, kGrain / a.inner + 1, [&](Index begin, Index end) {
       for (Index k = begin; k < end; ++k)
         plane_gradients<T>(a, k % a.channels, k / a.channels, k / a.channels + 1, at(k % a.channels, 1));
+      end_stores_around();
     });
     return;
   }
@@ -214,10 +312,11 @@ void gradients_all(const Backward<T>& a, const Parts& parts) {
       for (int k = 0; k < N; ++k) f[k] = at(c + k * kLanes<L>, k == N - 1 ? last : kLanes<L>);
       column_gradients<T, N>(a, c, last, begin, end, f);
     });
+    end_stores_around();
   });
 }
 
-template <class T>
+template <class T, class L = Lane<T>>
 Status batch_norm_backward(const Context& context, const Backward<T>& a) {
   const FloatMode mode;
   const Extent extent{a.outer, a.channels, a.inner};
@@ -230,6 +329,10 @@ Status batch_norm_backward(const Context& context, const Backward<T>& a) {
   }
   if (a.channels == 0) return Status::ok;
   const Chunks chunks = extent.chunks();
+  if (is_once(extent, chunks)) {
+    for_whole_channels<L>(extent, [&](Index channel, Index channels) { backward_tile(a, channel, channels); });
+    return Status::ok;
+  }
   if (chunks.count == 1) {
     const Index units = extent.units(), work = extent.count() * a.channels / units + 1;
     parallel_for(units, kGrain / work + 1, [&](Index begin, Index end) { backward_at_once(a, begin, end); });

@@ -44,8 +44,10 @@ inline Moments<L> plane_moments(const T* x, const Extent& extent, Index channel,
     if (count == kLanes<L>) return load(x + place) - about;
     return keep_lanes<L>(count) ? load(x + place, count) - about : Vec<L>{};
   };
-  sum_planes<L>(extent, channel, begin, end, sum,
-                [&](Index place, Index count, Vec<L>* part) { part[0] += from(place, count, broadcast(origin[0])); });
+  sum_planes<L>(extent, channel, begin, end, sum, [&](Index place, Index count, Vec<L>* part) {
+    prefetch_plane(x + place, extent);
+    part[0] += from(place, count, broadcast(origin[0]));
+  });
   const L mean = origin[0] + sum[0] / n;
   sum_planes<L>(extent, channel, begin, end, sums, [&](Index place, Index count, Vec<L>* part) {
     const Vec<L> d = from(place, count, broadcast(mean));
@@ -59,55 +61,93 @@ inline Moments<L> plane_moments(const T* x, const Extent& extent, Index channel,
 template <class V>
 struct Affine {
   V mean, scale, shift;
-  V operator()(V x, bool relu) const {
-    const V y = fma(x - mean, scale, shift);
-    if (!relu) return y;
-    return y < V{} ? V{} : y;  // NaN stays NaN
-  }
+  V operator()(V x) const { return fma(x - mean, scale, shift); }
 };
 
 template <class T, class L = Lane<T>>
-inline Affine<Vec<L>> affine(const Forward<T>& a, Vec<L> mean, Vec<L> low, Vec<L> rstd, Index channel, Index count) {
+inline Affine<Vec<L>> stored(const Forward<T>& a, Index channel, Index count) {
+  return {load_some(a.mean + channel, count), load_some(a.scale + channel, count), load_some(a.shift + channel, count)};
+}
+template <class T, class L = Lane<T>>
+inline Affine<Vec<L>> stored_for_one(const Forward<T>& a, Index channel) {
+  return {broadcast(a.mean[channel]), broadcast(a.scale[channel]), broadcast(a.shift[channel])};
+}
+
+template <class T, class L = Lane<T>>
+inline void store_affine(const Forward<T>& a, Vec<L> mean, Vec<L> low, Vec<L> var, Index channel, Index count) {
+  const Vec<L> rstd = L(1) / sqrt(var + static_cast<L>(a.eps));
   const Vec<L> scale = rstd * load_or(a.weight ? a.weight + channel : nullptr, count, L(1));
-  return {mean, scale, load_or(a.bias ? a.bias + channel : nullptr, count, L(0)) - low * scale};
+  store_some(a.mean + channel, mean, count);
+  store_some(a.rstd + channel, rstd, count);
+  store_some(a.scale + channel, scale, count);
+  store_some(a.shift + channel, load_or(a.bias ? a.bias + channel : nullptr, count, L(0)) - low * scale, count);
 }
 
 // Writes what training leaves behind for the channels of a vector.
 template <class T, class L = Lane<T>>
-inline Affine<Vec<L>> finish(const Forward<T>& a, Moments<Vec<L>> m, Index channel, Index count) {
+inline void finish(const Forward<T>& a, Moments<Vec<L>> m, Index channel, Index count) {
   const L n = static_cast<L>(a.outer * a.inner), moved = static_cast<L>(a.momentum),
           stays = static_cast<L>(1 - a.momentum);
   const Vec<L> mean = m.mean + m.low, low = (m.mean - mean) + m.low;
-  const Vec<L> rstd = L(1) / sqrt(m.m2 / n + static_cast<L>(a.eps));
-  store_some(a.mean + channel, mean, count);
-  store_some(a.rstd + channel, rstd, count);
   if (a.running_mean)
     store_some(a.running_mean + channel, stays * load_some(a.running_mean + channel, count) + moved * mean, count);
   if (a.running_var)
     store_some(a.running_var + channel, stays * load_some(a.running_var + channel, count) + moved * (m.m2 / (n - L(1))),
                count);
-  return affine<T>(a, mean, low, rstd, channel, count);
+  store_affine<T>(a, mean, low, m.m2 / n, channel, count);
+}
+template <class T, class L = Lane<T>>
+void finish_given(const Forward<T>& a) {
+  for (Index c = 0; c < a.channels; c += kLanes<L>) {
+    const Index count = smaller(kLanes<L>, a.channels - c);
+    store_affine<T>(a, load_some(a.running_mean + c, count), Vec<L>{}, load_some(a.running_var + c, count), c, count);
+  }
+}
+
+template <class T>
+inline bool goes_around(const Forward<T>& a) {
+  return goes_around(a.y, a.outer * a.channels * a.inner, a.inner > 1 ? a.inner : a.channels);
 }
 
 template <class T, int N, class L = Lane<T>>
-inline void normalize_columns(const Forward<T>& a, Index channel, Index last, Index begin, Index end,
-                              const Affine<Vec<L>> (&f)[N]) {
-  const Columns<const T, N> x{a.x + channel, a.channels, last};
+inline void normalize_columns(const Forward<T>& a, Index channel, Index last, Index begin, Index end) {
+  const auto from = [&](const T* p) { return Columns<const T, N>{p + channel, a.channels, last}; };
+  const auto x = from(a.x), rest = from(a.residual ? a.residual : a.x);
   const Columns<T, N> y{a.y + channel, a.channels, last};
-  const auto rows = [&](bool relu) {
+  Affine<Vec<L>> f[N];
+  for (int k = 0; k < N; ++k) f[k] = stored<T>(a, channel + k * kLanes<L>, k == N - 1 ? last : kLanes<L>);
+  const auto rows = [&](auto relu, auto residual, auto around) {
     for (Index row = begin; row < end; ++row)
 #pragma GCC unroll 4
-      for (int k = 0; k < N; ++k) y.put(row, k, f[k](x.at(row, k), relu));
+      for (int k = 0; k < N; ++k) {
+        Vec<L> v = f[k](x.at(row, k));
+        if constexpr (decltype(residual)::value != 0) v += rest.at(row, k);
+        y.template put<decltype(around)::value != 0>(row, k, rectified<decltype(relu)::value != 0>(v));
+      }
   };
-  a.relu ? rows(true) : rows(false);
+  choose(rows, a.relu, a.residual != nullptr, goes_around(a));
 }
 template <class T, class L = Lane<T>>
-inline void normalize_planes(const Forward<T>& a, Index channel, Index begin, Index end, const Affine<Vec<L>>& f) {
-  for (Index o = begin; o < end; ++o) {
-    const Index plane = (o * a.channels + channel) * a.inner;
-    if (a.relu) map(a.y + plane, a.inner, [&](Vec<L> v) { return f(v, true); }, a.x + plane);
-    else map(a.y + plane, a.inner, [&](Vec<L> v) { return f(v, false); }, a.x + plane);
-  }
+inline void normalize_planes(const Forward<T>& a, Index channel, Index begin, Index end) {
+  const Affine<Vec<L>> f = stored_for_one<T>(a, channel);
+  const Extent extent{a.outer, a.channels, a.inner};
+  constexpr Index kAhead = 4096 / sizeof(T);  // of elements: a page
+  const auto planes = [&](auto relu, auto residual, auto past) {
+    constexpr bool rectify = decltype(relu)::value != 0, around = decltype(past)::value != 0;
+    for (Index o = begin; o < end; ++o) {
+      const Index plane = (o * a.channels + channel) * a.inner;
+      if constexpr (decltype(residual)::value != 0) {
+        for (Index i = 0; i < smaller(a.inner, kAhead); i += 64 / Index(sizeof(T)))
+          prefetch_plane(a.residual + plane + i, extent);
+        map_out<around>(
+            a.y + plane, a.inner, [=](Vec<L> v, Vec<L> rest) { return rectified<rectify>(f(v) + rest); }, a.x + plane,
+            a.residual + plane);
+      } else {
+        map_out<around>(a.y + plane, a.inner, [=](Vec<L> v) { return rectified<rectify>(f(v)); }, a.x + plane);
+      }
+    }
+  };
+  choose(planes, a.relu, a.residual != nullptr, goes_around(a));
 }
 
 // Statistics and result of units begin ... end - 1, each while its channels are in the cache.
@@ -117,19 +157,58 @@ void forward_at_once(const Forward<T>& a, Index begin, Index end) {
   if (!extent.in_columns()) {
     for (Index c = begin; c < end; ++c) {
       const Moments<L> m = plane_moments(a.x, extent, c, 0, a.outer);
-      const Affine<Vec<L>> one = finish<T>(a, {broadcast(m.mean), broadcast(m.low), broadcast(m.m2)}, c, 1);
-      normalize_planes<T>(a, c, 0, a.outer, {broadcast(one.mean[0]), broadcast(one.scale[0]), broadcast(one.shift[0])});
+      finish<T>(a, {broadcast(m.mean), broadcast(m.low), broadcast(m.m2)}, c, 1);
+      normalize_planes<T>(a, c, 0, a.outer);
     }
-    return;
+    return end_stores_around();
   }
   for_column_groups<L>(a.channels, begin, end, [&](auto vectors, Index c, Index last) {
     constexpr int N = decltype(vectors)::value;
     Moments<Vec<L>> m[N]{};
-    Affine<Vec<L>> f[N];
     column_moments<T, N>({a.x + c, a.channels, last}, a.outer, m);
-    for (int k = 0; k < N; ++k) f[k] = finish<T>(a, m[k], c + k * kLanes<L>, k == N - 1 ? last : kLanes<L>);
-    normalize_columns<T, N>(a, c, last, 0, a.outer, f);
+    for (int k = 0; k < N; ++k) finish<T>(a, m[k], c + k * kLanes<L>, k == N - 1 ? last : kLanes<L>);
+    normalize_columns<T, N>(a, c, last, 0, a.outer);
   });
+  end_stores_around();
+}
+
+// The same for a tile of whole channels: the moments of its columns, joined to those of channels.
+template <class T, class L = Lane<T>>
+void forward_tile(const Forward<T>& a, Index channel, Index channels) {
+  const Tile tile{channel * a.inner, channels * a.inner, a.channels * a.inner};
+  double mean[kTile<L>], low[kTile<L>], m2[kTile<L>];
+  tile_moments<T>(a.x + tile.first, tile.stride, tile.width, 0, a.outer, mean, m2);
+  const double n = static_cast<double>(a.outer);
+  for (Index c = 0; c < channels; ++c) {  // what of column i is written has been read
+    const T* x = a.x + tile.first + c * a.inner;
+    const double origin = static_cast<double>(load_some(x, 1)[0]);
+    double *of = mean + c * a.inner, sum = 0, within = 0, between = 0;
+    for (Index i = 0; i < a.inner; ++i) {
+      of[i] += static_cast<double>(load_some(x + i, 1)[0]) - origin;
+      sum += of[i];
+      within += m2[c * a.inner + i];
+    }
+    const double offset = sum / static_cast<double>(a.inner);
+    for (Index i = 0; i < a.inner; ++i) between += (of[i] - offset) * (of[i] - offset);
+    mean[c] = static_cast<double>(static_cast<L>(origin + offset));
+    low[c] = (origin - mean[c]) + offset;
+    m2[c] = within + n * between;
+  }
+  for (Index c = 0; c < channels; c += kLanes<L>) {
+    const Index count = smaller(kLanes<L>, channels - c);
+    finish<T>(a, {narrow<L>(mean + c, count), narrow<L>(low + c, count), narrow<L>(m2 + c, count)}, channel + c, count);
+  }
+  Line<L> lines[3];
+  TileAffine<L> f{a.mean + channel, a.scale + channel, a.shift + channel};
+  if (a.inner > 1) {
+    const L** values[] = {&f.mean, &f.scale, &f.shift};
+    for (int i = 0; i < 3; ++i) spread(*values[i], channels, a.inner, lines[i]), *values[i] = lines[i].of;
+  }
+  choose(
+      [&](auto relu, auto residual) {
+        normalize_tile<decltype(relu)::value != 0, decltype(residual)::value != 0, false>(a, f, tile, 0, a.outer);
+      },
+      a.relu, a.residual != nullptr);
 }
 
 template <class T>
@@ -186,7 +265,6 @@ void join_moments(const Extent& extent, const Chunks& chunks, const Parts& parts
     }
 }
 
-// Leaves in the workspace, as sums 0 and 2, the rounded mean and what rounding it left out.
 template <class T, class L = Lane<T>>
 void finish_all(const Forward<T>& a, const Parts& parts) {
   double *mean = parts.at(0, 0), *low = parts.at(0, 2);
@@ -202,67 +280,53 @@ void finish_all(const Forward<T>& a, const Parts& parts) {
   }
 }
 
-// From a.mean and a.rstd; `low` may be null. The workspace is given up to scale and shift of the channels.
+// y of all elements from the channels' mean, scale and shift.
 template <class T, class L = Lane<T>>
-void normalize_tiles(const Forward<T>& a, const double* low, const Parts& parts) {
-  L *scale = reinterpret_cast<L*>(parts.at(0, 0)), *shift = scale + a.channels;  // which ends where `low` begins
-  for (Index c = 0; c < a.channels; c += kLanes<L>) {
-    const Index count = smaller(kLanes<L>, a.channels - c);
-    const auto f = affine<T>(a, load_some(a.mean + c, count), low ? narrow<L>(low + c, count) : Vec<L>{},
-                             load_some(a.rstd + c, count), c, count);
-    store_some(scale + c, f.scale, count);
-    store_some(shift + c, f.shift, count);
-  }
-  const TileAffine<L> f{a.mean, scale, shift};
-  const bool around = goes_around(a.y, a.outer * a.channels, a.channels);
-  for_rows_of_tiles<L>({a.outer, a.channels, 1}, [&](Index c, Index width, Index begin, Index end) {
-    const auto run = [&](auto relu, auto past) {
-      normalize_tile<decltype(relu)::value, decltype(past)::value>(a, f, c, width, begin, end);
-    };
-    using Yes = Constant<1>;
-    using No = Constant<0>;
-    if (around) a.relu ? run(Yes{}, Yes{}) : run(No{}, Yes{});
-    else a.relu ? run(Yes{}, No{}) : run(No{}, No{});
+void normalize_tiles(const Forward<T>& a) {
+  const bool around = goes_around(a);
+  for_rows_of_tiles<L>({a.outer, a.channels, 1}, [&](const Tile& tile, Index begin, Index end) {
+    const TileAffine<L> f{a.mean + tile.first, a.scale + tile.first, a.shift + tile.first};
+    choose(
+        [&](auto relu, auto residual, auto past) {
+          normalize_tile<decltype(relu)::value != 0, decltype(residual)::value != 0, decltype(past)::value != 0>(
+              a, f, tile, begin, end);
+        },
+        a.relu, a.residual != nullptr, around);
   });
 }
-
-// y of all elements from a.mean and a.rstd; `low` may be null
 template <class T, class L = Lane<T>>
-void normalize_all(const Forward<T>& a, const double* low) {
-  const auto at = [&](Index c, Index count) {
-    const Vec<L> rest = low ? narrow<L>(low + c, count) : Vec<L>{};
-    return affine<T>(a, load_some(a.mean + c, count), rest, load_some(a.rstd + c, count), c, count);
-  };
+void normalize_all(const Forward<T>& a) {
+  const Extent extent{a.outer, a.channels, a.inner};
+  if (has_tiles(extent)) return normalize_tiles(a);
   if (a.inner > 1) {
     parallel_for(a.outer * a.channels, kGrain / a.inner + 1, [&](Index begin, Index end) {
-      for (Index k = begin; k < end; ++k) {
-        const Affine<Vec<L>> one = at(k % a.channels, 1);
-        normalize_planes<T>(a, k % a.channels, k / a.channels, k / a.channels + 1,
-                            {broadcast(one.mean[0]), broadcast(one.scale[0]), broadcast(one.shift[0])});
-      }
+      for (Index k = begin; k < end; ++k) normalize_planes<T>(a, k % a.channels, k / a.channels, k / a.channels + 1);
+      end_stores_around();
     });
     return;
   }
   parallel_for(a.outer, kGrain / a.channels + 1, [&](Index begin, Index end) {
-    for_column_groups<L>(a.channels, 0, Extent{a.outer, a.channels, 1}.units(), [&](auto vectors, Index c, Index last) {
-      constexpr int N = decltype(vectors)::value;
-      Affine<Vec<L>> f[N];
-      for (int k = 0; k < N; ++k) f[k] = at(c + k * kLanes<L>, k == N - 1 ? last : kLanes<L>);
-      normalize_columns<T, N>(a, c, last, begin, end, f);
+    for_column_groups<L>(a.channels, 0, extent.units(), [&](auto vectors, Index c, Index last) {
+      normalize_columns<T, decltype(vectors)::value>(a, c, last, begin, end);
     });
+    end_stores_around();
   });
 }
 
-template <class T>
+template <class T, class L = Lane<T>>
 Status batch_norm_forward(const Context& context, const Forward<T>& a) {
   const FloatMode mode;
   const Extent extent{a.outer, a.channels, a.inner};
-  if (extent.count() == 0 || a.channels == 0) return Status::ok;
-  const Chunks chunks = extent.chunks();
-  const Parts parts{static_cast<double*>(context.workspace), a.channels};
+  if (a.channels == 0) return Status::ok;
   if (!a.training) {
-    if (chunks.count > 1 && has_tiles(extent)) normalize_tiles(a, nullptr, parts);
-    else normalize_all(a, nullptr);
+    finish_given(a);
+    if (extent.count() > 0) normalize_all(a);
+    return Status::ok;
+  }
+  if (extent.count() == 0) return Status::ok;
+  const Chunks chunks = extent.chunks();
+  if (is_once(extent, chunks)) {
+    for_whole_channels<L>(extent, [&](Index channel, Index channels) { forward_tile(a, channel, channels); });
     return Status::ok;
   }
   if (chunks.count == 1) {
@@ -270,11 +334,11 @@ Status batch_norm_forward(const Context& context, const Forward<T>& a) {
     parallel_for(units, kGrain / work + 1, [&](Index begin, Index end) { forward_at_once(a, begin, end); });
     return Status::ok;
   }
+  const Parts parts{static_cast<double*>(context.workspace), a.channels};
   chunk_moments(a, extent, chunks, parts);
   join_moments(extent, chunks, parts);
   finish_all(a, parts);
-  if (has_tiles(extent)) normalize_tiles(a, parts.at(0, 2), parts);
-  else normalize_all(a, parts.at(0, 2));
+  normalize_all(a);
   return Status::ok;
 }
 

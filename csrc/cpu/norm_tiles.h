@@ -8,6 +8,23 @@
 namespace dd2424::cpu::DD2424_ISA {
 namespace {
 
+template <bool relu, class V>
+inline V rectified(V y) {
+  if constexpr (relu) return y < V{} ? V{} : y;  // NaN stays NaN
+  else return y;
+}
+// What dy must pass: nothing, a ReLU whose y is found again from x, or one whose y is read.
+enum class Gate { open, by_x, by_y };
+template <class T>
+inline Gate gate_of(const BatchNormBackward<T>& a) {
+  if (!a.relu) return Gate::open;
+  return a.y ? Gate::by_y : Gate::by_x;
+}
+template <class V>
+inline V through(V dy, V y) {
+  return y <= V{} ? V{} : dy;
+}
+
 constexpr Index kTileRows = 128;   // rows that are added up before they join the total
 constexpr Index kOriginRows = 16;  // whose mean the first of them are taken about
 template <class L>
@@ -122,47 +139,58 @@ void tile_moments(const T* x, Index stride, Index width, Index begin, Index end,
   }
 }
 
-// What normalises a channel, side by side in the workspace: y = (x - mean) * scale + shift.
-template <class L>
-struct TileAffine {
-  const L *mean, *scale, *shift;  // (channels)
+// Where a tile lies in rows of `stride` elements.
+struct Tile {
+  Index first, width, stride;
 };
 
-template <bool relu, bool around, class T, class L>
-void normalize_tile(const BatchNormForward<T>& a, const TileAffine<L>& f, Index c0, Index width, Index begin,
-                    Index end) {
+// What normalises the channels of a tile: y = (x - mean) * scale + shift.
+template <class L>
+struct TileAffine {
+  const L *mean, *scale, *shift;
+};
+
+template <bool relu, bool residual, bool around, class T, class L>
+void normalize_tile(const BatchNormForward<T>& a, const TileAffine<L>& f, const Tile& tile, Index begin, Index end) {
   for_rows<2>(begin, end, [&](auto rows, Index row) {
     constexpr int R = decltype(rows)::value;
-    const T* x = a.x + row * a.channels + c0;
-    T* y = a.y + row * a.channels + c0;
-    for_vectors<L>(width, [&](Index c, Index count) {
-      const Vec<L> mean = load_some(f.mean + c0 + c, count), scale = load_some(f.scale + c0 + c, count),
-                   shift = load_some(f.shift + c0 + c, count);
+    const Index at = row * tile.stride + tile.first;
+    for_vectors<L>(tile.width, [&](Index c, Index count) {
+      const Vec<L> mean = load_some(f.mean + c, count), scale = load_some(f.scale + c, count),
+                   shift = load_some(f.shift + c, count);
 #pragma GCC unroll 2
       for (int r = 0; r < R; ++r) {
-        Vec<L> v = fma(load_some(x + r * a.channels + c, count) - mean, scale, shift);
-        if constexpr (relu) v = v < Vec<L>{} ? Vec<L>{} : v;  // NaN stays NaN
-        put<around>(y + r * a.channels + c, v, count);
+        const Index place = at + r * tile.stride + c;
+        Vec<L> v = fma(load_some(a.x + place, count) - mean, scale, shift);
+        if constexpr (residual) v += load_some(a.residual + place, count);
+        put<around>(a.y + place, rectified<relu>(v), count);
       }
     });
   });
 }
 
 // Adds rows [begin, end) of g, g * (x - mean) and x - mean, with g = dy where ReLU let it through.
-template <bool relu, class T, class L>
-void add_gradients(const BatchNormBackward<T>& a, Index c0, Index width, Index begin, Index end, Line<L> (&sums)[3]) {
+template <Gate gate, class T, class L>
+void add_gradients(const BatchNormBackward<T>& a, const TileAffine<L>& f, const Tile& tile, Index begin, Index end,
+                   Line<L> (&sums)[3]) {
   for_rows<2>(begin, end, [&](auto rows, Index row) {
     constexpr int R = decltype(rows)::value;
-    const Index at = row * a.channels + c0;
-    for_vectors<L>(width, [&](Index c, Index count) {
-      const Vec<L> mean = load_some(a.mean + c0 + c, count);
+    const Index at = row * tile.stride + tile.first;
+    for_vectors<L>(tile.width, [&](Index c, Index count) {
+      const Vec<L> mean = load_some(f.mean + c, count);
+      Vec<L> scale{}, shift{};
+      if constexpr (gate == Gate::by_x) scale = load_some(f.scale + c, count), shift = load_some(f.shift + c, count);
       Vec<L> g[R], d[R], product = load(sums[1].of + c);
 #pragma GCC unroll 2
       for (int r = 0; r < R; ++r) {
-        const Index place = at + r * a.channels + c;
+        const Index place = at + r * tile.stride + c;
         d[r] = load_some(a.x + place, count) - mean;
         g[r] = load_some(a.dy + place, count);
-        if constexpr (relu) g[r] = load_some(a.y + place, count) <= Vec<L>{} ? Vec<L>{} : g[r];
+        if constexpr (gate == Gate::by_x) g[r] = through(g[r], fma(d[r], scale, shift));
+        if constexpr (gate == Gate::by_y) {
+          g[r] = through(g[r], load_some(a.y + place, count));
+          store_some(a.dresidual + place, g[r], count);
+        }
         product = fma(g[r], d[r], product);
       }
       store(sums[0].of + c, load(sums[0].of + c) + sum_of(g));
@@ -172,57 +200,90 @@ void add_gradients(const BatchNormBackward<T>& a, Index c0, Index width, Index b
   });
 }
 
+// to[s][c]: the sums over rows [begin, end) for channel c of the tile.
 template <class T, class L = Lane<T>>
-void tile_sums(const BatchNormBackward<T>& a, Index c0, Index width, Index begin, Index end, double* const (&to)[3]) {
+void tile_sums(const BatchNormBackward<T>& a, const TileAffine<L>& f, const Tile& tile, Index begin, Index end,
+               double* const (&to)[3]) {
   Line<L> sums[3];
   for (double* total : to)
-    for (Index c = 0; c < width; ++c) total[c0 + c] = 0;
+    for (Index c = 0; c < tile.width; ++c) total[c] = 0;
+  const Gate gate = gate_of(a);
   for (Index row = begin; row < end;) {
     const Index stop = smaller(end, row + kTileRows);
-    for (Line<L>& sum : sums) for_vectors<L>(width, [&](Index c, Index) { store(sum.of + c, Vec<L>{}); });
-    a.relu ? add_gradients<true>(a, c0, width, row, stop, sums) : add_gradients<false>(a, c0, width, row, stop, sums);
+    for (Line<L>& sum : sums) for_vectors<L>(tile.width, [&](Index c, Index) { store(sum.of + c, Vec<L>{}); });
+    if (gate == Gate::open) add_gradients<Gate::open>(a, f, tile, row, stop, sums);
+    else if (gate == Gate::by_x) add_gradients<Gate::by_x>(a, f, tile, row, stop, sums);
+    else add_gradients<Gate::by_y>(a, f, tile, row, stop, sums);
     for (int s = 0; s < 3; ++s)
-      for (Index c = 0; c < width; ++c) to[s][c0 + c] += static_cast<double>(sums[s].of[c]);
+      for (Index c = 0; c < tile.width; ++c) to[s][c] += static_cast<double>(sums[s].of[c]);
     row = stop;
   }
 }
 
-// dx = g * slope - (x - mean) * tilt - shift
+// dx = g * slope - (x - mean) * tilt - shift, for the channels of a tile
 template <class L>
 struct TileGradient {
-  const L *mean, *slope, *tilt, *shift;  // (channels)
+  const L *slope, *tilt, *shift;
 };
 
-template <bool relu, bool around, class T, class L>
-void differentiate_tile(const BatchNormBackward<T>& a, const TileGradient<L>& f, Index c0, Index width, Index begin,
-                        Index end) {
+template <bool by_x, bool around, class T, class L>
+void differentiate_tile(const BatchNormBackward<T>& a, const TileAffine<L>& f, const TileGradient<L>& d,
+                        const Tile& tile, Index begin, Index end) {
+  const T* from = a.y ? a.dresidual : a.dy;
   for_rows<2>(begin, end, [&](auto rows, Index row) {
     constexpr int R = decltype(rows)::value;
-    const Index at = row * a.channels + c0;
-    for_vectors<L>(width, [&](Index c, Index count) {
-      const auto of_channel = [=](const L* p) { return load_some(p + c0 + c, count); };
-      const Vec<L> mean = of_channel(f.mean), slope = of_channel(f.slope), tilt = of_channel(f.tilt),
-                   shift = of_channel(f.shift);
+    const Index at = row * tile.stride + tile.first;
+    for_vectors<L>(tile.width, [&](Index c, Index count) {
+      const auto of_channel = [=](const L* p) { return load_some(p + c, count); };
+      const Vec<L> mean = of_channel(f.mean), slope = of_channel(d.slope), tilt = of_channel(d.tilt),
+                   shift = of_channel(d.shift);
+      Vec<L> scale{}, level{};
+      if constexpr (by_x) scale = of_channel(f.scale), level = of_channel(f.shift);
 #pragma GCC unroll 2
       for (int r = 0; r < R; ++r) {
-        const Index place = at + r * a.channels + c;
-        Vec<L> g = load_some(a.dy + place, count);
-        if constexpr (relu) g = load_some(a.y + place, count) <= Vec<L>{} ? Vec<L>{} : g;
-        const Vec<L> d = load_some(a.x + place, count) - mean;
-        put<around>(a.dx + place, fma(g, slope, -fma(d, tilt, shift)), count);
+        const Index place = at + r * tile.stride + c;
+        const Vec<L> distance = load_some(a.x + place, count) - mean;
+        Vec<L> g = load_some(from + place, count);
+        if constexpr (by_x) g = through(g, fma(distance, scale, level));
+        put<around>(a.dx + place, fma(g, slope, -fma(distance, tilt, shift)), count);
       }
     });
   });
 }
 
-// Calls body(first channel, channels, first row, end of rows) for tiles of all channels of the rows that a thread
-// takes.
+// Images of few pixels, and few rows: tiles of a few whole channels, a row being (channels, inner), each done with
+// while it is in the second-level cache.
+constexpr Index kOnceRows = 512, kOncePixels = 64;
+inline bool is_once(const Extent& extent, const Chunks& chunks) {
+  if (extent.in_columns()) return has_tiles(extent) && chunks.count == 1;
+  return extent.inner <= kOncePixels && extent.outer <= kOnceRows;
+}
+// Calls body(first channel, channels) for all of them, on all threads.
+template <class L, class Body>
+void for_whole_channels(const Extent& extent, const Body& body) {
+  constexpr Index widest = kTile<L> / 2, least = 64;
+  const Index row = extent.channels * extent.inner, eighth = (row / 8 + least - 1) / least * least;
+  const Index width = eighth < least ? least : smaller(eighth, widest);
+  const Index each = width / extent.inner, tiles = (extent.channels + each - 1) / each;
+  parallel_for(tiles, kGrain / (each * extent.count()) + 1, [&](Index begin, Index end) {
+    for (Index t = begin; t < end; ++t) body(t * each, smaller(each, extent.channels - t * each));
+    end_stores_around();
+  });
+}
+// line[c * inner + i] = values[c]
+template <class L>
+void spread(const L* values, Index channels, Index inner, Line<L>& line) {
+  for (Index c = 0; c < channels; ++c)
+    for (Index i = 0; i < inner; ++i) line.of[c * inner + i] = values[c];
+}
+
+// Calls body(tile, first row, end of rows) for tiles of all channels of the rows that a thread takes.
 template <class L, class Body>
 void for_rows_of_tiles(const Extent& extent, const Body& body) {
   parallel_for(extent.outer, kGrain / extent.channels + 1, [&](Index begin, Index end) {
     for (Index row = begin; row < end; row += 8)  // few, so that tiles beside each other meet in the cache
       for (Index c = 0; c < extent.channels; c += kTile<L>)
-        body(c, smaller(kTile<L>, extent.channels - c), row, smaller(row + 8, end));
+        body(Tile{c, smaller(kTile<L>, extent.channels - c), extent.channels}, row, smaller(row + 8, end));
     end_stores_around();
   });
 }

@@ -9,12 +9,14 @@
 namespace dd2424::cpu::DD2424_ISA {
 namespace {
 
-constexpr Index kGrain = 1 << 14;     // elements worth a second thread, and a chunk of their own
-constexpr Index kChunkRows = 256;     // of columns, at least
-constexpr Index kBlockRows = 64;      // rows that are added up before they join the total
-constexpr Index kBlockVectors = 128;  // likewise, of a plane
-constexpr Index kBlockPlanes = 32;    // likewise, planes
-constexpr int kGroup = 4;             // vectors of channels that are walked together
+constexpr Index kGrain = 1 << 14;           // elements worth a second thread, and a chunk of their own
+constexpr Index kChunkRows = 256;           // of columns, at least
+constexpr Index kBlockRows = 64;            // rows that are added up before they join the total
+constexpr Index kBlockVectors = 128;        // likewise, of a plane
+constexpr Index kBlockPlanes = 32;          // likewise, planes
+constexpr Index kManyChannels = 16;         // that threads can share out between them
+constexpr Index kChannelInCache = 1 << 17;  // elements
+constexpr int kGroup = 4;                   // vectors of channels that are walked together
 
 inline Index smaller(Index a, Index b) { return a < b ? a : b; }
 
@@ -22,7 +24,8 @@ struct Extent {
   Index outer, channels, inner;
   Index count() const { return outer * inner; }  // of elements in a channel
   bool in_columns() const { return inner == 1; }
-  Chunks chunks() const {  // of `outer`
+  Chunks chunks() const {  // of `outer`; one where the planes of a channel, x and dy, stay in the second-level cache
+    if (!in_columns() && channels >= kManyChannels && count() <= kChannelInCache) return {outer, outer == 0 ? 0 : 1};
     const Index rows = kGrain / (in_columns() ? channels + 1 : inner) + 1;
     return reduction_chunks(outer, in_columns() && rows < kChunkRows ? kChunkRows : rows);
   }
@@ -86,9 +89,10 @@ struct Columns {
     const T* from = p + row * stride + k * kLanes<Lane<std::remove_const_t<T>>>;
     return k == N - 1 ? load_some(from, last) : load(from);
   }
+  template <bool around>
   void put(Index row, int k, Vec<Lane<std::remove_const_t<T>>> v) const {
-    T* to = p + row * stride + k * kLanes<Lane<std::remove_const_t<T>>>;
-    k == N - 1 ? store_some(to, v, last) : store(to, v);
+    constexpr Index lanes = kLanes<Lane<std::remove_const_t<T>>>;
+    cpu::DD2424_ISA::put<around>(p + row * stride + k * lanes, v, k == N - 1 ? last : lanes);
   }
 };
 
@@ -96,6 +100,16 @@ template <int N>
 struct Constant {
   static constexpr int value = N;
 };
+// body(Constant<flag>...) for flags known at run time only
+template <class Body>
+inline void choose(const Body& body) {
+  body();
+}
+template <class Body, class... Flags>
+inline void choose(const Body& body, bool flag, Flags... flags) {
+  if (flag) choose([&](auto... rest) { body(Constant<1>{}, rest...); }, flags...);
+  else choose([&](auto... rest) { body(Constant<0>{}, rest...); }, flags...);
+}
 
 // Calls body(Constant<vectors>, first channel, lanes of the last vector) for groups begin ... end - 1 of columns.
 template <class L, class Body>
@@ -128,6 +142,12 @@ inline void sum_rows(Index rows, Vec<L> (&total)[K][N], const F& add) {
     for (int s = 0; s < K; ++s)
       for (int k = 0; k < N; ++k) total[s][k] += part[k][s];
   }
+}
+
+// A channel's next plane starts on another page, where the hardware's prefetchers do not follow.
+template <class T>
+inline void prefetch_plane(const T* p, const Extent& extent) {
+  __builtin_prefetch(p + extent.channels * extent.inner);
 }
 
 template <class L, int K, class F>

@@ -9,9 +9,10 @@ struct BatchNormOptions {
   double momentum = 0.1, eps = 1e-5;
   bool relu = false;  // max(0, .) of the result, in the same pass
 };
-// x (N, C, *); the rest (C) or undefined. Training moves the running statistics towards the batch's.
+// x (N, C, *), and so `residual`, which is added before the ReLU; the rest (C) or undefined. Training moves the running
+// statistics towards the batch's.
 Tensor batch_norm(const Tensor& x, const Tensor& running_mean, const Tensor& running_var, const Tensor& weight,
-                  const Tensor& bias, const BatchNormOptions& options);
+                  const Tensor& bias, const BatchNormOptions& options, const Tensor& residual = Tensor());
 
 // Over the last dimensions of x, which are normalized_shape; weight and bias have that shape or are undefined.
 Tensor layer_norm(const Tensor& x, const Shape& normalized_shape, const Tensor& weight, const Tensor& bias, double eps);

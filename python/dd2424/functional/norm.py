@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from dd2424 import _core
 from dd2424._core import Tensor
 from dd2424._dtypes import finfo
+from dd2424._formats import channels_last, channels_last_3d
 from dd2424.linalg.norm import vector_norm
 
 __all__ = ["batch_norm", "layer_norm", "rms_norm", "group_norm", "instance_norm", "normalize", "local_response_norm"]
@@ -23,19 +24,21 @@ def batch_norm(
     momentum: float = 0.1,
     eps: float = 1e-5,
     relu: bool = False,
+    residual: Tensor | None = None,
 ) -> Tensor:
-    """Normalise each channel over the batch, scale and shift it; `relu` adds max(y, 0) in the same kernel.
+    """Normalise each channel over the batch, scale and shift it; in the same pass add `residual`, then take max(y, 0).
 
-        y = (x - E[x]) / sqrt(Var[x] + eps) * weight + bias
+        y = (x - E[x]) / sqrt(Var[x] + eps) * weight + bias + residual, at least 0 with `relu`
 
     In training, mean and variance (1/n) are the batch's and the running ones move towards them by `momentum` (the
     variance with 1/(n-1)); in evaluation the running ones are used.
-    Shapes: input (N, C) or (N, C, *); the others (C,). Raises: ValueError for one value a channel in training.
+    Shapes: input and residual (N, C) or (N, C, *); the others (C,).
+    Raises: ValueError for one value a channel in training.
     Source: Ioffe and Szegedy, "Batch Normalization", arXiv:1502.03167, algorithm 1.
     """
     if training and input.ndim > 1 and input.numel() == input.shape[1]:
         raise ValueError(f"batch_norm: input must have more than one value a channel, got {tuple(input.shape)}")
-    return _core.batch_norm(input, running_mean, running_var, weight, bias, training, momentum, eps, relu)
+    return _core.batch_norm(input, running_mean, running_var, weight, bias, training, momentum, eps, relu, residual)
 
 
 def layer_norm(
@@ -74,8 +77,11 @@ def rms_norm(
     return _core.rms_norm(input, normalized_shape, weight, floor)
 
 
-def _by_channel(x: Tensor, ndim: int) -> Tensor:
-    return x.reshape((1, -1) + (1,) * (ndim - 2))
+def _laid_out_like(x: Tensor, y: Tensor) -> Tensor:
+    layout = {4: channels_last, 5: channels_last_3d}.get(x.ndim)
+    if layout is None or x.is_contiguous() or not x.is_contiguous(memory_format=layout):
+        return y
+    return y.contiguous(memory_format=layout)
 
 
 def group_norm(
@@ -89,9 +95,11 @@ def group_norm(
     channels = input.shape[1]
     if num_groups <= 0 or channels % num_groups:
         raise RuntimeError(f"group_norm: num_groups must divide the {channels} channels of input, got {num_groups}")
-    y = _standardised(input, input.shape[0] * num_groups, eps)
-    y = y if weight is None else y * _by_channel(weight, input.ndim)
-    return y if bias is None else y + _by_channel(bias, input.ndim)
+    y = _laid_out_like(input, _standardised(input, input.shape[0] * num_groups, eps))
+    if weight is None and bias is None:
+        return y
+    zeros, ones = _core.zeros((channels,), dtype=y.dtype), _core.ones((channels,), dtype=y.dtype)
+    return _core.batch_norm(y, zeros, ones, weight, bias, False, 0.0, 0.0)  # y * weight + bias, in one kernel each way
 
 
 def instance_norm(
@@ -108,18 +116,20 @@ def instance_norm(
 
     Shapes: input (N, C, *); the others (C,). Source: Ulyanov et al., "Instance Normalization", arXiv:1607.08022.
     """
-    dims = list(range(2, input.ndim))
     if not use_input_stats:
-        return _core.batch_norm(input, running_mean, running_var, weight, bias, False, momentum, eps, False)
+        return _core.batch_norm(input, running_mean, running_var, weight, bias, False, momentum, eps)
     if math.prod(input.shape[2:]) == 1:
         raise ValueError(f"instance_norm: input must have more than one position, got {tuple(input.shape)}")
-    if running_mean is not None and running_var is not None:
-        x = input.detach()
-        running_mean.mul_(1 - momentum).add_(_core.mean(_core.mean(x, dims), 0), alpha=momentum)
-        running_var.mul_(1 - momentum).add_(_core.mean(_core.var(x, dims, correction=1), 0), alpha=momentum)
-    y = _standardised(input, input.shape[0] * input.shape[1], eps)
-    y = y if weight is None else y * _by_channel(weight, input.ndim)
-    return y if bias is None else y + _by_channel(bias, input.ndim)
+    items, channels = input.shape[:2]
+    mean, var, scale, shift = (
+        None if t is None else t.repeat((items,)) for t in (running_mean, running_var, weight, bias)
+    )
+    images = input.reshape((1, items * channels, *input.shape[2:]))
+    y = _core.batch_norm(images, mean, var, scale, shift, True, momentum, eps)
+    for running, moved in ((running_mean, mean), (running_var, var)):
+        if running is not None and moved is not None:
+            running.copy_(_core.mean(moved.reshape((items, channels)), 0))
+    return y.reshape(input.shape)
 
 
 def normalize(input: Tensor, p: float = 2.0, dim: int | Sequence[int] = 1, eps: float = 1e-12) -> Tensor:

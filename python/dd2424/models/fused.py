@@ -25,8 +25,12 @@ def norm_relu(norm: nn.Module, x: Tensor) -> Tensor:
 
 
 def norm_add_relu(norm: nn.Module, x: Tensor, residual: Tensor) -> Tensor:
-    """max(0, norm(x) + residual): the end of a residual block, where the sum and its maximum need no memory."""
-    y: Tensor = norm(x)
+    """max(0, norm(x) + residual), the end of a residual block, in one kernel where `norm` is batch normalization."""
+    y: Tensor
+    if isinstance(norm, nn.BatchNorm2d):
+        y = norm(x, relu=True, residual=residual)
+        return y
+    y = norm(x)
     return y.add_(residual).relu_()
 
 

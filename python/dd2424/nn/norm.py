@@ -80,7 +80,7 @@ class _ChannelNorm(Module):
 
 
 class _BatchNorm(_ChannelNorm):
-    def forward(self, input: Tensor, *, relu: bool = False) -> Tensor:
+    def forward(self, input: Tensor, *, relu: bool = False, residual: Tensor | None = None) -> Tensor:
         self._check(input)
         training, momentum = self.training, self.momentum
         if training and self.num_batches_tracked is not None:
@@ -92,7 +92,7 @@ class _BatchNorm(_ChannelNorm):
             raise ValueError(f"{type(self).__name__}: input must have more than one value a channel in training, "
                              f"got {tuple(input.shape)}")  # fmt: skip
         return _core.batch_norm(input, self.running_mean, self.running_var, self.weight, self.bias, uses_batch,
-                                0.0 if momentum is None else momentum, self.eps, relu)  # fmt: skip
+                                0.0 if momentum is None else momentum, self.eps, relu, residual)  # fmt: skip
 
 
 class BatchNorm1d(_BatchNorm):
