@@ -101,7 +101,8 @@ class BatchNorm1d(_BatchNorm):
         y = (x - E[x]) / sqrt(Var[x] + eps) * weight + bias
 
     In training E and Var are the batch's, and the running ones move towards them by `momentum` (None: their mean over
-    all batches); in evaluation the running ones are used. `norm(x, relu=True)` adds max(y, 0) in the same kernel.
+    all batches); in evaluation the running ones are used. `norm(x, relu=True, residual=z)` gives max(y + z, 0) in the
+    same kernel.
     Shapes: input (N, C) or (N, C, L); parameters and running statistics (C,); output as input.
     Raises: ValueError for another number of dimensions, or one value a channel in training.
     Source: Ioffe and Szegedy, "Batch Normalization", arXiv:1502.03167, algorithms 1 and 2.
