@@ -82,7 +82,7 @@ BY_HAND: dict[str, str] = {
     "AccumulateGrad.__eq__": "(self, other: object, /) -> bool",
     "batch_norm": "(input: Tensor, running_mean: Tensor | None, running_var: Tensor | None, "
     "weight: Tensor | None = None, bias: Tensor | None = None, training: bool = False, momentum: float = 0.1, "
-    "eps: float = 1e-05, relu: bool = False) -> Tensor",
+    "eps: float = 1e-05, relu: bool = False, residual: Tensor | None = None) -> Tensor",
     "convolution": "(input: Tensor, weight: Tensor, bias: Tensor | None, stride: Sequence[int], "
     "padding: Sequence[int], padding_after: Sequence[int], dilation: Sequence[int], groups: int, "
     "relu: bool) -> Tensor",
