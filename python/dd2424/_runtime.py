@@ -22,14 +22,16 @@ from dd2424._core import (
     set_default_dtype,
     set_isa,
     set_num_threads,
+    set_winograd,
     supported_isas,
+    winograd_enabled,
 )
 
 # fmt: off
 __all__ = [
     "show_config", "is_tensor", "kernels", "get_kernels", "empty_cache", "get_default_dtype", "get_isa",
     "get_num_threads", "kernel_count", "memory_stats", "promote_types", "reset_peak_memory", "result_type",
-    "set_default_dtype", "set_isa", "set_num_threads", "supported_isas",
+    "set_default_dtype", "set_isa", "set_num_threads", "set_winograd", "supported_isas", "winograd_enabled",
 ]
 # fmt: on
 
@@ -73,6 +75,7 @@ def show_config() -> None:
         "compiler": _core.compiler,
         "ISA level": f"{get_isa()} of {', '.join(supported_isas())} (DD2424_ISA sets it)",
         "threads": f"{get_num_threads()} of {os.cpu_count()} processors (OMP_NUM_THREADS sets them)",
+        "Winograd": f"{'on' if winograd_enabled() else 'off'} for 3x3 convolutions (dd2424.set_winograd sets it)",
         "memory": f"{stats['in_use_bytes']} bytes in use, {stats['reserved_bytes']} reserved",
         "CUDA": "not in this build",
     }
