@@ -352,11 +352,12 @@ def test_a_run_folder_that_is_a_file(capsys, here):
 
 
 @pytest.mark.skipif(not os.path.exists("/dev/full"), reason="this system has no /dev/full")
-def test_an_output_that_is_full():
+@pytest.mark.parametrize("flags", [[], ["-u"]])  # written at the end, or at once
+def test_an_output_that_is_full(flags, monkeypatch):
+    monkeypatch.delenv("PYTHONUNBUFFERED", raising=False)
     with open("/dev/full", "w") as full:
-        done = subprocess.run(
-            [sys.executable, "-m", "dd2424", "list"], stdout=full, stderr=subprocess.PIPE, text=True, check=False
-        )
+        command = [sys.executable, *flags, "-m", "dd2424", "list"]
+        done = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, text=True, check=False)
     assert (done.returncode, done.stderr) == (
         1,
         "dd2424: cannot write its output: the disk is full; free some space\n",

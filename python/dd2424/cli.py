@@ -41,10 +41,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except DataError as error:
         print(f"dd2424: {error}", file=sys.stderr)
     except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or the interpreter complains at exit
+        _drop_output()
     except OSError as error:
         doing = "failed on" if error.filename else "cannot write its output"
         print(f"dd2424: {os_error_message(error, doing)}", file=sys.stderr)
+        if not error.filename:
+            _drop_output()
     except (MemoryError, RuntimeError) as error:
         if not isinstance(error, MemoryError) and not str(error).startswith("allocate:"):
             raise
@@ -53,6 +55,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print("dd2424: interrupted", file=sys.stderr)
         return 130
     return 1
+
+
+def _drop_output() -> None:
+    """What is still to be written goes nowhere: at exit the interpreter would fail on it again, with its own code."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _dispatch(arguments: list[str]) -> int:
