@@ -14,8 +14,9 @@ set(DD2424_FLAGS_avx2 -mavx2 -mfma -mf16c)
 set(DD2424_FLAGS_avx512 ${DD2424_FLAGS_avx2} -mavx512f -mavx512bw -mavx512dq -mavx512vl -mprefer-vector-width=512)
 set(DD2424_FLAGS_avx512_bf16 ${DD2424_FLAGS_avx512} -mavx512bf16)
 
-# Compiles each source once per ISA level into target.
+# Compiles each source once per ISA level into target; at avx512_bf16 those after BF16 alone (has_bf16_level in core/isa.h).
 function(dd2424_add_isa_kernels target)
+  cmake_parse_arguments(PARSE_ARGV 1 kernels "" "" "BF16;OTHERS")
   set(optimisation -O3)
   if(DD2424_SANITIZE)
     set(optimisation -O1)
@@ -23,7 +24,10 @@ function(dd2424_add_isa_kernels target)
     set(optimisation -O0)
   endif()
   foreach(isa IN LISTS DD2424_ISAS)
-    add_library(${target}_${isa} OBJECT ${ARGN})
+    add_library(${target}_${isa} OBJECT ${kernels_BF16})
+    if(NOT isa STREQUAL avx512_bf16)
+      target_sources(${target}_${isa} PRIVATE ${kernels_OTHERS})
+    endif()
     target_link_libraries(${target}_${isa} PRIVATE dd2424_flags)
     target_compile_definitions(${target}_${isa} PRIVATE DD2424_ISA=${isa} DD2424_ISA_IS_${isa})
     # Integers wrap around; fused multiply-add is written, never inferred; -O3 because the time goes here.

@@ -1,4 +1,5 @@
 #pragma once
+#include "core/isa.h"
 #include "core/ladder.h"
 #include "core/types.h"
 
@@ -30,6 +31,8 @@ struct GemmKernels {
   Status (*gemm)(const Context&, const Gemm<T>&);
   std::size_t (*gemm_workspace)(const Gemm<T>&);  // bytes; reads sizes and strides only
 };
+template <class T>
+inline constexpr bool has_bf16_level<GemmKernels<T>> = true;
 template <>
 inline constexpr bool has_ladder<GemmKernels<float>> = true;
 template <>

@@ -10,6 +10,10 @@ namespace dd2424 {
 enum class Isa { generic, avx2, avx512, avx512_bf16 };
 constexpr int kIsaLevels = DD2424_ISA_LEVELS;  // how many of them are compiled
 
+// Whether a table has entries of its own at avx512_bf16; else those of avx512 serve there too.
+template <class Table>
+constexpr bool has_bf16_level = false;
+
 namespace detail {
 extern std::atomic<Isa> isa_level;
 }

@@ -1,4 +1,5 @@
 #pragma once
+#include "core/isa.h"
 #include "core/types.h"
 
 // What the machine can do at most, found by loops that do nothing else: benchmarks hold every kernel to it.
@@ -29,5 +30,7 @@ struct MachineKernels {
   Status (*multiply_adds_bfloat16)(const Context&, MultiplyAdds<bfloat16>&);  // null where there is no such instruction
   Status (*stream)(const Context&, const Stream&);
 };
+template <>
+inline constexpr bool has_bf16_level<MachineKernels> = true;
 
 }  // namespace dd2424

@@ -32,6 +32,11 @@ inline const Table* cuda_table = nullptr;  // filled when the CUDA library is lo
 
 namespace detail {
 template <class Table>
+const Table* bf16_table() {
+  if constexpr (has_bf16_level<Table>) return cpu::table_of<Table, cpu::avx512_bf16::Level>();
+  else return cpu::table_of<Table, cpu::avx512::Level>();
+}
+template <class Table>
 inline const std::array<const Table*, kIsaLevels> cpu_tables{
     cpu::table_of<Table, cpu::generic::Level>(),
 #if DD2424_ISA_LEVELS > 1
@@ -41,7 +46,7 @@ inline const std::array<const Table*, kIsaLevels> cpu_tables{
     cpu::table_of<Table, cpu::avx512::Level>(),
 #endif
 #if DD2424_ISA_LEVELS > 3
-    cpu::table_of<Table, cpu::avx512_bf16::Level>(),
+    bf16_table<Table>(),
 #endif
 };
 template <class Table>
@@ -54,7 +59,7 @@ inline const std::array<const Table* (*)(Rung), kIsaLevels> cpu_rungs{
     cpu::rung_of<Table, cpu::avx512::Level>,
 #endif
 #if DD2424_ISA_LEVELS > 3
-    cpu::rung_of<Table, cpu::avx512_bf16::Level>,
+    cpu::rung_of<Table, cpu::avx512::Level>,
 #endif
 };
 }  // namespace detail
