@@ -32,7 +32,8 @@ struct Phases {
     const Index whole = up(count, kLanes<L>) * kLanes<L>, length = whole * stride;
     const L* from = line;
     if constexpr (std::is_same_v<T, L>) {
-      if (start >= 0 && start + length <= size) from = row + start;
+      // A tap's vectors begin up to its reach later: the last of them may touch a vector beyond.
+      if (start >= 0 && start + length + kLanes<L> * stride <= size) from = row + start;
     }
     if (from == line) pad_line(line, row, size, start, length, padding);
     if (stride == 1) {
