@@ -9,9 +9,10 @@ import numpy as np
 import pytest
 
 import dd2424
-from accuracy import bits
+from accuracy import assert_accurate, bits
 from dd2424 import nn
 from dd2424.nn import functional as F
+from reference import conv as reference
 
 CONVS = [nn.Conv1d, nn.Conv2d, nn.Conv3d]
 TRANSPOSED = [nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d]
@@ -35,6 +36,21 @@ def test_a_transposed_layer_is_its_function(space: int) -> None:
     conv = (F.conv_transpose1d, F.conv_transpose2d, F.conv_transpose3d)[space - 1]
     assert bits(layer(x)) == bits(conv(x, layer.weight, layer.bias, 2, 1, 1, 2))
     assert layer.weight.shape == (4, 3, *[3] * space)
+
+
+@pytest.mark.parametrize("space", [1, 2, 3])
+@pytest.mark.parametrize(("mode", "numpy_mode"), [("reflect", "reflect"), ("replicate", "edge"), ("circular", "wrap")])
+@pytest.mark.parametrize(("padding", "margins"), [("same", (1, 2)), (2, (2, 2))])
+def test_what_stands_outside_of_the_image(space: int, mode: str, numpy_mode: Any, padding: Any, margins: Any) -> None:
+    layer, x = (
+        CONVS[space - 1](4, 3, 4, padding=padding, padding_mode=mode, dtype=dd2424.float64),
+        image(space).double(),
+    )
+    padded = np.pad(x.numpy(), [(0, 0), (0, 0), *[margins] * space], mode=numpy_mode)
+    weight, bias = layer.weight.detach().numpy(), layer.bias.detach().numpy()
+    ones, none = [1] * space, [(0, 0)] * space
+    expected = reference.conv(padded, weight, bias, stride=ones, padding=none, dilation=ones)
+    assert_accurate(layer(x), expected, roundings=16, scale=1.0)
 
 
 @pytest.mark.parametrize("kernel", [2, 3, (2, 5)])
