@@ -37,23 +37,40 @@ def main() -> int:
     if given.mode == "memory":
         return _memory(given, chosen, {k: v for k, v in peers.items() if k == "torch"})
     results: list[Result] = []
+    failures = 0
     for threads in map(int, given.threads.split(",")):
-        with Harness(peers, threads, given.rounds) as harness:
-            for family, index, case in chosen:
-                if threads not in case.threads:
-                    continue
-                try:
-                    results.append(harness.measure(family, index, case))
-                    print(report.line(results[-1]), flush=True)
-                except Unavailable as reason:
-                    print(f"{case.name}: left out, {reason}")
+        failures += _measure(given, threads, peers, chosen, results)
+        _write(given, results, peers)
     median, high = report.noise(results)
     missed = sum(bool(r.missed()) for r in results)
-    print(f"noise: {median:.1%} (median), {high:.1%} (95 % of cases); goals missed: {missed}")
-    _write(given, results, peers)
+    print(f"noise: {median:.1%} (median), {high:.1%} (95 % of cases); goals missed: {missed}; failures: {failures}")
     if given.compare:
         print(*report.slower(json.loads(given.compare.read_text()), results) or ["nothing got slower"], sep="\n")
-    return 0
+    return 1 if failures else 0
+
+
+def _measure(
+    given: argparse.Namespace,
+    threads: int,
+    peers: dict[str, str],
+    chosen: list[tuple[str, int, Case]],
+    results: list[Result],
+) -> int:
+    """Appends to results; how many cases failed, for which the figures of the others are not lost."""
+    failures = 0
+    with Harness(peers, threads, given.rounds) as harness:
+        for family, index, case in chosen:
+            if threads not in case.threads:
+                continue
+            try:
+                results.append(harness.measure(family, index, case))
+                print(report.line(results[-1]), flush=True)
+            except Unavailable as reason:
+                print(f"{case.name}: left out, {reason}")
+            except RuntimeError as error:
+                failures += 1
+                print(f"FAILED: {error}", flush=True)
+    return failures
 
 
 def _arguments() -> argparse.Namespace:

@@ -45,7 +45,9 @@ LEVELS = {"L1": (16 << 10, 2000), "L2": (256 << 10, 100), "L3": (8 << 20, 1), "m
 
 
 def limits(threads: int) -> dict[str, Any]:
-    """What the machine can do with so many threads: GFLOP/s, GB/s of reading by cache level, nanoseconds of a call."""
+    """What the machine can do with so many threads: GFLOP/s, GB/s of reading by cache level, nanoseconds of a call, and
+    of a handoff from one thread to another, which tells whether two cores share a cache: where they do not, a buffer
+    that one writes and the other reads costs more than the second core brings."""
     dd2424.set_num_threads(threads)
     found: dict[str, Any] = {"threads": threads, "GFLOP/s": {}, "GB/s": {}}
     for dtype in ("float32", "float64", "bfloat16"):
@@ -61,6 +63,9 @@ def limits(threads: int) -> dict[str, Any]:
     for _ in range(10_000):
         x + x
     found["call_ns"] = (time.perf_counter() - begin) * 1e5
+    handoffs = _core.machine_handoffs(20_000)
+    if handoffs:
+        found["handoff_ns"] = _best(lambda: _core.machine_handoffs(20_000)) / handoffs * 1e9
     return found
 
 

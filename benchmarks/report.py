@@ -75,11 +75,12 @@ def _limits(measured: Sequence[Mapping[str, Any]]) -> list[str]:
     if not measured:
         return []
     kinds, levels = measured[0]["GFLOP/s"], measured[0]["GB/s"]
-    head = ["threads", *(f"{kind}, GFLOP/s" for kind in kinds), *(f"{level}, GB/s" for level in levels), "a call, ns"]
+    head = ["threads", *(f"{kind}, GFLOP/s" for kind in kinds), *(f"{level}, GB/s" for level in levels), "a call, ns", "a handoff, ns"]
     rows = [f"| {' | '.join(head)} |", f"|{' ---: |' * len(head)}"]
     for limits in measured:
         figures = [*limits["GFLOP/s"].values(), *limits["GB/s"].values(), limits["call_ns"]]
-        rows.append(f"| {limits['threads']} | {' | '.join(f'{x:.0f}' for x in figures)} |")
+        handoff = f"{limits['handoff_ns']:.0f}" if "handoff_ns" in limits else ""
+        rows.append(f"| {limits['threads']} | {' | '.join(f'{x:.0f}' for x in figures)} | {handoff} |")
     return rows
 
 

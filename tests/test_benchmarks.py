@@ -49,6 +49,15 @@ def test_cases_have_names_of_their_own_and_reachable_goals(family):
         assert "baseline" not in case.goals or case.baseline, case.name
 
 
+def test_one_element_in_many_may_be_on_the_other_side_of_zero():
+    x = np.ones(1 << 18)
+    y = np.where(np.arange(x.size) == 5, 0.0, x)
+    assert harness._difference(x, y) == 0
+    assert harness._difference(x[:-1], y[:-1]) == 1
+    assert harness._difference(x, np.where(np.arange(x.size) < 2, 0.0, x)) == 1
+    assert np.isnan(harness._difference(x, np.where(np.arange(x.size) == 5, np.nan, x)))
+
+
 def test_ratios_are_medians_over_rounds():
     result = harness.summarise("f", CASE, 1, seconds(numpy=[1.0, 3.0, 9.0], torch=[1.9, 1.9, 1.9]), 0)
     assert result.ratios == {"numpy": 3.0, "torch": 1.9}
@@ -140,10 +149,11 @@ def test_jax_computes_the_cases_that_name_it():
 
 
 def test_the_machines_limits_are_a_row_for_each_number_of_threads():
-    limits = {"threads": 2, "GFLOP/s": {"float32": 200.4}, "GB/s": {"L1": 300.0, "memory": 40.0}, "call_ns": 81.2}
-    rows = report._limits([limits])
-    assert rows[0] == "| threads | float32, GFLOP/s | L1, GB/s | memory, GB/s | a call, ns |"
-    assert rows[2] == "| 2 | 200 | 300 | 40 | 81 |"
+    one = {"threads": 1, "GFLOP/s": {"float32": 100.2}, "GB/s": {"L1": 150.0, "memory": 20.0}, "call_ns": 80.0}
+    two = {"threads": 2, "GFLOP/s": {"float32": 200.4}, "GB/s": {"L1": 300.0, "memory": 40.0}, "call_ns": 81.2}
+    rows = report._limits([one, {**two, "handoff_ns": 64.7}])
+    assert rows[0] == "| threads | float32, GFLOP/s | L1, GB/s | memory, GB/s | a call, ns | a handoff, ns |"
+    assert rows[2:] == ["| 1 | 100 | 150 | 20 | 80 |  |", "| 2 | 200 | 300 | 40 | 81 | 65 |"]
     assert report._limits([]) == []
 
 

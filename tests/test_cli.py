@@ -245,7 +245,7 @@ def test_a_run_that_diverges_says_so(capsys, here):
     code, _, errors = run(capsys, "train", *QUICK, "lr_max=1e9", "--out", "run")
     assert code == 1
     assert "must stay finite, got" in errors
-    assert "try a smaller lr" in errors
+    assert "try a smaller learning rate" in errors
     assert (here / "run/metrics.jsonl").exists()
     code, _, errors = run(capsys, "eval", "run")
     assert (code, "must be a finished run, but has no weights.safetensors" in errors) == (2, True)

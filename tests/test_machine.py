@@ -31,12 +31,21 @@ def test_stream_adds_its_arrays(isa, rng, reads, bypasses_caches):
     np.testing.assert_array_equal(y.numpy(), expected)
 
 
+def test_handoffs_take_two_threads():
+    dd2424.set_num_threads(1)
+    assert _core.machine_handoffs(10) == 0
+    dd2424.set_num_threads(2)
+    assert _core.machine_handoffs(1000) == 2000
+
+
 def test_refuses():
     x = dd2424.ones(64)
     with pytest.raises(ValueError, match="dtype must be float32, float64 or bfloat16, got int8"):
         _core.machine_multiply_adds("int8", 1)
     with pytest.raises(ValueError, match="rounds must be at least 1, got 0"):
         _core.machine_multiply_adds("float32", 0)
+    with pytest.raises(ValueError, match="rounds must be at least 1, got 0"):
+        _core.machine_handoffs(0)
     with pytest.raises(ValueError, match="x must be 1 to 3 tensors, got 4"):
         _core.machine_stream([x] * 4, None, False)
     with pytest.raises(RuntimeError, match="y must be a contiguous float32 tensor as large as x"):

@@ -155,6 +155,16 @@ def test_isa_of_the_environment() -> None:
     assert run.returncode != 0
     assert "set_isa: name must be one of" in run.stderr
     assert "'sse9'" in run.stderr
+    run = subprocess.run(
+        [sys.executable, "-m", "dd2424", "list"],
+        env={**os.environ, "DD2424_ISA": "sse9"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert run.returncode == 1
+    assert run.stderr.startswith("dd2424: set_isa: name must be one of")
+    assert "Traceback" not in run.stderr
 
 
 def test_set_isa() -> None:

@@ -187,7 +187,7 @@ def test_what_is_not_finite_ends_the_run():
     events = Events()
     values = iter([1.0, 2.0, float("nan")])
     trainer = make(evaluate=lambda: {"train_loss": next(values)}, callbacks=[events])
-    with pytest.raises(RunError, match=r"train_loss must stay finite, got nan at step 10; try a smaller lr"):
+    with pytest.raises(RunError, match=r"train_loss must stay finite, got nan at step 10; try a smaller learning rate"):
         trainer.fit()
     assert events.seen[-2:] == ["record 10", "exit"]
     with pytest.raises(RunError, match="got inf at step 0; look at the data and the initialisation"):

@@ -57,11 +57,19 @@ void run_stream(const std::vector<Tensor>& x, const Tensor& y, bool bypasses_cac
   kernels<MachineKernels>(Device::cpu).stream(Context{}, s);
 }
 
+Index run_handoffs(Index rounds) {
+  check<ValueError>(rounds >= 1, "machine_handoffs: rounds must be at least 1, got ", rounds);
+  Handoffs h{.rounds = rounds};
+  kernels<MachineKernels>(Device::cpu).handoffs(Context{}, h);
+  return h.done;
+}
+
 }  // namespace
 
 void bind_machine(py::module_& m) {
   m.def("machine_multiply_adds", &run_multiply_adds, "dtype"_a, "rounds"_a);
   m.def("machine_stream", &run_stream, "x"_a, "y"_a, "bypasses_caches"_a, "repeats"_a = 1);
+  m.def("machine_handoffs", &run_handoffs, "rounds"_a);
 }
 
 }  // namespace dd2424

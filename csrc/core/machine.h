@@ -24,11 +24,17 @@ struct Stream {
   bool bypasses_caches;
   Index repeats = 1;  // of every chunk, one after the other: what fits a cache is then read from it
 };
+// Two threads hand a number to each other: what it costs to reach what the other core has just written.
+struct Handoffs {
+  Index rounds;    // there and back
+  Index done = 0;  // out: handoffs; 0 where one thread ran alone
+};
 struct MachineKernels {
   Status (*multiply_adds_float)(const Context&, MultiplyAdds<float>&);
   Status (*multiply_adds_double)(const Context&, MultiplyAdds<double>&);
   Status (*multiply_adds_bfloat16)(const Context&, MultiplyAdds<bfloat16>&);  // null where there is no such instruction
   Status (*stream)(const Context&, const Stream&);
+  Status (*handoffs)(const Context&, Handoffs&);
 };
 template <>
 inline constexpr bool has_bf16_level<MachineKernels> = true;

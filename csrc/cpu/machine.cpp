@@ -1,5 +1,7 @@
 #include "core/machine.h"
 
+#include <atomic>
+
 #include "core/parallel.h"
 #include "core/table.h"
 #include "cpu/gemm_tile.h"
@@ -77,6 +79,20 @@ Status stream(const Context&, const Stream& s) {
   return Status::ok;
 }
 
+Status handoffs(const Context&, Handoffs& h) {
+  std::atomic<Index> turn{0};  // even: the first thread's
+  parallel_for(2, 1, [&](Index begin, Index end) {
+    if (end - begin == 2) return;
+    for (Index r = 0; r < h.rounds; ++r) {
+      while (turn.load(std::memory_order_acquire) != 2 * r + begin) {
+      }
+      turn.store(2 * r + begin + 1, std::memory_order_release);
+    }
+  });
+  h.done = turn.load();
+  return Status::ok;
+}
+
 constexpr MachineKernels kMachine{.multiply_adds_float = multiply_adds<float>,
                                   .multiply_adds_double = multiply_adds<double>,
 #if defined(DD2424_ISA_IS_avx512_bf16)
@@ -84,7 +100,8 @@ constexpr MachineKernels kMachine{.multiply_adds_float = multiply_adds<float>,
 #else
                                   .multiply_adds_bfloat16 = nullptr,
 #endif
-                                  .stream = stream};
+                                  .stream = stream,
+                                  .handoffs = handoffs};
 
 }  // namespace
 }  // namespace dd2424::cpu::DD2424_ISA

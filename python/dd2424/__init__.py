@@ -5,9 +5,15 @@ PyTorch's names and semantics: `dd2424.Tensor`, `dd2424.nn`, `dd2424.optim`, `dd
 
 from __future__ import annotations
 
+import sys
 from typing import TYPE_CHECKING
 
-from dd2424 import _core
+try:
+    from dd2424 import _core
+except ValueError as error:  # of DD2424_ISA: from the command line a user's mistake, which needs no traceback
+    if sys.argv[0] == "-m" or sys.argv[0].endswith("dd2424"):
+        sys.exit(f"dd2424: {error}")
+    raise
 from dd2424._aliases import *
 from dd2424._core import Generator as Generator, Size as Size, Tensor as Tensor, dtype as dtype
 from dd2424._device import device as device

@@ -148,7 +148,7 @@ class Trainer:
             callback.on_record(self, record)
         bad = [name for name, value in values.items() if not math.isfinite(value)]
         if bad:
-            advice = "try a smaller lr" if self.step else "look at the data and the initialisation"
+            advice = "try a smaller learning rate" if self.step else "look at the data and the initialisation"
             raise RunError(f"train: {bad[0]} must stay finite, got {values[bad[0]]} at step {self.step}; {advice}")
 
     def _notify(self, event: str) -> None:
