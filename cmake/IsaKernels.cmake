@@ -24,6 +24,10 @@ function(dd2424_add_isa_kernels target)
     set(optimisation -O0)
   endif()
   foreach(isa IN LISTS DD2424_ISAS)
+    set(level ${optimisation})
+    if(isa STREQUAL generic AND most GREATER 1 AND optimisation STREQUAL -O3)
+      set(level -O2) # a fallback here, for processors of before 2013: half as large in the wheel
+    endif()
     add_library(${target}_${isa} OBJECT ${kernels_BF16})
     if(NOT isa STREQUAL avx512_bf16)
       target_sources(${target}_${isa} PRIVATE ${kernels_OTHERS})
@@ -31,7 +35,7 @@ function(dd2424_add_isa_kernels target)
     target_link_libraries(${target}_${isa} PRIVATE dd2424_flags)
     target_compile_definitions(${target}_${isa} PRIVATE DD2424_ISA=${isa} DD2424_ISA_IS_${isa})
     # Integers wrap around; fused multiply-add is written, never inferred; -O3 because the time goes here.
-    target_compile_options(${target}_${isa} PRIVATE ${DD2424_FLAGS_${isa}} ${optimisation} -fno-exceptions -fno-rtti
+    target_compile_options(${target}_${isa} PRIVATE ${DD2424_FLAGS_${isa}} ${level} -fno-exceptions -fno-rtti
                            -ffp-contract=off -fwrapv -fno-math-errno -fno-trapping-math -Wno-psabi)
     target_sources(${target} PRIVATE $<TARGET_OBJECTS:${target}_${isa}>)
     dd2424_check_isa_objects(${target} ${isa})
