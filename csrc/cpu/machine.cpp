@@ -1,7 +1,5 @@
 #include "core/machine.h"
 
-#include <atomic>
-
 #include "core/parallel.h"
 #include "core/table.h"
 #include "cpu/gemm_tile.h"
@@ -80,16 +78,16 @@ Status stream(const Context&, const Stream& s) {
 }
 
 Status handoffs(const Context&, Handoffs& h) {
-  std::atomic<Index> turn{0};  // even: the first thread's
+  Index turn = 0;  // even: the first thread's
   parallel_for(2, 1, [&](Index begin, Index end) {
     if (end - begin == 2) return;
     for (Index r = 0; r < h.rounds; ++r) {
-      while (turn.load(std::memory_order_acquire) != 2 * r + begin) {
+      while (__atomic_load_n(&turn, __ATOMIC_ACQUIRE) != 2 * r + begin) {
       }
-      turn.store(2 * r + begin + 1, std::memory_order_release);
+      __atomic_store_n(&turn, 2 * r + begin + 1, __ATOMIC_RELEASE);
     }
   });
-  h.done = turn.load();
+  h.done = turn;
   return Status::ok;
 }
 
