@@ -55,7 +55,7 @@ CPP_LAYERS = {
 }
 PYTHON_LAYERS = (  # from the bottom; "" is the package's front, whose names may be used above nn
     ("_core", "_private"),
-    ("autograd", "cuda", "linalg"),
+    ("autograd", "backends", "cuda", "linalg"),
     ("functional", "special", "testing"),
     ("nn", "optim"),
     ("", "train", "data", "utils"),

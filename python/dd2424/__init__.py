@@ -86,6 +86,7 @@ from dd2424.functional.shape_repeat import *
 if TYPE_CHECKING:
     from dd2424 import (
         autograd as autograd,
+        backends as backends,
         cuda as cuda,
         data as data,
         functional as functional,
@@ -103,8 +104,8 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 install()
 _SUBMODULES = (
-    "autograd", "cuda", "data", "functional", "labs", "linalg", "models", "nn", "optim", "special", "testing",
-    "train", "utils",
+    "autograd", "backends", "cuda", "data", "functional", "labs", "linalg", "models", "nn", "optim", "special",
+    "testing", "train", "utils",
 )  # fmt: skip
 __getattr__ = lazy_getattr("dd2424", _SUBMODULES)
 
