@@ -75,7 +75,13 @@ def _limits(measured: Sequence[Mapping[str, Any]]) -> list[str]:
     if not measured:
         return []
     kinds, levels = measured[0]["GFLOP/s"], measured[0]["GB/s"]
-    head = ["threads", *(f"{kind}, GFLOP/s" for kind in kinds), *(f"{level}, GB/s" for level in levels), "a call, ns", "a handoff, ns"]
+    head = [
+        "threads",
+        *(f"{kind}, GFLOP/s" for kind in kinds),
+        *(f"{level}, GB/s" for level in levels),
+        "a call, ns",
+        "a handoff, ns",
+    ]
     rows = [f"| {' | '.join(head)} |", f"|{' ---: |' * len(head)}"]
     for limits in measured:
         figures = [*limits["GFLOP/s"].values(), *limits["GB/s"].values(), limits["call_ns"]]

@@ -1,4 +1,4 @@
-"""`SummaryWriter` for TensorBoard, under PyTorch's name: tensorboardX's, which is given NumPy's arrays of our tensors."""
+"""`SummaryWriter` for TensorBoard, under PyTorch's name: tensorboardX's, given our tensors as NumPy's arrays."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def _plain(value: Any) -> Any:
 
 
 class SummaryWriter(_tensorboard.SummaryWriter):  # type: ignore[misc]
-    """Writes scalars, histograms, images and text for TensorBoard into `log_dir`; arguments and methods are tensorboardX's.
+    """Writes scalars, histograms, images and text for TensorBoard into `log_dir`, with tensorboardX's methods.
 
     Tensors may be given wherever an array may. A graph of a model is not drawn: `add_graph` raises NotImplementedError.
     """
