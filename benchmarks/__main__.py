@@ -142,8 +142,15 @@ def _write(given: argparse.Namespace, results: list[Result], peers: dict[str, st
     if given.page:
         picture = given.page.parent / "images" / "roofline.png"
         picture.parent.mkdir(parents=True, exist_ok=True)
-        drawn = report.plot(picture, results)
-        given.page.write_text(report.page(fingerprint, results, list(peers), "images/roofline.png" if drawn else None))
+        drawn = report.plot(picture, fingerprint, results)
+        shown = "images/roofline.png" if drawn else None
+        given.page.write_text(report.page(fingerprint, results, list(peers), shown, _notes(results)))
+
+
+def _notes(results: list[Result]) -> dict[str, str]:
+    """What the files of the families measured say under their tables."""
+    modules = {r.family: importlib.import_module(f"bench_{r.family}") for r in results}
+    return {family: module.NOTES.strip() for family, module in modules.items() if hasattr(module, "NOTES")}
 
 
 if __name__ == "__main__":

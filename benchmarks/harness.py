@@ -37,6 +37,7 @@ class Result:
     spread: float = 0.0  # half the range between quartiles of our time, relative to the median
     goals: dict[str, float] = field(default_factory=dict)
     repeats: int = 1
+    intensity: float = 0.0  # operations for each byte of inputs and results, where operations are counted
 
     @property
     def median(self) -> float:
@@ -107,7 +108,7 @@ class Harness:
     def measure(self, family: str, index: int, case: Case) -> Result:
         """Raises: RuntimeError when a contender fails, or its result is not ours; Unavailable as the case does."""
         with tempfile.TemporaryDirectory() as folder:
-            ready, flops = [], 0
+            ready, flops, touched = [], 0, 0
             for contender in self.contenders:
                 path = f"{folder}/{contender.name.strip('*')}.npz"
                 answer = contender.ask(do="prepare", family=family, index=index, result=path)
@@ -118,13 +119,14 @@ class Harness:
                 if answer["ready"]:
                     ready.append(contender)
                     flops = answer["flops"] or flops
+                    touched = touched or answer["touched"]
             check_agreement(case, folder, [c.name for c in ready if c.name not in NO_PEERS])
         seconds: dict[str, list[float]] = {c.name: [] for c in ready}
         for r in range(self.rounds):
             turn = r % len(ready)
             for contender in ready[turn:] + ready[:turn]:
                 seconds[contender.name].append(contender.ask(do="time")["seconds"])
-        return summarise(family, case, self.threads, seconds, flops)
+        return summarise(family, case, self.threads, seconds, flops, touched)
 
 
 def measure_memory(family: str, index: int, threads: int, peers: dict[str, str]) -> dict[str, tuple[float, int]]:
@@ -165,7 +167,8 @@ def _difference(x: np.ndarray, y: np.ndarray) -> float:
     return error / max(float(np.abs(y).max(initial=0)), 1e-30)
 
 
-def summarise(family: str, case: Case, threads: int, seconds: dict[str, list[float]], flops: float) -> Result:
+def summarise(family: str, case: Case, threads: int, seconds: dict[str, list[float]], flops: float, touched: float = 0
+) -> Result:
     """Ratios are taken round by round, and their median is what counts."""
     ours = np.array(seconds[OURS])
     ratios = {name: float(np.median(np.array(times) / ours)) for name, times in seconds.items() if name != OURS}
@@ -186,6 +189,7 @@ def summarise(family: str, case: Case, threads: int, seconds: dict[str, list[flo
         spread=float((high - low) / 2 / median),
         goals=dict(case.goals),
         repeats=case.repeats,
+        intensity=case.flops / touched if touched else 0.0,
     )
 
 

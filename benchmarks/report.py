@@ -41,8 +41,14 @@ def memory_line(name: str, measured: Mapping[str, tuple[float, int]]) -> str:
     return f"| {name} | {' | '.join(cells)} |"
 
 
-def page(machine: Mapping[str, Any], results: Sequence[Result], peers: Sequence[str], plot: str | None) -> str:
-    """The whole of docs/benchmarks.md."""
+def page(
+    machine: Mapping[str, Any],
+    results: Sequence[Result],
+    peers: Sequence[str],
+    plot: str | None,
+    notes: Mapping[str, str],
+) -> str:
+    """The whole of docs/benchmarks.md. `notes`: what a family says of its figures, most of all of the missed ones."""
     versions = ", ".join(f"{k} {v}" for k, v in machine["versions"].items())
     median, high = noise(results)
     parts = [
@@ -64,9 +70,11 @@ def page(machine: Mapping[str, Any], results: Sequence[Result], peers: Sequence[
     ]
     parts += [*_limits(machine.get("limits", [])), ""]
     if plot:
-        parts += [f"![Share of the limit that each case reaches]({plot})", ""]
+        parts += [f"![Roofline, and the share of the limit that each case reaches]({plot})", ""]
     for family in dict.fromkeys(r.family for r in results):
         parts += [f"## {family}", "", *_table([r for r in results if r.family == family], peers), ""]
+        if family in notes:
+            parts += [notes[family], ""]
     return "\n".join(parts)
 
 
@@ -131,8 +139,11 @@ def slower(before: Mapping[str, Any], results: Sequence[Result], threshold: floa
     return lines
 
 
-def plot(path: Path, results: Sequence[Result]) -> bool:
-    """A roofline: speed relative to the limit, by arithmetic intensity or case. False without matplotlib."""
+def plot(path: Path, machine: Mapping[str, Any], results: Sequence[Result]) -> bool:
+    """A roofline of the cases whose operations are counted, and the share of the limit that every case reaches.
+
+    False without matplotlib, or without anything to show.
+    """
     try:
         import matplotlib
 
@@ -145,16 +156,47 @@ def plot(path: Path, results: Sequence[Result]) -> bool:
         return False
     most = max(r.threads for r in shown)
     shown = [r for r in shown if r.threads == most]
-    figure, axes = pyplot.subplots(figsize=(8, 0.16 * len(shown) + 1.2), layout="constrained")
     families = list(dict.fromkeys(r.family for r in shown))
-    colours = [f"C{families.index(r.family)}" for r in shown]
-    heights = range(len(shown), 0, -1)
-    axes.barh(list(heights), [100 * min(r.ratios[LIMIT], 1.2) for r in shown], color=colours, height=0.75)
-    axes.axvline(100, color="black", linewidth=0.8)
-    axes.set_yticks(list(heights), [f"{r.family}: {r.name}" for r in shown], fontsize=6)
-    axes.set_ylim(0, len(shown) + 1)
-    axes.set_xlabel(f"% of what the machine can do, {most} threads")
-    axes.spines[["top", "right"]].set_visible(False)
+    colours = {family: f"C{families.index(family) % 10}" for family in families}
+    height = 0.16 * len(shown) + 1.2
+    figure, (roof, bars) = pyplot.subplots(
+        2, 1, figsize=(8, 4.5 + height), height_ratios=(4.5, height), layout="constrained"
+    )
+    _draw_roofline(roof, machine, [r for r in shown if r.intensity and r.unit == "GFLOP/s"], most, colours)
+    _draw_shares(bars, shown, most, colours)
     figure.savefig(path, dpi=130)
     pyplot.close(figure)
     return True
+
+
+def _draw_roofline(
+    axes: Any, machine: Mapping[str, Any], results: Sequence[Result], threads: int, colours: Mapping[str, str]
+) -> None:
+    """Pace over intensity, both logarithmic, under the roofs of memory and of arithmetic."""
+    limits = next((x for x in machine.get("limits", []) if x["threads"] == threads), None)
+    intensities = np.geomspace(0.5, 2000, 50)
+    if limits:
+        for kind, style in (("float32", "-"), ("bfloat16", "--")):
+            peak = limits["GFLOP/s"].get(kind)
+            if peak:
+                roof = np.minimum(peak, intensities * limits["GB/s"]["memory"])
+                axes.plot(intensities, roof, style, color="black", linewidth=1, label=f"{kind}: {peak:.0f} GFLOP/s")
+    for family in dict.fromkeys(r.family for r in results):
+        mine = [r for r in results if r.family == family]
+        x, y = [r.intensity for r in mine], [r.speed for r in mine]
+        axes.scatter(x, y, s=14, color=colours[family], label=family, zorder=3)
+    axes.set(xscale="log", yscale="log", ylabel=f"GFLOP/s, {threads} threads")
+    axes.set_xlabel("operations for each byte of inputs and results; above the roof: Winograd's saving")
+    axes.legend(fontsize=7, frameon=False, loc="lower right")
+    axes.spines[["top", "right"]].set_visible(False)
+
+
+def _draw_shares(axes: Any, results: Sequence[Result], threads: int, colours: Mapping[str, str]) -> None:
+    heights = range(len(results), 0, -1)
+    shares = [100 * min(r.ratios[LIMIT], 1.2) for r in results]
+    axes.barh(list(heights), shares, color=[colours[r.family] for r in results], height=0.75)
+    axes.axvline(100, color="black", linewidth=0.8)
+    axes.set_yticks(list(heights), [f"{r.family}: {r.name}" for r in results], fontsize=6)
+    axes.set_ylim(0, len(results) + 1)
+    axes.set_xlabel(f"% of what the machine can do, {threads} threads")
+    axes.spines[["top", "right"]].set_visible(False)

@@ -75,6 +75,14 @@ def test_the_limit_is_scaled_by_its_own_arithmetic():
     result = harness.summarise("f", case, 1, seconds(limit=[0.5] * 3), 50)
     assert result.ratios["limit"] == 1.0
     assert result.speed == pytest.approx(100e-9)
+    assert harness.summarise("f", case, 1, seconds(), 50, touched=25).intensity == 4
+
+
+def test_what_a_family_says_stands_under_its_table():
+    result = harness.summarise("f", CASE, 1, seconds(torch=[1.0] * 3), 0)
+    machine = {"versions": {}, "date": "", "processor": "", "cores": 2, "caches": [], "isa": "", "commit": ""}
+    lines = report.page(machine, [result], ["torch"], None, {"f": "Memory is what limits it.", "g": "?"}).splitlines()
+    assert lines[-4:] == ["| x + x | 1 | 1 s |  |  | **1.00x** (goal 2.00x) |", "", "Memory is what limits it.", ""]
 
 
 @pytest.mark.parametrize(
@@ -126,6 +134,7 @@ def test_a_run_writes_its_results_and_its_page(tmp_path):
     assert "## copy" in page.read_text()
     assert "| case | threads | time | speed | limit | NumPy |" in page.read_text()
     assert (tmp_path / "images" / "roofline.png").stat().st_size > 0
+    assert result["intensity"] == 0
     compared = subprocess.run([*command, "--peers", "", "--compare", str(raw)], capture_output=True, text=True)
     assert compared.returncode == 0
     assert "slower" in compared.stdout
