@@ -167,7 +167,8 @@ def _difference(x: np.ndarray, y: np.ndarray) -> float:
     return error / max(float(np.abs(y).max(initial=0)), 1e-30)
 
 
-def summarise(family: str, case: Case, threads: int, seconds: dict[str, list[float]], flops: float, touched: float = 0
+def summarise(
+    family: str, case: Case, threads: int, seconds: dict[str, list[float]], flops: float, touched: float = 0
 ) -> Result:
     """Ratios are taken round by round, and their median is what counts."""
     ours = np.array(seconds[OURS])
