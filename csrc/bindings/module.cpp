@@ -3,6 +3,7 @@
 namespace dd2424 {
 
 void bind_arguments(py::module_& m);
+void bind_attention(py::module_& m);
 void bind_autograd(py::module_& m);
 void bind_conv(py::module_& m);
 void bind_copy(py::module_& m);
@@ -43,6 +44,7 @@ PYBIND11_MODULE(_core, m) {
   bind_elementwise(m);
   bind_reduce(m);
   bind_shape(m);
+  bind_attention(m);
   bind_conv(m);
   bind_copy(m);
   bind_gemm(m);

@@ -368,6 +368,11 @@ template <class T>
 constexpr GemmKernels<T> kGemm{.gemm = gemm<T>, .gemm_workspace = gemm_workspace<T>};
 
 }  // namespace
+
+// Attention multiplies with these too.
+template const TileKernel<float>* tile_kernels<float, Reads::a_in_place>(int);
+template const TileKernel<double>* tile_kernels<double, Reads::a_in_place>(int);
+
 }  // namespace dd2424::cpu::DD2424_ISA
 
 namespace dd2424 {

@@ -90,17 +90,6 @@ Status uniform(const Random<double>& a) {
   return Status::ok;
 }
 
-// A word is below `last + 1` with probability p, to 2^-32; none where p rounds to 0.
-struct Threshold {
-  std::uint32_t last;
-  bool none;
-  explicit Threshold(double p) {
-    const double scaled = p * 0x1p32 + 0.5;
-    none = !(scaled >= 1);
-    last = none ? 0 : scaled >= 0x1p32 ? 0xffffffff : static_cast<std::uint32_t>(scaled) - 1;
-  }
-};
-
 template <class T>
 Status bernoulli(const Random<T>& a) {
   const Threshold below(a.p);

@@ -1,6 +1,8 @@
 """What each operation means: a file for each family, with signatures, shapes and sources."""
 
 from dd2424.functional.activation import *
+from dd2424.functional.attention import *
+from dd2424.functional.attention_heads import *
 from dd2424.functional.conv import *
 from dd2424.functional.creation import *
 from dd2424.functional.dropout import *
@@ -22,6 +24,7 @@ from dd2424.functional.loss_reduction import *
 from dd2424.functional.norm import *
 from dd2424.functional.pool import *
 from dd2424.functional.pool_composed import *
+from dd2424.functional.position import *
 from dd2424.functional.random import *
 from dd2424.functional.reduce import *
 from dd2424.functional.reduce_composed import *

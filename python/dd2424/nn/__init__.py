@@ -4,6 +4,8 @@ from typing import TYPE_CHECKING
 
 from dd2424._lazy import lazy_getattr
 from dd2424.nn.activation import *
+from dd2424.nn.attention import *
+from dd2424.nn.cache import *
 from dd2424.nn.container import *
 from dd2424.nn.conv import *
 from dd2424.nn.distance import *
@@ -20,6 +22,7 @@ from dd2424.nn.norm_layer import *
 from dd2424.nn.parameter import *
 from dd2424.nn.pool import *
 from dd2424.nn.pool_composed import *
+from dd2424.nn.position import *
 from dd2424.nn.resample import *
 from dd2424.nn.resample_pad import *
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dd2424._lazy import lazy_getattr
 from dd2424.functional.activation import *
+from dd2424.functional.attention import *
+from dd2424.functional.attention_heads import *
 from dd2424.functional.conv import *
 from dd2424.functional.dropout import *
 from dd2424.functional.embedding import *
@@ -21,6 +23,7 @@ from dd2424.functional.loss_reduction import *
 from dd2424.functional.norm import *
 from dd2424.functional.pool import *
 from dd2424.functional.pool_composed import *
+from dd2424.functional.position import *
 from dd2424.functional.resample import *
 from dd2424.functional.resample_pad import *
 
