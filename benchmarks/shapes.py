@@ -71,3 +71,24 @@ CONVOLUTIONS = {
     "3x3 depthwise, small": (Convolution(256, 256, 16, 3, groups=256, batch=32), 2.0),
     "3x3, 32 groups": (Convolution(128, 128, 16, 3, groups=32, batch=32), 1.0),
 }
+
+
+class Attention(NamedTuple):
+    """Self-attention of sequences of one length."""
+
+    batch: int
+    heads: int
+    length: int
+    features: int
+    is_causal: bool = False
+
+
+# name -> sizes, the ratio to PyTorch that is the goal, and that to the peak of multiply-adds (0: none)
+ATTENTIONS = {
+    "GPT": (Attention(8, 8, 256, 64, is_causal=True), 2.5, 0.0),
+    "ViT": (Attention(32, 4, 65, 32), 2.5, 0.0),
+    "long": (Attention(1, 8, 2048, 64, is_causal=True), 1.6, 0.8),
+    "long, all seen": (Attention(1, 8, 2048, 64), 1.3, 0.8),
+}
+# (N, H, S, D) of the keys that one query meets
+CACHES = {"small GPT": (1, 4, 128, 32), "GPT-2": (1, 12, 1024, 64), "batch": (8, 8, 2048, 64)}

@@ -44,10 +44,12 @@ class Case:
 
     def place(self) -> Array:
         names = {"is_causal": "causal", "window": "window", "offset": "offset"}
-        return reference.visible(self.queries, self.keys, **{names[k]: x for k, x in self.options.items() if k in names})
+        return reference.visible(
+            self.queries, self.keys, **{names[k]: x for k, x in self.options.items() if k in names}
+        )
 
     def repeated(self, x: Array) -> Array:
-        return x.repeat(self.heads // (self.key_heads or self.heads), 1)
+        return x.repeat(self.heads // self.key_heads, 1) if self.key_heads else x
 
     def weights(self, q: Array, k: Array, mask: Array | None = None) -> Array:
         seen, added = self.place(), 0.0
@@ -61,7 +63,9 @@ class Case:
         """y, dq, dk, dv and the gradient by the scores."""
         q, k, v, dy = arrays
         p = self.weights(q, k, mask)
-        dq, dk, dv, ds = reference.gradients(q, self.repeated(k), self.repeated(v), dy, p, keep, self.options.get("scale"))
+        dq, dk, dv, ds = reference.gradients(
+            q, self.repeated(k), self.repeated(v), dy, p, keep, self.options.get("scale")
+        )
         grouped = [x.reshape(x.shape[0], k.shape[1], -1, *x.shape[2:]).sum(2) if x.size else x[:, : k.shape[1]]
                    for x in (dk, dv)]  # fmt: skip
         return [reference.attention(p, self.repeated(v), keep), dq, *grouped, ds]

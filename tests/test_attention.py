@@ -36,7 +36,9 @@ def test_without_recording_the_values_are_the_same(rng: np.random.Generator, cas
     assert bits(case.run(*tensors(*arrays[:3]))) == bits(gradients(case, arrays)[0])
 
 
-@pytest.mark.parametrize("name", ["T129 causal", "long", "long causal", "groups, many heads", "shared", "causal window"])
+@pytest.mark.parametrize(
+    "name", ["T129 causal", "long", "long causal", "groups, many heads", "shared", "causal window"]
+)
 def test_same_bits_for_any_threads(rng: np.random.Generator, name: str) -> None:
     case = CASES[name]
     arrays, mask = case.arrays(rng), dd2424.from_numpy(rng.standard_normal((case.queries, case.keys)) > -1)

@@ -25,9 +25,17 @@ def test_sinusoidal_positions(features: int) -> None:
 
 def turned(x: np.ndarray, angles: np.ndarray, interleaved: bool) -> np.ndarray:
     half = angles.shape[-1]
-    a, b = (x[..., 0 : 2 * half : 2], x[..., 1 : 2 * half : 2]) if interleaved else (x[..., :half], x[..., half : 2 * half])
+    a, b = (
+        (x[..., 0 : 2 * half : 2], x[..., 1 : 2 * half : 2])
+        if interleaved
+        else (x[..., :half], x[..., half : 2 * half])
+    )
     z = (a + 1j * b) * np.exp(1j * angles)
-    pair = np.stack([z.real, z.imag], -1).reshape(*x.shape[:-1], -1) if interleaved else np.concatenate([z.real, z.imag], -1)
+    pair = (
+        np.stack([z.real, z.imag], -1).reshape(*x.shape[:-1], -1)
+        if interleaved
+        else np.concatenate([z.real, z.imag], -1)
+    )
     return np.concatenate([pair, x[..., 2 * half :]], -1)
 
 

@@ -154,7 +154,7 @@ def test_refused_by_the_same_class(changes: dict[str, Any]) -> None:
     classes = []
     for library in (dd2424, torch):
         arguments = {name: library.ones(x) if isinstance(x, tuple) else x for name, x in shapes.items()}
-        with pytest.raises(Exception) as caught:  # noqa: PT011
+        with pytest.raises(Exception) as caught:
             library.nn.functional.scaled_dot_product_attention(**arguments)
         classes.append(caught.type)
     assert classes[0] is classes[1]

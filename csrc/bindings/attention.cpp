@@ -8,7 +8,6 @@ namespace {
 
 using namespace py::literals;
 
-
 Index checked_window(const char* op, const std::optional<Index>& window) {
   check<ValueError>(!window || *window > 0, op, ": window must be positive, got ", window.value_or(0));
   return window.value_or(0);

@@ -4,8 +4,8 @@
 
 namespace dd2424 {
 
-// y = softmax(scale * q k^T + mask) v for every item of a batch and every head. Query heads come in groups, one for each
-// head of k and v. A query that sees no key gives 0. What a query does not see, even a NaN, does not reach it.
+// y = softmax(scale * q k^T + mask) v for every item of a batch and every head. Query heads come in groups, one for
+// each head of k and v. A query that sees no key gives 0. What a query does not see, even a NaN, does not reach it.
 struct AttentionSizes {
   Index batch, heads, key_heads;   // key_heads divides heads
   Index queries, keys;             // rows of q and of y; of k and v
@@ -15,8 +15,8 @@ struct AttentionSizes {
   Index window = 0;        // a query sees the keys less than so far from it; 0: all
   bool is_causal = false;  // and none after it
   double dropout = 0;      // weights are zero with this probability, and divided by the rest
-  Philox bits{};           // the weight of key j for row r of all queries: word j % 4 of block r * ceil(keys / 4) + j / 4
-  Index teams = 1;         // threads that may work at once, each in a workspace of its own; moves no bit
+  Philox bits{};    // the weight of key j for row r of all queries: word j % 4 of block r * ceil(keys / 4) + j / 4
+  Index teams = 1;  // threads that may work at once, each in a workspace of its own; moves no bit
 };
 
 // A tensor (batch, heads, rows, features), of which the features of a row lie together.

@@ -1,6 +1,7 @@
 #pragma once
 // Backward: weights are computed again, block by block. With P the weights, dS the gradient by the scores,
-//   dV = P^T dY, dP = dY V^T, delta = sum of dY Y over features, dS = P (dP - delta), dQ = scale dS K, dK = scale dS^T Q
+//   dV = P^T dY, dP = dY V^T, delta = sum of dY Y over features, dS = P (dP - delta), dQ = scale dS K, dK = scale dS^T
+//   Q
 // Source: Dao et al., "FlashAttention", arXiv:2205.14135, algorithm 4.
 #include "cpu/attention_forward.h"
 
@@ -147,11 +148,10 @@ Status attention_backward(const Context& context, const AttentionBackward<T>& a)
   const bool wants_keys = a.dk.data || a.dv.data, wants_queries = a.dq.data || a.dmask;
   const Index key_parts = wants_keys ? ceil_div(s.keys, key_block_backward(s.queries)) : 0;
   const Index query_parts = wants_queries ? ceil_div(s.queries, query_block(s.queries)) : 0;
-  const Index items = is_one_pass(s) ? s.batch * s.key_heads
-                                     : s.batch * (s.key_heads * key_parts + s.heads * query_parts);
-  for_items<T>(context, s, items, 1, [&](Index item, const Work<T>& w) {
-    differentiate_part(a, part_of(s, item, key_parts), w);
-  });
+  const Index items =
+      is_one_pass(s) ? s.batch * s.key_heads : s.batch * (s.key_heads * key_parts + s.heads * query_parts);
+  for_items<T>(context, s, items, 1,
+               [&](Index item, const Work<T>& w) { differentiate_part(a, part_of(s, item, key_parts), w); });
   return Status::ok;
 }
 

@@ -15,9 +15,9 @@ extern template const TileKernel<double>* tile_kernels<double, Reads::a_in_place
 namespace {
 
 // Measured on an AMD EPYC of the Zen 4 kind: what a block needs stays in half of a second-level cache of 1 MB.
-constexpr Index kQueries = 96;  // most of a block, and the distance of its rows of scores
-constexpr Index kKeys = 256;    // most of a block; a multiple of 4, as Philox's blocks are
-constexpr Index kShort = 512;   // queries up to which a block takes fewer, and the causal rule cuts off more
+constexpr Index kQueries = 96;         // most of a block, and the distance of its rows of scores
+constexpr Index kKeys = 256;           // most of a block; a multiple of 4, as Philox's blocks are
+constexpr Index kShort = 512;          // queries up to which a block takes fewer, and the causal rule cuts off more
 constexpr Index kGrainMacs = 1 << 18;  // multiplications that are worth a thread
 
 constexpr Index query_block(Index queries) { return queries > kQueries && queries <= kShort ? 64 : kQueries; }
@@ -205,8 +205,8 @@ void score(const Block& block, Rows<const T> keys, Index features, const T* acro
   for (Index i = 0; i < block.queries(); i += step) {
     const Range seen = block.seen_by(i, step);
     multiply<T>(seen.count(), padded<T>(smaller(step, block.queries() - i)), features,
-                {keys.at(seen.begin), keys.row, 1}, {across + i, kQueries}, {scores + seen.begin * kQueries + i, kQueries},
-                false);
+                {keys.at(seen.begin), keys.row, 1}, {across + i, kQueries},
+                {scores + seen.begin * kQueries + i, kQueries}, false);
   }
 }
 // out[query] += weights^T x, x being rows of v or k. `hides`: the block hides keys from some queries.

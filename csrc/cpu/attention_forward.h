@@ -41,13 +41,14 @@ void finish_queries(const AttentionForward<T>& a, Index b, Index h, Range query,
   const Index width = padded<T>(a.sizes.value_features);
   for (Index i = 0; i < query.count(); ++i) {
     const T scale = w.total[i] == T(0) ? T(0) : 1 / w.total[i];
-    map(a.y.at(b, h, query.begin + i), a.sizes.value_features, [=](Vec<T> x) { return x * scale; },
-        w.sums + i * width);
+    map(a.y.at(b, h, query.begin + i), a.sizes.value_features, [=](Vec<T> x) { return x * scale; }, w.sums + i * width);
   }
   if (!a.lse) return;
   T* lse = a.lse + (b * a.sizes.heads + h) * a.sizes.queries + query.begin;
-  map(lse, query.count(), [](Vec<T> top, Vec<T> total) { return total == T(0) ? -broadcast(kHidden<T>) : top + log2(total); },
-      w.top, w.total);
+  map(
+      lse, query.count(),
+      [](Vec<T> top, Vec<T> total) { return total == T(0) ? -broadcast(kHidden<T>) : top + log2(total); }, w.top,
+      w.total);
 }
 
 template <class T>

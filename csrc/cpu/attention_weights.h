@@ -19,17 +19,17 @@ constexpr T kLowest = T(sizeof(T) == 4 ? -3.40282346638528859812e38 : -1.7976931
 inline Floats power_of_two(Floats x) {
   constexpr float kShift = 0x1.8p23f + 127;
   const Floats shifted = x + kShift, rest = x - (shifted - kShift);
-  const Floats p = polynomial(rest, 1.0f, 0.6931472f, 0.2402265f, 0.05550357f, 0.009618083f, 0.0013390863f,
-                              0.00015453163f);
+  const Floats p =
+      polynomial(rest, 1.0f, 0.6931472f, 0.2402265f, 0.05550357f, 0.009618083f, 0.0013390863f, 0.00015453163f);
   return x < -126.0f ? Floats{} : p * from_bits(bits_of(shifted) << 23);
 }
 inline Doubles power_of_two(Doubles x) {
   constexpr double kShift = 0x1.8p52 + 1023;
   const Doubles shifted = x + kShift, rest = x - (shifted - kShift);
-  const Doubles p = polynomial(rest, 1.0, 0.6931471805599453, 0.24022650695910097, 0.0555041086648216,
-                               0.009618129107606888, 0.0013333558146416936, 0.0001540353044173605,
-                               1.525273382983612e-05, 1.321544258792169e-06, 1.0178062445845774e-07,
-                               7.072585949269223e-09, 4.4549605981865186e-10);
+  const Doubles p =
+      polynomial(rest, 1.0, 0.6931471805599453, 0.24022650695910097, 0.0555041086648216, 0.009618129107606888,
+                 0.0013333558146416936, 0.0001540353044173605, 1.525273382983612e-05, 1.321544258792169e-06,
+                 1.0178062445845774e-07, 7.072585949269223e-09, 4.4549605981865186e-10);
   return x < -1022.0 ? Doubles{} : p * from_bits(bits_of(shifted) << 52);
 }
 
@@ -86,8 +86,7 @@ void fill_mask(const Block& block, const AttentionMask<T>& mask, Index b, Index 
     });
   mask_line(mask, at, block.keys(), w.lines);  // one for all queries
   for (Index j = 0; j < block.keys(); ++j)
-    for (Index i = 0; i < block.queries(); i += kLanes<T>)
-      store(w.extra + j * kQueries + i, broadcast(w.lines[j]));
+    for (Index i = 0; i < block.queries(); i += kLanes<T>) store(w.extra + j * kQueries + i, broadcast(w.lines[j]));
 }
 // extra = 0 where dropout takes the weight, else 1 / (1 - p). The block's first key is a multiple of 4.
 template <class T>
@@ -158,8 +157,8 @@ void exponentiate(const Block& block, Index first, bool is_masked, const Work<T>
   store(w.top + first, top);
 }
 
-// Backward: scores become weights P, and slopes, which hold dP, become dS = P (dP - delta). `top` holds the logarithms of
-// the sums, `total` the deltas.
+// Backward: scores become weights P, and slopes, which hold dP, become dS = P (dP - delta). `top` holds the logarithms
+// of the sums, `total` the deltas.
 template <class T, bool hides>
 void differentiate(const Block& block, Index first, bool is_masked, const Work<T>& w) {
   const Range seen = block.seen_by(first, kLanes<T>);

@@ -35,8 +35,12 @@ AttentionMask<T> mask_of(const Tensor& mask) {
   if (!mask.defined()) return {};
   const bool is_boolean = mask.dtype() == DType::bool_;
   const Shape& strides = mask.strides();
-  return {is_boolean ? mask.data<bool>() : nullptr, is_boolean ? nullptr : mask.data<T>(),
-          strides[0], strides[1], strides[2], strides[3]};
+  return {is_boolean ? mask.data<bool>() : nullptr,
+          is_boolean ? nullptr : mask.data<T>(),
+          strides[0],
+          strides[1],
+          strides[2],
+          strides[3]};
 }
 Tensor features_together(const Tensor& x) { return x.size(3) <= 1 || x.strides()[3] == 1 ? x : contiguous(x); }
 
@@ -144,8 +148,7 @@ Tensor attend_packed(const AttentionSizes& s, const Tensor& given, const Tensor&
   const Tensor packed = given.size(4) <= 1 || given.strides()[4] == 1 ? given : contiguous(given);
   const Operands in = unpacked(packed, mask);
   const Tensor y = rows_like(in.q, {s.batch, s.heads, s.queries, s.features});
-  const Tensor lse =
-      records({&packed, &mask}) ? empty({s.batch, s.heads, s.queries}, y.dtype(), y.device()) : Tensor();
+  const Tensor lse = records({&packed, &mask}) ? empty({s.batch, s.heads, s.queries}, y.dtype(), y.device()) : Tensor();
   run_forward(s, in, y, lse);
   if (auto* node = record<PackedNode>(y, {&packed, &mask}, s)) {
     node->packed.save(packed), node->mask.save(mask);
@@ -187,7 +190,8 @@ Shape common_leading(const Tensor& q, const Tensor& k, const Tensor& v, bool ena
     Shape wide = shape.size() < other.size() ? other : shape;
     for (int d = 1; d <= std::min(shape.size(), other.size()); ++d) {
       const Index a = shape[shape.size() - d], b = other[other.size() - d];
-      check(a == b || a == 1 || b == 1, kName, ": query, key and value must have the same batch and heads (or heads in ",
+      check(a == b || a == 1 || b == 1, kName,
+            ": query, key and value must have the same batch and heads (or heads in ",
             "groups, with enable_gqa=True), got shapes ", q.shape(), ", ", k.shape(), " and ", v.shape());
       wide[wide.size() - d] = a == 1 ? b : a;
     }
@@ -271,8 +275,7 @@ Tensor packed_attention(const Tensor& packed, const Tensor& mask, const Attentio
   const Index batch = packed.size(0), rows = packed.size(1), heads = packed.size(3), features = packed.size(4);
   AttentionSizes s{batch, heads, heads, rows, rows, features, features};
   set_options(s, options, generator);
-  return attend_packed(s, packed,
-                       mask.defined() ? full_mask(mask, {batch, heads, rows, rows}, packed.dtype()) : mask);
+  return attend_packed(s, packed, mask.defined() ? full_mask(mask, {batch, heads, rows, rows}, packed.dtype()) : mask);
 }
 
 }  // namespace dd2424::ops

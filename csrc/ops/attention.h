@@ -23,8 +23,8 @@ Tensor attention(const Tensor& q, const Tensor& k, const Tensor& v, const Tensor
 Tensor packed_attention(const Tensor& packed, const Tensor& mask, const AttentionOptions& options,
                         Generator& generator);
 
-// The gradients by q, k, v and mask, by operations: what they are differentiated by in turn. All are (batch, heads, rows,
-// features), the mask of its full size.
+// The gradients by q, k, v and mask, by operations: what they are differentiated by in turn. All are (batch, heads,
+// rows, features), the mask of its full size.
 Tensors attention_gradients(const AttentionSizes& sizes, const Tensor& q, const Tensor& k, const Tensor& v,
                             const Tensor& mask, const Tensor& dy, const Needs& needs);
 

@@ -64,7 +64,8 @@ Tensor weights(const AttentionSizes& s, const Tensor& q, const Tensor& k, const 
   if (!visible.defined()) return softmax(scores, -1);
   const double hidden = -std::numeric_limits<double>::infinity();
   // A query that sees nothing: any finite score, and no weight.
-  const Tensor floor = where(any(visible, {visible.ndim() - 1}, true), Operand(full({}, hidden, q.dtype())), Operand(0.0));
+  const Tensor floor =
+      where(any(visible, {visible.ndim() - 1}, true), Operand(full({}, hidden, q.dtype())), Operand(0.0));
   return where(visible, Operand(softmax(where(visible, Operand(scores), Operand(floor)), -1)), Operand(0.0));
 }
 

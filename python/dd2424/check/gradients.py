@@ -52,6 +52,12 @@ def derivatives() -> Iterator[Derivative]:
     yield Derivative("cross_entropy", lambda x: F.cross_entropy(x, dd2424.tensor(_LABELS)), ((4, 3),))
     yield Derivative("batch_norm", lambda x, w, b: F.batch_norm(x, None, None, w, b, True), ((6, 3), (3,), (3,)))
     yield Derivative("layer_norm", lambda x, w, b: F.layer_norm(x, [5], w, b), ((3, 5), (5,), (5,)))
+    yield Derivative("attention", F.scaled_dot_product_attention, ((2, 3, 2), (2, 4, 2), (2, 4, 3)))
+    yield Derivative(
+        "attention, causal with a mask",
+        lambda q, k, v, m: F.scaled_dot_product_attention(q, k, v, m, is_causal=True),
+        ((1, 3, 2), (1, 3, 2), (1, 3, 2), (3, 3)),
+    )
     yield Derivative("conv2d", lambda x, w, b: F.conv2d(x, w, b, 2, 1), ((2, 3, 5, 4), (4, 3, 3, 3), (4,)))
     yield Derivative("conv2d, groups", lambda x, w: F.conv2d(x, w, None, 1, 1, 2, 2), ((1, 4, 5, 4), (4, 2, 3, 3)))
     yield Derivative(

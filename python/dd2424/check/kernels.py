@@ -22,6 +22,7 @@ def kernel_checks(rng: np.random.Generator) -> Iterator[Check]:
     yield from _products(rng)
     yield from _losses(rng)
     yield from _normalisation(rng)
+    yield from _attention(rng)
     yield from _copies(rng)
     yield from _updates(rng)
     yield from _empty()
@@ -178,6 +179,34 @@ def _normalisation(rng: np.random.Generator) -> Iterator[Check]:
     yield Check(
         "batch_norm backward", lambda: gradient(lambda t: (run(t) * tensor(upstream)).sum(), x), dx, 16, scale=1.0
     )
+
+
+def _attention(rng: np.random.Generator) -> Iterator[Check]:
+    """Plain, causal, and masked, forward and backward: dq checks the weights, dk and dv the sums over queries."""
+    q, k, v, dy = rng.standard_normal((4, 2, 3, 67, 19)).astype(np.float32)
+    seen = rng.random((67, 67)) > 0.3
+    for name, causal, mask in (("plain", False, None), ("causal", True, None), ("masked", False, seen)):
+        visible = np.tril(np.ones((67, 67), bool)) if causal else np.ones((67, 67), bool) if mask is None else mask
+
+        def run(i: int, causal: bool = causal, mask: Array | None = mask) -> dd2424.Tensor:
+            leaves = [tensor(x, requires_grad=True) for x in (q, k, v)]
+            y = F.scaled_dot_product_attention(*leaves, None if mask is None else tensor(mask), is_causal=causal)
+            y.backward(tensor(dy))
+            return [y, *(leaf.grad for leaf in leaves)][i]  # type: ignore[return-value]
+
+        for i, (part, exact) in enumerate(zip(("", " dq", " dk", " dv"), _attended(q, k, v, dy, visible), strict=True)):
+            yield Check(f"attention {name}{part}", lambda r=run, i=i: r(i), exact, 24, scale=float(np.abs(exact).max()))
+
+
+def _attended(q: Array, k: Array, v: Array, dy: Array, visible: Array) -> tuple[Array, ...]:
+    """y, dq, dk and dv in float64."""
+    q, k, v, dy = (x.astype(np.float64) for x in (q, k, v, dy))
+    scale = q.shape[-1] ** -0.5
+    p = np.exp(np.where(visible, scale * q @ k.swapaxes(2, 3), -np.inf))
+    p /= p.sum(-1, keepdims=True)
+    dp = dy @ v.swapaxes(2, 3)
+    ds = scale * p * (dp - (dp * p).sum(-1, keepdims=True))
+    return p @ v, ds @ k, ds.swapaxes(2, 3) @ q, p.swapaxes(2, 3) @ dy
 
 
 def _copies(rng: np.random.Generator) -> Iterator[Check]:

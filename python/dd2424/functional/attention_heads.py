@@ -96,7 +96,9 @@ class _Sizes(NamedTuple):
 def _sizes(query: Tensor, key: Tensor, value: Tensor, features: int, heads: int, batch_first: bool) -> _Sizes:
     for name, x in (("query", query), ("key", key), ("value", value)):
         if x.ndim != 3:
-            raise AssertionError(f"{_NAME}: {name} must have 2 or 3 dimensions as query has, got shape {tuple(x.shape)}")
+            raise AssertionError(
+                f"{_NAME}: {name} must have 2 or 3 dimensions as query has, got shape {tuple(x.shape)}"
+            )
     if query.shape[-1] != features:
         raise AssertionError(f"{_NAME}: query must have embed_dim {features} features, got {query.shape[-1]}")
     if features % heads:
@@ -122,7 +124,7 @@ def _added(name: str, mask: Tensor, like: Tensor) -> Tensor:
 def _merged_mask(
     attn_mask: Tensor | None, padding: Tensor | None, sizes: _Sizes, extra: int, like: Tensor
 ) -> Tensor | None:
-    """Both masks as one that broadcasts to (N, H, T, S), boolean (True is seen) where both are; `extra` keys are seen."""
+    """Both masks as one for (N, H, T, S), boolean (True is seen) where both are; `extra` keys are seen."""
     n, heads, queries, keys = sizes.batch, sizes.heads, sizes.queries, sizes.keys
     parts = []
     if attn_mask is not None:
@@ -176,7 +178,13 @@ def _attend(
     causal = is_causal and padding is None and by.is_plain
     extra = (by.bias_k is not None) + by.add_zero_attn
     mask = _merged_mask(None if causal else attn_mask, padding, sizes, extra, query)
-    if query is key is value and by.is_plain and len(by.weights) == 1 and by.weights[0] is not None and not need_weights:
+    if (
+        query is key is value
+        and by.is_plain
+        and len(by.weights) == 1
+        and by.weights[0] is not None
+        and not need_weights
+    ):
         packed = _core.linear(query, by.weights[0], by.bias).unflatten(-1, (3, sizes.heads, sizes.head))
         return packed_attention(packed if first else packed.transpose(0, 1), mask, p, causal), None
     q, k, v = _projected(query, key, value, by.weights, by.bias)

@@ -23,8 +23,8 @@ class MultiheadAttention(Module):
     A boolean mask is True where a key is hidden; any other is added to the scores. `attn_mask` (T, S) or (N H, T, S),
     `key_padding_mask` (N, S); `is_causal` says that attn_mask is the causal one, which is then not read. The weights,
     averaged over heads or not, are the second result if `need_weights`; without them no matrix (T, S) is ever made.
-    Shapes: query (T, N, E), key (S, N, kdim), value (S, N, vdim), or (N, T, E) ... with `batch_first`, or all without N;
-    output as query, and (N, T, S) or (N, H, T, S).
+    Shapes: query (T, N, E), key (S, N, kdim), value (S, N, vdim), or (N, T, E) ... with `batch_first`, or all without
+    N; output as query, and (N, T, S) or (N, H, T, S).
     Raises: ValueError, AssertionError, RuntimeError for sizes that do not fit.
     Source: Vaswani et al., "Attention Is All You Need", arXiv:1706.03762, section 3.2.2.
     """

@@ -52,7 +52,7 @@ class KVCache:
         return self._values[:, :, : self._held]
 
     def append(self, key: Tensor, value: Tensor) -> tuple[Tensor, Tensor]:
-        """Takes in keys and values of new words; returns all that are held, as views that the next call may overwrite."""
+        """Takes in keys and values of new words; returns all that are held, as views the next call may overwrite."""
         for name, new, all_rows in (("key", key, self._keys), ("value", value, self._values)):
             n, heads, _, features = all_rows.shape
             if new.ndim != 4 or (new.shape[0], new.shape[1], new.shape[3]) != (n, heads, features):
@@ -102,7 +102,7 @@ class KVCache:
             self.values.copy_(self.values.index_select(0, index))
 
     def truncate(self, length: int) -> None:
-        """Forgets the words from position `length` on. Raises: ValueError for more than there are, or forgotten ones."""
+        """Forgets the words from position `length` on. Raises: ValueError where that is not among those held."""
         first = self.length - self._held
         if not first <= length <= self.length:
             raise ValueError(f"KVCache: length must be from {first} to {self.length}, got {length}")

@@ -74,9 +74,7 @@ class RotaryPositions(Module):
     Raises: ValueError beyond `max_length`. Source: Su et al., "RoFormer", arXiv:2104.09864, section 3.2.2.
     """
 
-    def __init__(
-        self, features: int, max_length: int = 4096, base: float = 10000.0, interleaved: bool = False
-    ) -> None:
+    def __init__(self, features: int, max_length: int = 4096, base: float = 10000.0, interleaved: bool = False) -> None:
         super().__init__()
         self.features, self.max_length, self.base, self.interleaved = features, max_length, base, interleaved
         self.register_buffer("angles", F.rotary_angles(max_length, features, base), persistent=False)
