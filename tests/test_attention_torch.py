@@ -140,9 +140,22 @@ def test_same_arguments() -> None:
     ]  # fmt: skip
 
 
+def test_a_backend_may_be_asked_for() -> None:
+    q = dd2424.ones(1, 2, 3, 4)
+    assert {b.name: b.value for b in dd2424.nn.attention.SDPBackend} == {
+        name: int(b) for name, b in torch.nn.attention.SDPBackend.__members__.items()
+    }
+    backend = dd2424.nn.attention.SDPBackend.FLASH_ATTENTION
+    for backends in (backend, [backend]):
+        with dd2424.nn.attention.sdpa_kernel(backends):
+            assert dd2424.nn.functional.scaled_dot_product_attention(q, q, q).shape == q.shape
+    with pytest.raises(AssertionError, match="backends must be SDPBackend or a list of them, got 'flash'"):
+        dd2424.nn.attention.sdpa_kernel("flash").__enter__()
+
+
 # fmt: off
 REFUSED: list[dict[str, Any]] = [
-    {"query": (4,)}, {"key": (2, 3, 6, 5)}, {"value": (2, 3, 7, 4)}, {"key": (2, 2, 6, 4)}, {"attn_mask": (6, 5)},
+    {"query": (4,)}, {"key": (2, 3, 6, 5)}, {"key": (2, 2, 6, 4)}, {"attn_mask": (6, 5)},
     {"dropout_p": 1.5}, {"dropout_p": -0.1},
 ]
 # fmt: on

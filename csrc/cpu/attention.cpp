@@ -7,20 +7,17 @@
 namespace dd2424::cpu::DD2424_ISA {
 namespace {
 
-constexpr Index kHeadsPerTeam = 8;  // with so many, a thread takes whole heads, whose k and v its cache then holds
-
 template <class T>
 Status attention_forward(const Context& context, const AttentionForward<T>& a) {
   const FloatMode mode;
   const AttentionSizes& s = a.sizes;
   const Index heads = s.batch * s.heads, step = query_block(s.queries), blocks = ceil_div(s.queries, step);
   const bool is_single = s.queries == 1 && s.dropout == 0;
-  for_items<T>(context, s, heads * blocks, heads >= kHeadsPerTeam * s.teams ? blocks : 1,
-               [&](Index item, const Work<T>& w) {
-                 const Index head = item / blocks, first = item % blocks * step, b = head / s.heads, h = head % s.heads;
-                 if (is_single) attend_single(a, b, h, w);
-                 else attend(a, b, h, {first, smaller(first + step, s.queries)}, w);
-               });
+  for_items<T>(context, s, heads * blocks, [&](Index item, const Work<T>& w) {
+    const Index head = item / blocks, first = item % blocks * step, b = head / s.heads, h = head % s.heads;
+    if (is_single) attend_single(a, b, h, w);
+    else attend(a, b, h, {first, smaller(first + step, s.queries)}, w);
+  });
   return Status::ok;
 }
 

@@ -34,15 +34,18 @@ void load_queries(const AttentionBackward<T>& a, Index b, Index h, Range query, 
   const AttentionSizes& s = a.sizes;
   fill(w.total, kQueries, T(0)), fill(w.top, kQueries, T(0));
   const T* lse = a.lse + (b * s.heads + h) * s.queries;
-  for (Index i = 0; i < query.count(); ++i) {
-    const T *dy = a.dy.at(b, h, query.begin + i), *y = a.y.at(b, h, query.begin + i);
-    Vec<T> sum{};
-    for (Index d = 0; d < s.value_features; d += kLanes<T>) {
-      const Index left = s.value_features - d;
-      sum = left < kLanes<T> ? fma(load(dy + d, left), load(y + d, left), sum) : fma(load(dy + d), load(y + d), sum);
+  for (Index i = 0; i < query.count(); ++i) w.top[i] = lse[query.begin + i];
+  for (Index first = 0; first < query.count(); first += kLanes<T>) {
+    Vec<T> sums[kLanes<T>] = {};
+    for (Index i = first; i < smaller(first + kLanes<T>, query.count()); ++i) {
+      const T *dy = a.dy.at(b, h, query.begin + i), *y = a.y.at(b, h, query.begin + i);
+      Vec<T>& sum = sums[i - first];
+      for (Index d = 0; d < s.value_features; d += kLanes<T>) {
+        const Index left = s.value_features - d;
+        sum = left < kLanes<T> ? fma(load(dy + d, left), load(y + d, left), sum) : fma(load(dy + d), load(y + d), sum);
+      }
     }
-    w.total[i] = lanes_sum<T>(sum);
-    w.top[i] = lse[query.begin + i];
+    store(w.total + first, sums_of_lanes<T>(sums));
   }
   turn<T>(head_rows(a.q, b, h, query.begin), query.count(), s.features, static_cast<T>(s.scale * kLog2E), w.q_across);
   turn<T>(head_rows(a.dy, b, h, query.begin), query.count(), s.value_features, T(1), w.dy_across);
@@ -53,7 +56,7 @@ void store_mask_gradient(const AttentionBackward<T>& a, Index b, Index h, const 
   const AttentionSizes& s = a.sizes;
   for (Index i = 0; i < block.queries(); ++i) {
     T* to = a.dmask + ((b * s.heads + h) * s.queries + block.query.begin + i) * s.keys + block.key.begin;
-    for (Index j = 0; j < block.keys(); ++j) to[j] = slopes[j * kQueries + i];
+    for (Index j = 0; j < block.keys(); ++j) to[j] = slopes[j * kRow + i];
   }
 }
 
@@ -63,8 +66,9 @@ void differentiate_block(const AttentionBackward<T>& a, const Part& part, Index 
                          const Work<T>& w) {
   const AttentionSizes& s = a.sizes;
   const bool is_masked = a.mask.seen || a.mask.added;
-  score<T>(block, head_rows(a.k, part.b, part.key_head, block.key.begin), s.features, w.q_across, w.weights);
-  score<T>(block, head_rows(a.v, part.b, part.key_head, block.key.begin), s.value_features, w.dy_across, w.slopes);
+  score<T>(*w.ahead, block, head_rows(a.k, part.b, part.key_head, block.key.begin), s.features, w.q_across, w.weights);
+  score<T>(*w.ahead, block, head_rows(a.v, part.b, part.key_head, block.key.begin), s.value_features, w.dy_across,
+           w.slopes);
   if (s.dropout > 0) fill_dropout(block, s, part.b, h, w), multiply_by_extra(block, w, w.slopes);
   if (is_masked) fill_mask(block, a.mask, part.b, h, w);
   for (Index i = 0; i < block.queries(); i += kLanes<T>) {
@@ -77,12 +81,30 @@ void differentiate_block(const AttentionBackward<T>& a, const Part& part, Index 
 }
 
 template <class T>
+void fetch_next_head(const AttentionBackward<T>& a, Index b, Index h, Range rows, Ahead& ahead) {
+  const AttentionSizes& s = a.sizes;
+  ahead.start(0);
+  if (h + 1 == s.heads) ++b, h = -1;
+  if (b == s.batch || !fetches_ahead<T>(s, 8)) return;
+  const Index key_head = (h + 1) / (s.heads / s.key_heads), i = rows.begin;
+  ahead.start(rows.count());
+  const auto add = [&](const auto& x, Index head, Index features) {
+    if (x.data) ahead.add(x.at(b, head, i), x.row, features);
+  };
+  add(a.q, h + 1, s.features), add(a.dq, h + 1, s.features);
+  add(a.y, h + 1, s.value_features), add(a.dy, h + 1, s.value_features);
+  add(a.k, key_head, s.features), add(a.dk, key_head, s.features);
+  add(a.v, key_head, s.value_features), add(a.dv, key_head, s.value_features);
+}
+
+template <class T>
 void add_gradients(const AttentionBackward<T>& a, const Part& part, Index h, Range query, const Work<T>& w) {
   const AttentionSizes& s = a.sizes;
   const Band band(s);
   const Index width = padded<T>(s.features), step = key_block_backward(s.queries);
   const Index begin = larger(band.seen_by(query.begin).begin, part.keys.begin);
   const Index end = smaller(band.seen_by(query.end - 1).end, part.keys.end);
+  fetch_next_head(a, part.b, h, query, *w.ahead);
   fill(w.sums, query.count() * width, T(0));
   if (begin < end) load_queries(a, part.b, h, query, w);
   const auto q = whole<T>(head_rows(a.q, part.b, h, query.begin), query.count(), s.features, w.q_rows);
@@ -91,14 +113,14 @@ void add_gradients(const AttentionBackward<T>& a, const Part& part, Index h, Ran
     const Block block(band, query, {j, smaller(j + step, end)});
     differentiate_block(a, part, h, block, w);
     if (part.of_keys && a.dv.data)
-      add_by_key<T>(block, w.weights, dy, s.value_features, head_rows(a.dv, part.b, part.key_head, j));
+      add_by_key<T>(*w.ahead, block, w.weights, dy, s.value_features, head_rows(a.dv, part.b, part.key_head, j));
     if (part.of_keys && a.dk.data)
-      add_by_key<T>(block, w.slopes, q, s.features, head_rows(a.dk, part.b, part.key_head, j));
+      add_by_key<T>(*w.ahead, block, w.slopes, q, s.features, head_rows(a.dk, part.b, part.key_head, j));
     if (part.of_queries && a.dmask) store_mask_gradient(a, part.b, h, block, w.slopes);
     if (!part.of_queries || !a.dq.data) continue;
     const auto k = whole<T>(head_rows(a.k, part.b, part.key_head, j), block.keys(), s.features, w.k_rows);
     const bool hides = a.mask.seen || a.mask.added || block.is_cut;
-    add_by_query<T>(block, hides, w.slopes, k, s.features, {w.sums, width});
+    add_by_query<T>(*w.ahead, block, hides, w.slopes, k, s.features, {w.sums, width});
   }
   if (!part.of_queries || !a.dq.data) return;
   const T scale = static_cast<T>(s.scale);
@@ -150,7 +172,7 @@ Status attention_backward(const Context& context, const AttentionBackward<T>& a)
   const Index query_parts = wants_queries ? ceil_div(s.queries, query_block(s.queries)) : 0;
   const Index items =
       is_one_pass(s) ? s.batch * s.key_heads : s.batch * (s.key_heads * key_parts + s.heads * query_parts);
-  for_items<T>(context, s, items, 1,
+  for_items<T>(context, s, items,
                [&](Index item, const Work<T>& w) { differentiate_part(a, part_of(s, item, key_parts), w); });
   return Status::ok;
 }

@@ -15,14 +15,17 @@ extern template const TileKernel<double>* tile_kernels<double, Reads::a_in_place
 namespace {
 
 // Measured on an AMD EPYC of the Zen 4 kind: what a block needs stays in half of a second-level cache of 1 MB.
-constexpr Index kQueries = 96;         // most of a block, and the distance of its rows of scores
-constexpr Index kKeys = 256;           // most of a block; a multiple of 4, as Philox's blocks are
-constexpr Index kShort = 512;          // queries up to which a block takes fewer, and the causal rule cuts off more
-constexpr Index kGrainMacs = 1 << 18;  // multiplications that are worth a thread
+constexpr Index kQueries = 96;  // most of a block
+constexpr Index kRow =
+    kQueries;                  // distance of rows of scores: no power of two, so that they take turns through the sets
+constexpr Index kKeys = 256;   // most of a block; a multiple of 4, as Philox's blocks are
+constexpr Index kShort = 512;  // queries up to which blocks are smaller: the causal rule then cuts off more
+constexpr Index kGrainMacs = 1 << 18;     // multiplications that are worth a thread
+constexpr Index kAheadBytes = 640 << 10;  // of a head that is brought to the cache ahead, beside what is there
 
 constexpr Index query_block(Index queries) { return queries > kQueries && queries <= kShort ? 64 : kQueries; }
-constexpr Index key_block_forward(Index queries) { return query_block(queries) == kQueries ? 192 : kKeys; }
-constexpr Index key_block_backward(Index queries) { return query_block(queries) == kQueries ? 192 : 128; }
+constexpr Index key_block_forward(Index queries) { return queries > kShort ? 192 : kKeys; }
+constexpr Index key_block_backward(Index queries) { return queries > kShort ? 192 : 128; }
 
 struct Range {
   Index begin, end;
@@ -73,17 +76,40 @@ struct Block {
   }
 };
 
-// What one thread works in. Matrices of scores have rows of kQueries.
+// Rows that are needed soon, brought to the second-level cache a few at a time while tiles are multiplied: memory works
+// during the arithmetic.
+struct Ahead {
+  static constexpr int kMost = 8;
+  static constexpr int kRowsPerTile = 2;
+  const char* rows[kMost];
+  Index step[kMost], bytes[kMost], left = 0;
+  int arrays = 0;
+  void start(Index count) { left = count, arrays = 0; }
+  template <class T>
+  void add(const T* first, Index row, Index features) {
+    rows[arrays] = reinterpret_cast<const char*>(first);
+    step[arrays] = row * Index(sizeof(T));
+    bytes[arrays++] = features * Index(sizeof(T));
+  }
+  void next() {
+    for (int n = 0; n < kRowsPerTile && left > 0; ++n, --left)
+      for (int i = 0; i < arrays; ++i, rows[i - 1] += step[i - 1])
+        for (Index at = 0; at < bytes[i]; at += 64) __builtin_prefetch(rows[i] + at, 0, 2);
+  }
+};
+
+// What one thread works in. Rows of scores are kRow apart.
 template <class T>
 struct Work {
-  T *q_across, *dy_across;  // (features, kQueries): a block of q and of dy, transposed
-  T *weights, *slopes;      // (kKeys, kQueries): scores, then their exponentials; gradients by the scores
-  T* extra;                 // (kKeys, kQueries): what a mask adds, or what dropout multiplies with
+  T *q_across, *dy_across;  // (features, kRow): a block of q and of dy, transposed
+  T *weights, *slopes;      // (kKeys, kRow): scores, then their exponentials; gradients by the scores
+  T* extra;                 // (kKeys, kRow): what a mask adds, or what dropout multiplies with
   T* lines;                 // (kLanes, kKeys): rows of `extra` before they are transposed
   T* sums;                  // (kQueries, a row): of y, of dq
   T *top, *total, *factor;  // (kQueries)
   T *q_rows, *dy_rows;      // (kQueries, a row): copies, where rows are no whole vectors
   T *k_rows, *v_rows;       // (kKeys, a row)
+  Ahead* ahead;
 };
 
 template <class T>
@@ -91,22 +117,23 @@ constexpr Index padded(Index count) {
   return ceil_div(count, kLanes<T>) * kLanes<T>;
 }
 
-// Lays it out from `at` on, which may be null, and returns the bytes it takes.
+// Lays it out from `at` on, or nowhere, and returns the bytes it takes.
 template <class T>
 inline Index lay_out(Work<T>& w, char* at, const AttentionSizes& s) {
   Index bytes = 0;
   const auto take = [&](T*& array, Index count) {
-    array = reinterpret_cast<T*>(at + bytes);
+    array = at ? reinterpret_cast<T*>(at + bytes) : nullptr;
     bytes += aligned(count * Index(sizeof(T)));
   };
-  const Index width = padded<T>(larger(s.features, s.value_features));
-  take(w.q_across, s.features * kQueries), take(w.dy_across, s.value_features * kQueries);
-  take(w.weights, kKeys * kQueries), take(w.slopes, kKeys * kQueries), take(w.extra, kKeys * kQueries);
+  const auto copies = [](Index features) { return features == padded<T>(features) ? 0 : padded<T>(features); };
+  const Index q_copy = copies(s.features), v_copy = copies(s.value_features);
+  take(w.q_across, s.features * kRow), take(w.dy_across, s.value_features * kRow);
+  take(w.weights, kKeys * kRow), take(w.slopes, kKeys * kRow), take(w.extra, kKeys * kRow);
   take(w.lines, kLanes<T> * kKeys);
-  take(w.sums, kQueries * width);
+  take(w.sums, kQueries * padded<T>(larger(s.features, s.value_features)));
   take(w.top, kQueries), take(w.total, kQueries), take(w.factor, kQueries);
-  take(w.q_rows, kQueries * width), take(w.dy_rows, kQueries * width);
-  take(w.k_rows, kKeys * width), take(w.v_rows, kKeys * width);
+  take(w.q_rows, kQueries * q_copy), take(w.dy_rows, kQueries * v_copy);
+  take(w.k_rows, kKeys * q_copy), take(w.v_rows, kKeys * v_copy);
   return bytes;
 }
 
@@ -118,9 +145,9 @@ struct Rows {
   T* at(Index i) const { return data + i * row; }
 };
 
-// to[j * to_row + i] = scale * from[i][j]; where vectors of i end beyond `rows` stand zeros.
+// to[j * kRow + i] = scale * from[i][j]; where vectors of i end beyond `rows` stand zeros.
 template <class T>
-[[gnu::noinline]] void turn(Rows<const T> from, Index rows, Index columns, T scale, T* to, Index to_row = kQueries) {
+[[gnu::noinline]] void turn(Rows<const T> from, Index rows, Index columns, T scale, T* to) {
   constexpr int lanes = kLanes<T>;
   for (Index i = 0; i < rows; i += lanes) {
     for (Index j = 0; j < columns; j += lanes) {
@@ -132,7 +159,7 @@ template <class T>
         square[k] = i + k >= rows ? Vec<T>{} : scale * (left < lanes ? load(x, left) : load(x));
       }
       transpose(square);
-      for (Index k = 0; k < smaller(left, lanes); ++k) store(to + (j + k) * to_row + i, square[k]);
+      for (Index k = 0; k < smaller(left, lanes); ++k) store(to + (j + k) * kRow + i, square[k]);
     }
   }
 }
@@ -146,6 +173,17 @@ inline Rows<const T> whole(Rows<const T> from, Index rows, Index features, T* co
   return {copies, width};
 }
 
+// Lane i of the result is the sum over the lanes of sums[i].
+template <class T>
+inline Vec<T> sums_of_lanes(Vec<T> (&sums)[kLanes<T>]) {
+  transpose(sums);
+#pragma GCC unroll 4
+  for (int width = kLanes<T> / 2; width > 0; width /= 2)
+#pragma GCC unroll 8
+    for (int i = 0; i < width; ++i) sums[i] += sums[i + width];
+  return sums[0];
+}
+
 // A matrix of any strides, on the left of a product.
 template <class T>
 struct Left {
@@ -155,8 +193,8 @@ struct Left {
 
 // out (+)= a b; b is read in whole vectors, and `columns` are written.
 template <class T>
-[[gnu::noinline]] void multiply(Index rows, Index columns, Index depth, Left<T> a, Rows<const T> b, Rows<T> out,
-                                bool adds) {
+[[gnu::noinline]] void multiply(Ahead& ahead, Index rows, Index columns, Index depth, Left<T> a, Rows<const T> b,
+                                Rows<T> out, bool adds) {
   constexpr Index lanes = kLanes<T>;
   for (Index j = 0; j < columns; j += kTileVectors * lanes) {
     const Index left = columns - j, vectors = left > lanes ? kTileVectors : 1;
@@ -164,6 +202,7 @@ template <class T>
     for (Index i = 0, tiles = ceil_div(rows, kTileRows); tiles > 0; --tiles) {
       const Index height = ceil_div(rows - i, tiles);
       T* to = out.at(i) + j;
+      ahead.next();
       kernels[height]({.a = a.data + i * a.row,
                        .b = b.data + j,
                        .a_row = a.row,
@@ -200,38 +239,49 @@ template <class T>
 
 // scores[key][query] = rows of k (or v) times q (or dy) across.
 template <class T>
-void score(const Block& block, Rows<const T> keys, Index features, const T* across, T* scores) {
+void score(Ahead& ahead, const Block& block, Rows<const T> keys, Index features, const T* across, T* scores) {
   constexpr Index step = kTileVectors * kLanes<T>;
   for (Index i = 0; i < block.queries(); i += step) {
+    const Index lanes = kLanes<T>, width = padded<T>(smaller(step, block.queries() - i));
     const Range seen = block.seen_by(i, step);
-    multiply<T>(seen.count(), padded<T>(smaller(step, block.queries() - i)), features,
-                {keys.at(seen.begin), keys.row, 1}, {across + i, kQueries},
-                {scores + seen.begin * kQueries + i, kQueries}, false);
+    const auto score_keys = [&](Range range, Index first, Index columns) {
+      if (range.count() > 0)
+        multiply<T>(ahead, range.count(), columns, features, {keys.at(range.begin), keys.row, 1},
+                    {across + first, kRow}, {scores + range.begin * kRow + first, kRow}, false);
+    };
+    Range both = seen;  // by each of two vectors
+    if (block.is_cut && width > lanes) both = {block.seen_by(i + lanes, lanes).begin, block.seen_by(i, lanes).end};
+    if (both.begin >= both.end) both = seen;
+    score_keys({seen.begin, both.begin}, i, lanes);
+    score_keys(both, i, width);
+    score_keys({both.end, seen.end}, i + lanes, lanes);
   }
 }
 // out[query] += weights^T x, x being rows of v or k. `hides`: the block hides keys from some queries.
 template <class T>
-void add_by_query(const Block& block, bool hides, const T* weights, Rows<const T> x, Index features, Rows<T> out) {
+void add_by_query(Ahead& ahead, const Block& block, bool hides, const T* weights, Rows<const T> x, Index features,
+                  Rows<T> out) {
   const bool is_safe = !hides || all_finite<T>(x, block.keys(), features);
   const Index step = block.is_cut ? kTileRows : block.queries();
   for (Index i = 0; i < block.queries(); i += step) {
     const Index count = smaller(step, block.queries() - i);
     const Range seen = block.seen_by(i, count);
-    const Left<T> left{weights + seen.begin * kQueries + i, 1, kQueries};
+    const Left<T> left{weights + seen.begin * kRow + i, 1, kRow};
     const Rows<T> to{out.at(i), out.row};
-    if (is_safe) multiply<T>(count, features, seen.count(), left, {x.at(seen.begin), x.row}, to, true);
+    if (is_safe)
+      multiply<T>(ahead, count, padded<T>(features), seen.count(), left, {x.at(seen.begin), x.row}, to, true);
     else multiply_seen<T>(count, features, seen.count(), left, {x.at(seen.begin), x.row}, to);
   }
 }
 // out[key] += weights x, x being rows of dy or q.
 template <class T>
-void add_by_key(const Block& block, const T* weights, Rows<const T> x, Index features, Rows<T> out) {
+void add_by_key(Ahead& ahead, const Block& block, const T* weights, Rows<const T> x, Index features, Rows<T> out) {
   const Index step = block.is_cut ? kTileRows : block.keys();
   for (Index j = 0; j < block.keys(); j += step) {
     const Index count = smaller(step, block.keys() - j);
     const Range see = block.that_see(j, count);
     if (see.count() == 0) continue;
-    multiply<T>(count, features, see.count(), {weights + j * kQueries + see.begin, kQueries, 1},
+    multiply<T>(ahead, count, features, see.count(), {weights + j * kRow + see.begin, kRow, 1},
                 {x.at(see.begin), x.row}, {out.at(j), out.row}, true);
   }
 }

@@ -5,10 +5,10 @@
 namespace dd2424::cpu::DD2424_ISA {
 namespace {
 
-constexpr Index kSingleKeys = kKeys * kQueries;  // whose scores are held at once
-constexpr int kSumVectors = 4;                   // of y that stay in registers while rows of v go by
+constexpr Index kSingleKeys = kKeys * kRow;  // whose scores are held at once
+constexpr int kSumVectors = 4;               // of y that stay in registers while rows of v go by
 
-// scores[j] = scale * q k[j], a vector of keys at a time: the sums over lanes are a square, transposed and added up.
+// scores[j] = scale * q k[j], a vector of keys at a time.
 template <class T>
 void score_single(const T* q, Rows<const T> k, Index keys, Index features, T scale, T* scores) {
   constexpr int lanes = kLanes<T>;
@@ -23,12 +23,7 @@ void score_single(const T* q, Rows<const T> k, Index keys, Index features, T sca
         sums[i] = fma(left < lanes ? load(row, left) : load(row), x, sums[i]);
       }
     }
-    transpose(sums);
-#pragma GCC unroll 4
-    for (int width = lanes / 2; width > 0; width /= 2)
-#pragma GCC unroll 8
-      for (int i = 0; i < width; ++i) sums[i] += sums[i + width];
-    store(scores + j, scale * sums[0]);
+    store(scores + j, scale * sums_of_lanes<T>(sums));
   }
 }
 

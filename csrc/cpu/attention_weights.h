@@ -15,22 +15,25 @@ template <class T>
 constexpr T kLowest = T(sizeof(T) == 4 ? -3.40282346638528859812e38 : -1.79769313486231570815e308);
 
 // 2^x for x < 128 (1024), to one rounding; 0 where it would not be a normal number. x + kShift ends in the bits of the
-// exponent of 2^n, n being x rounded; the polynomial is that of the rest.
+// exponent of 2^n, n being x rounded, which are 0, as those of 0 are, for the least n; the polynomial is that of the
+// rest.
 inline Floats power_of_two(Floats x) {
   constexpr float kShift = 0x1.8p23f + 127;
+  x = larger(x, broadcast(-127.0f));
   const Floats shifted = x + kShift, rest = x - (shifted - kShift);
   const Floats p =
       polynomial(rest, 1.0f, 0.6931472f, 0.2402265f, 0.05550357f, 0.009618083f, 0.0013390863f, 0.00015453163f);
-  return x < -126.0f ? Floats{} : p * from_bits(bits_of(shifted) << 23);
+  return p * from_bits(bits_of(shifted) << 23);
 }
 inline Doubles power_of_two(Doubles x) {
   constexpr double kShift = 0x1.8p52 + 1023;
+  x = larger(x, broadcast(-1023.0));
   const Doubles shifted = x + kShift, rest = x - (shifted - kShift);
   const Doubles p =
       polynomial(rest, 1.0, 0.6931471805599453, 0.24022650695910097, 0.0555041086648216, 0.009618129107606888,
                  0.0013333558146416936, 0.0001540353044173605, 1.525273382983612e-05, 1.321544258792169e-06,
                  1.0178062445845774e-07, 7.072585949269223e-09, 4.4549605981865186e-10);
-  return x < -1022.0 ? Doubles{} : p * from_bits(bits_of(shifted) << 52);
+  return p * from_bits(bits_of(shifted) << 52);
 }
 
 // Gives kHidden to what the lanes' queries do not see by their place. Keys that all of them see are left alone.
@@ -47,7 +50,7 @@ void hide(const Block& block, Index first, Range seen, T* scores) {
   const Vec<T> from = load(begin), to = load(end);
   const auto hide_in = [&](Index j, Index stop) {
     for (; j < stop; ++j) {
-      T* x = scores + j * kQueries + first;
+      T* x = scores + j * kRow + first;
       const Vec<T> at = broadcast(static_cast<T>(j));
       store(x, (at >= from) & (at < to) ? load(x) : broadcast(kHidden<T>));
     }
@@ -86,7 +89,7 @@ void fill_mask(const Block& block, const AttentionMask<T>& mask, Index b, Index 
     });
   mask_line(mask, at, block.keys(), w.lines);  // one for all queries
   for (Index j = 0; j < block.keys(); ++j)
-    for (Index i = 0; i < block.queries(); i += kLanes<T>) store(w.extra + j * kQueries + i, broadcast(w.lines[j]));
+    for (Index i = 0; i < block.queries(); i += kLanes<T>) store(w.extra + j * kRow + i, broadcast(w.lines[j]));
 }
 // extra = 0 where dropout takes the weight, else 1 / (1 - p). The block's first key is a multiple of 4.
 template <class T>
@@ -104,7 +107,7 @@ template <class T>
 void multiply_by_extra(const Block& block, const Work<T>& w, T* x) {
   for (Index j = 0; j < block.keys(); ++j)
     for (Index i = 0; i < block.queries(); i += kLanes<T>) {
-      const Index at = j * kQueries + i;
+      const Index at = j * kRow + i;
       store(x + at, load(x + at) * load(w.extra + at));
     }
 }
@@ -115,15 +118,15 @@ void finish_scores(const Block& block, Index first, Range seen, bool is_masked, 
   hide(block, first, seen, w.weights);
   if (!is_masked) return;
   for (Index j = seen.begin; j < seen.end; ++j) {
-    T* x = w.weights + j * kQueries + first;
-    const Vec<T> added = load(w.extra + j * kQueries + first);
+    T* x = w.weights + j * kRow + first;
+    const Vec<T> added = load(w.extra + j * kRow + first);
     store(x, added == kHidden<T> ? added : load(x) + added);  // a hidden score may be NaN
   }
 }
 template <class T>
 void clear_unseen(const Block& block, Index first, Range seen, T* x) {
-  for (Index j = 0; j < seen.begin; ++j) store(x + j * kQueries + first, Vec<T>{});
-  for (Index j = seen.end; j < block.keys(); ++j) store(x + j * kQueries + first, Vec<T>{});
+  for (Index j = 0; j < seen.begin; ++j) store(x + j * kRow + first, Vec<T>{});
+  for (Index j = seen.end; j < block.keys(); ++j) store(x + j * kRow + first, Vec<T>{});
 }
 
 // Scores become 2^(score - top), whose sum joins the total. The old top serves while the new one is less than
@@ -138,17 +141,17 @@ void exponentiate(const Block& block, Index first, bool is_masked, const Work<T>
   Vec<T> top = before, other = before;  // two, for a maximum waits for the last
   Index j = seen.begin;
   for (; j + 1 < seen.end; j += 2) {
-    top = larger(top, load(x + j * kQueries));
-    other = larger(other, load(x + (j + 1) * kQueries));
+    top = larger(top, load(x + j * kRow));
+    other = larger(other, load(x + (j + 1) * kRow));
   }
-  if (j < seen.end) top = larger(top, load(x + j * kQueries));
+  if (j < seen.end) top = larger(top, load(x + j * kRow));
   top = larger(top, other);
   top = top > before + T(kHeadroom) ? top : before;
   Vec<T> sum{};
   for (j = seen.begin; j < seen.end; ++j) {
-    const Vec<T> weight = power_of_two(load(x + j * kQueries) - top);
+    const Vec<T> weight = power_of_two(load(x + j * kRow) - top);
     sum += weight;
-    store(x + j * kQueries, weight);
+    store(x + j * kRow, weight);
   }
   clear_unseen(block, first, seen, w.weights);
   const Vec<T> factor = power_of_two(before - top);
@@ -166,11 +169,11 @@ void differentiate(const Block& block, Index first, bool is_masked, const Work<T
   const Vec<T> lse = load(w.top + first), delta = load(w.total + first);
   T *p = w.weights + first, *s = w.slopes + first;
   for (Index j = seen.begin; j < seen.end; ++j) {
-    const Vec<T> weight = power_of_two(load(p + j * kQueries) - lse);
-    Vec<T> slope = weight * (load(s + j * kQueries) - delta);
+    const Vec<T> weight = power_of_two(load(p + j * kRow) - lse);
+    Vec<T> slope = weight * (load(s + j * kRow) - delta);
     if constexpr (hides) slope = weight == T(0) ? Vec<T>{} : slope;  // a hidden value may be NaN
-    store(p + j * kQueries, weight);
-    store(s + j * kQueries, slope);
+    store(p + j * kRow, weight);
+    store(s + j * kRow, slope);
   }
   clear_unseen(block, first, seen, w.weights);
   clear_unseen(block, first, seen, w.slopes);

@@ -18,7 +18,7 @@ def visible(queries: int, keys: int, causal: bool = False, window: int | None = 
 
 def weights(q: Array, k: Array, seen: Array, added: Array | float = 0.0, scale: float | None = None) -> Array:
     """softmax over the keys that are seen; 0 for a query that sees none."""
-    scale = q.shape[-1] ** -0.5 if scale is None else scale
+    scale = max(q.shape[-1], 1) ** -0.5 if scale is None else scale
     scores = np.where(seen, scale * np.einsum("...id,...jd->...ij", q, k, dtype=np.float64) + added, -np.inf)
     top = scores.max(-1, keepdims=True, initial=-np.inf)
     p = np.exp(scores - np.where(np.isfinite(top), top, 0.0))
@@ -35,7 +35,7 @@ def gradients(
     q: Array, k: Array, v: Array, dy: Array, p: Array, keep: Array | float = 1.0, scale: float | None = None
 ) -> tuple[Array, Array, Array, Array]:
     """dq, dk, dv and that of what is added to the scores."""
-    scale = q.shape[-1] ** -0.5 if scale is None else scale
+    scale = max(q.shape[-1], 1) ** -0.5 if scale is None else scale
     q, k, v, dy = (x.astype(np.float64) for x in (q, k, v, dy))
     dp = keep * (dy @ v.swapaxes(-1, -2))
     ds = p * (dp - (dp * p).sum(-1, keepdims=True))

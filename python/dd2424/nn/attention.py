@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
+import enum
 import math
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from dd2424 import _core, functional as F
@@ -13,6 +16,26 @@ from dd2424.nn.module import Module
 from dd2424.nn.parameter import Parameter
 
 __all__ = ["AdditiveAttention", "MultiheadAttention", "MultiplicativeAttention"]
+
+
+class SDPBackend(enum.Enum):
+    """PyTorch's names for its implementations of `scaled_dot_product_attention`, of which there is one here."""
+
+    ERROR = -1
+    MATH = 0
+    FLASH_ATTENTION = 1
+    EFFICIENT_ATTENTION = 2
+    CUDNN_ATTENTION = 3
+    OVERRIDEABLE = 4
+
+
+@contextlib.contextmanager
+def sdpa_kernel(backends: SDPBackend | Sequence[SDPBackend], set_priority: bool = False) -> Iterator[None]:
+    """Takes PyTorch's choice of an implementation, and changes nothing. Raises: AssertionError for anything else."""
+    chosen = [backends] if isinstance(backends, SDPBackend) else backends
+    if not isinstance(chosen, list | tuple) or not all(isinstance(backend, SDPBackend) for backend in chosen):
+        raise AssertionError(f"sdpa_kernel: backends must be SDPBackend or a list of them, got {backends!r}")
+    yield
 
 
 class MultiheadAttention(Module):
