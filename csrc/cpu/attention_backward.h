@@ -28,6 +28,15 @@ void clear_rows(Rows<T> x, Index rows, Index features) {
   for (Index i = 0; i < rows; ++i) fill(x.at(i), features, T(0));
 }
 
+template <class T>
+Answers<T> answers_of_q(const AttentionBackward<T>& a, Index b, Index h, Index query, const Work<T>& w) {
+  return {head_rows(a.q, b, h, query), w.q_across, static_cast<T>(a.sizes.scale * kLog2E)};
+}
+template <class T>
+Answers<T> answers_of_dy(const AttentionBackward<T>& a, Index b, Index h, Index query, const Work<T>& w) {
+  return {head_rows(a.dy, b, h, query), w.dy_across, T(1)};
+}
+
 // total[i] = sum over features of dy * y; top[i] = the logarithm of the sum.
 template <class T>
 void load_queries(const AttentionBackward<T>& a, Index b, Index h, Range query, const Work<T>& w) {
@@ -47,8 +56,9 @@ void load_queries(const AttentionBackward<T>& a, Index b, Index h, Range query, 
     }
     store(w.total + first, sums_of_lanes<T>(sums));
   }
-  turn<T>(head_rows(a.q, b, h, query.begin), query.count(), s.features, static_cast<T>(s.scale * kLog2E), w.q_across);
-  turn<T>(head_rows(a.dy, b, h, query.begin), query.count(), s.value_features, T(1), w.dy_across);
+  const Answers<T> q = answers_of_q(a, b, h, query.begin, w), dy_across = answers_of_dy(a, b, h, query.begin, w);
+  turn<T>(q.rows, query.count(), s.features, q.scale, w.q_across);
+  turn<T>(dy_across.rows, query.count(), s.value_features, dy_across.scale, w.dy_across);
 }
 
 template <class T>
@@ -66,9 +76,10 @@ void differentiate_block(const AttentionBackward<T>& a, const Part& part, Index 
                          const Work<T>& w) {
   const AttentionSizes& s = a.sizes;
   const bool is_masked = a.mask.seen || a.mask.added;
-  score<T>(*w.ahead, block, head_rows(a.k, part.b, part.key_head, block.key.begin), s.features, w.q_across, w.weights);
-  score<T>(*w.ahead, block, head_rows(a.v, part.b, part.key_head, block.key.begin), s.value_features, w.dy_across,
-           w.slopes);
+  const Answers<T> q = answers_of_q(a, part.b, h, block.query.begin, w),
+                   dy = answers_of_dy(a, part.b, h, block.query.begin, w);
+  score<T>(w, block, head_rows(a.k, part.b, part.key_head, block.key.begin), s.features, q, w.weights);
+  score<T>(w, block, head_rows(a.v, part.b, part.key_head, block.key.begin), s.value_features, dy, w.slopes);
   if (s.dropout > 0) fill_dropout(block, s, part.b, h, w), multiply_by_extra(block, w, w.slopes);
   if (is_masked) fill_mask(block, a.mask, part.b, h, w);
   for (Index i = 0; i < block.queries(); i += kLanes<T>) {
@@ -81,30 +92,12 @@ void differentiate_block(const AttentionBackward<T>& a, const Part& part, Index 
 }
 
 template <class T>
-void fetch_next_head(const AttentionBackward<T>& a, Index b, Index h, Range rows, Ahead& ahead) {
-  const AttentionSizes& s = a.sizes;
-  ahead.start(0);
-  if (h + 1 == s.heads) ++b, h = -1;
-  if (b == s.batch || !fetches_ahead<T>(s, 8)) return;
-  const Index key_head = (h + 1) / (s.heads / s.key_heads), i = rows.begin;
-  ahead.start(rows.count());
-  const auto add = [&](const auto& x, Index head, Index features) {
-    if (x.data) ahead.add(x.at(b, head, i), x.row, features);
-  };
-  add(a.q, h + 1, s.features), add(a.dq, h + 1, s.features);
-  add(a.y, h + 1, s.value_features), add(a.dy, h + 1, s.value_features);
-  add(a.k, key_head, s.features), add(a.dk, key_head, s.features);
-  add(a.v, key_head, s.value_features), add(a.dv, key_head, s.value_features);
-}
-
-template <class T>
 void add_gradients(const AttentionBackward<T>& a, const Part& part, Index h, Range query, const Work<T>& w) {
   const AttentionSizes& s = a.sizes;
   const Band band(s);
   const Index width = padded<T>(s.features), step = key_block_backward(s.queries);
   const Index begin = larger(band.seen_by(query.begin).begin, part.keys.begin);
   const Index end = smaller(band.seen_by(query.end - 1).end, part.keys.end);
-  fetch_next_head(a, part.b, h, query, *w.ahead);
   fill(w.sums, query.count() * width, T(0));
   if (begin < end) load_queries(a, part.b, h, query, w);
   const auto q = whole<T>(head_rows(a.q, part.b, h, query.begin), query.count(), s.features, w.q_rows);
@@ -113,14 +106,14 @@ void add_gradients(const AttentionBackward<T>& a, const Part& part, Index h, Ran
     const Block block(band, query, {j, smaller(j + step, end)});
     differentiate_block(a, part, h, block, w);
     if (part.of_keys && a.dv.data)
-      add_by_key<T>(*w.ahead, block, w.weights, dy, s.value_features, head_rows(a.dv, part.b, part.key_head, j));
+      add_by_key<T>(block, w.weights, dy, s.value_features, head_rows(a.dv, part.b, part.key_head, j));
     if (part.of_keys && a.dk.data)
-      add_by_key<T>(*w.ahead, block, w.slopes, q, s.features, head_rows(a.dk, part.b, part.key_head, j));
+      add_by_key<T>(block, w.slopes, q, s.features, head_rows(a.dk, part.b, part.key_head, j));
     if (part.of_queries && a.dmask) store_mask_gradient(a, part.b, h, block, w.slopes);
     if (!part.of_queries || !a.dq.data) continue;
     const auto k = whole<T>(head_rows(a.k, part.b, part.key_head, j), block.keys(), s.features, w.k_rows);
     const bool hides = a.mask.seen || a.mask.added || block.is_cut;
-    add_by_query<T>(*w.ahead, block, hides, w.slopes, k, s.features, {w.sums, width});
+    add_by_query<T>(block, hides, w.slopes, k, s.features, {w.sums, width});
   }
   if (!part.of_queries || !a.dq.data) return;
   const T scale = static_cast<T>(s.scale);

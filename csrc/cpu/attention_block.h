@@ -15,13 +15,11 @@ extern template const TileKernel<double>* tile_kernels<double, Reads::a_in_place
 namespace {
 
 // Measured on an AMD EPYC of the Zen 4 kind: what a block needs stays in half of a second-level cache of 1 MB.
-constexpr Index kQueries = 96;  // most of a block
-constexpr Index kRow =
-    kQueries;                  // distance of rows of scores: no power of two, so that they take turns through the sets
-constexpr Index kKeys = 256;   // most of a block; a multiple of 4, as Philox's blocks are
-constexpr Index kShort = 512;  // queries up to which blocks are smaller: the causal rule then cuts off more
-constexpr Index kGrainMacs = 1 << 18;     // multiplications that are worth a thread
-constexpr Index kAheadBytes = 640 << 10;  // of a head that is brought to the cache ahead, beside what is there
+constexpr Index kQueries = 96;    // most of a block
+constexpr Index kRow = kQueries;  // from one row of scores to the next; no power of two, which would share cache sets
+constexpr Index kKeys = 256;      // most of a block; a multiple of 4, as Philox's blocks are
+constexpr Index kShort = 512;     // queries up to which blocks are smaller: the causal rule then cuts off more
+constexpr Index kGrainMacs = 1 << 18;  // multiplications that are worth a thread
 
 constexpr Index query_block(Index queries) { return queries > kQueries && queries <= kShort ? 64 : kQueries; }
 constexpr Index key_block_forward(Index queries) { return queries > kShort ? 192 : kKeys; }
@@ -76,28 +74,6 @@ struct Block {
   }
 };
 
-// Rows that are needed soon, brought to the second-level cache a few at a time while tiles are multiplied: memory works
-// during the arithmetic.
-struct Ahead {
-  static constexpr int kMost = 8;
-  static constexpr int kRowsPerTile = 2;
-  const char* rows[kMost];
-  Index step[kMost], bytes[kMost], left = 0;
-  int arrays = 0;
-  void start(Index count) { left = count, arrays = 0; }
-  template <class T>
-  void add(const T* first, Index row, Index features) {
-    rows[arrays] = reinterpret_cast<const char*>(first);
-    step[arrays] = row * Index(sizeof(T));
-    bytes[arrays++] = features * Index(sizeof(T));
-  }
-  void next() {
-    for (int n = 0; n < kRowsPerTile && left > 0; ++n, --left)
-      for (int i = 0; i < arrays; ++i, rows[i - 1] += step[i - 1])
-        for (Index at = 0; at < bytes[i]; at += 64) __builtin_prefetch(rows[i] + at, 0, 2);
-  }
-};
-
 // What one thread works in. Rows of scores are kRow apart.
 template <class T>
 struct Work {
@@ -109,7 +85,6 @@ struct Work {
   T *top, *total, *factor;  // (kQueries)
   T *q_rows, *dy_rows;      // (kQueries, a row): copies, where rows are no whole vectors
   T *k_rows, *v_rows;       // (kKeys, a row)
-  Ahead* ahead;
 };
 
 template <class T>
@@ -193,8 +168,8 @@ struct Left {
 
 // out (+)= a b; b is read in whole vectors, and `columns` are written.
 template <class T>
-[[gnu::noinline]] void multiply(Ahead& ahead, Index rows, Index columns, Index depth, Left<T> a, Rows<const T> b,
-                                Rows<T> out, bool adds) {
+[[gnu::noinline]] void multiply(Index rows, Index columns, Index depth, Left<T> a, Rows<const T> b, Rows<T> out,
+                                bool adds) {
   constexpr Index lanes = kLanes<T>;
   for (Index j = 0; j < columns; j += kTileVectors * lanes) {
     const Index left = columns - j, vectors = left > lanes ? kTileVectors : 1;
@@ -202,7 +177,6 @@ template <class T>
     for (Index i = 0, tiles = ceil_div(rows, kTileRows); tiles > 0; --tiles) {
       const Index height = ceil_div(rows - i, tiles);
       T* to = out.at(i) + j;
-      ahead.next();
       kernels[height]({.a = a.data + i * a.row,
                        .b = b.data + j,
                        .a_row = a.row,
@@ -237,17 +211,45 @@ template <class T>
   return lanes_sum<T>(zeros) == T(0);
 }
 
-// scores[key][query] = rows of k (or v) times q (or dy) across.
+// scores[j] = scale * q k[j], a vector of keys at a time.
 template <class T>
-void score(Ahead& ahead, const Block& block, Rows<const T> keys, Index features, const T* across, T* scores) {
-  constexpr Index step = kTileVectors * kLanes<T>;
-  for (Index i = 0; i < block.queries(); i += step) {
-    const Index lanes = kLanes<T>, width = padded<T>(smaller(step, block.queries() - i));
+void score_single(const T* q, Rows<const T> k, Index keys, Index features, T scale, T* scores) {
+  constexpr int lanes = kLanes<T>;
+  for (Index j = 0; j < keys; j += lanes) {
+    Vec<T> sums[lanes] = {};
+    for (Index d = 0; d < features; d += lanes) {
+      const Index left = features - d;
+      const Vec<T> x = left < lanes ? load(q + d, left) : load(q + d);
+#pragma GCC unroll 16
+      for (int i = 0; i < lanes; ++i) {
+        const T* row = k.at(smaller(j + i, keys - 1)) + d;
+        sums[i] = fma(left < lanes ? load(row, left) : load(row), x, sums[i]);
+      }
+    }
+    store(scores + j, scale * sums_of_lanes<T>(sums));
+  }
+}
+
+// What scores are made of: a block of q or dy as it lies in memory, and transposed, where `scale` is part of it.
+template <class T>
+struct Answers {
+  Rows<const T> rows;
+  const T* across;
+  T scale;
+};
+// scores[key][query] = rows of k (or v) times q (or dy). A last vector with hardly any queries in it is left to those,
+// one by one: a class token before 64 patches would else cost as much as 16 of them.
+template <class T>
+void score(const Work<T>& w, const Block& block, Rows<const T> keys, Index features, const Answers<T>& q, T* scores) {
+  constexpr Index lanes = kLanes<T>, step = kTileVectors * lanes, few = lanes / 8;
+  const Index rest = block.queries() % lanes, end = rest <= few ? block.queries() - rest : block.queries();
+  for (Index i = 0; i < end; i += step) {
+    const Index width = padded<T>(smaller(step, end - i));
     const Range seen = block.seen_by(i, step);
     const auto score_keys = [&](Range range, Index first, Index columns) {
       if (range.count() > 0)
-        multiply<T>(ahead, range.count(), columns, features, {keys.at(range.begin), keys.row, 1},
-                    {across + first, kRow}, {scores + range.begin * kRow + first, kRow}, false);
+        multiply<T>(range.count(), columns, features, {keys.at(range.begin), keys.row, 1}, {q.across + first, kRow},
+                    {scores + range.begin * kRow + first, kRow}, false);
     };
     Range both = seen;  // by each of two vectors
     if (block.is_cut && width > lanes) both = {block.seen_by(i + lanes, lanes).begin, block.seen_by(i, lanes).end};
@@ -256,11 +258,15 @@ void score(Ahead& ahead, const Block& block, Rows<const T> keys, Index features,
     score_keys(both, i, width);
     score_keys({both.end, seen.end}, i + lanes, lanes);
   }
+  for (Index i = end; i < block.queries(); ++i) {
+    const Range seen = block.seen_by(i, 1);
+    score_single<T>(q.rows.at(i), {keys.at(seen.begin), keys.row}, seen.count(), features, q.scale, w.lines);
+    for (Index j = seen.begin; j < seen.end; ++j) scores[j * kRow + i] = w.lines[j - seen.begin];
+  }
 }
 // out[query] += weights^T x, x being rows of v or k. `hides`: the block hides keys from some queries.
 template <class T>
-void add_by_query(Ahead& ahead, const Block& block, bool hides, const T* weights, Rows<const T> x, Index features,
-                  Rows<T> out) {
+void add_by_query(const Block& block, bool hides, const T* weights, Rows<const T> x, Index features, Rows<T> out) {
   const bool is_safe = !hides || all_finite<T>(x, block.keys(), features);
   const Index step = block.is_cut ? kTileRows : block.queries();
   for (Index i = 0; i < block.queries(); i += step) {
@@ -268,21 +274,20 @@ void add_by_query(Ahead& ahead, const Block& block, bool hides, const T* weights
     const Range seen = block.seen_by(i, count);
     const Left<T> left{weights + seen.begin * kRow + i, 1, kRow};
     const Rows<T> to{out.at(i), out.row};
-    if (is_safe)
-      multiply<T>(ahead, count, padded<T>(features), seen.count(), left, {x.at(seen.begin), x.row}, to, true);
+    if (is_safe) multiply<T>(count, padded<T>(features), seen.count(), left, {x.at(seen.begin), x.row}, to, true);
     else multiply_seen<T>(count, features, seen.count(), left, {x.at(seen.begin), x.row}, to);
   }
 }
 // out[key] += weights x, x being rows of dy or q.
 template <class T>
-void add_by_key(Ahead& ahead, const Block& block, const T* weights, Rows<const T> x, Index features, Rows<T> out) {
+void add_by_key(const Block& block, const T* weights, Rows<const T> x, Index features, Rows<T> out) {
   const Index step = block.is_cut ? kTileRows : block.keys();
   for (Index j = 0; j < block.keys(); j += step) {
     const Index count = smaller(step, block.keys() - j);
     const Range see = block.that_see(j, count);
     if (see.count() == 0) continue;
-    multiply<T>(ahead, count, features, see.count(), {weights + j * kRow + see.begin, kRow, 1},
-                {x.at(see.begin), x.row}, {out.at(j), out.row}, true);
+    multiply<T>(count, features, see.count(), {weights + j * kRow + see.begin, kRow, 1}, {x.at(see.begin), x.row},
+                {out.at(j), out.row}, true);
   }
 }
 

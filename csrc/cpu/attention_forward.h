@@ -23,8 +23,6 @@ void for_items(const Context& context, const AttentionSizes& s, Index items, con
       Work<T> w;
       const Index bytes = lay_out(w, nullptr, s);
       lay_out(w, static_cast<char*>(context.workspace) + team * bytes, s);
-      Ahead ahead;
-      w.ahead = &ahead;
       for (Index i = 0; i < teams; ++i) {
         const Index share = (team + i) % teams, last = (share + 1) * items / teams;
         for (Index item; (item = __atomic_fetch_add(&next[share], 1, __ATOMIC_RELAXED)) < last;) body(item, w);
@@ -59,46 +57,30 @@ void finish_queries(const AttentionForward<T>& a, Index b, Index h, Range query,
 }
 
 template <class T>
-bool fetches_ahead(const AttentionSizes& s, Index arrays) {
-  return larger(s.queries, s.keys) * larger(s.features, s.value_features) * arrays * Index(sizeof(T)) <= kAheadBytes;
-}
-template <class T>
-void fetch_next_head(const AttentionForward<T>& a, Index b, Index h, Range rows, Ahead& ahead) {
-  const AttentionSizes& s = a.sizes;
-  ahead.start(0);
-  if (h + 1 == s.heads) ++b, h = -1;
-  if (b == s.batch || !fetches_ahead<T>(s, 4)) return;
-  const Index key_head = (h + 1) / (s.heads / s.key_heads), i = rows.begin;
-  ahead.start(rows.count());
-  ahead.add(a.q.at(b, h + 1, i), a.q.row, s.features), ahead.add(a.y.at(b, h + 1, i), a.y.row, s.value_features);
-  ahead.add(a.k.at(b, key_head, i), a.k.row, s.features), ahead.add(a.v.at(b, key_head, i), a.v.row, s.value_features);
-}
-
-template <class T>
 void attend(const AttentionForward<T>& a, Index b, Index h, Range query, const Work<T>& w) {
   const AttentionSizes& s = a.sizes;
   const Band band(s);
   const Index key_head = h / (s.heads / s.key_heads), width = padded<T>(s.value_features);
   const bool is_masked = a.mask.seen || a.mask.added;
-  fetch_next_head(a, b, h, query, *w.ahead);
-  turn<T>(head_rows(a.q, b, h, query.begin), query.count(), s.features, static_cast<T>(s.scale * kLog2E), w.q_across);
+  const Answers<T> q{head_rows(a.q, b, h, query.begin), w.q_across, static_cast<T>(s.scale * kLog2E)};
+  turn<T>(q.rows, query.count(), s.features, q.scale, w.q_across);
   fill(w.sums, query.count() * width, T(0));
   fill(w.total, kQueries, T(0)), fill(w.top, kQueries, kLowest<T>);
   const Index begin = band.seen_by(query.begin).begin, end = band.seen_by(query.end - 1).end;
   const Index step = key_block_forward(s.queries);
   for (Index j = begin / step * step; j < end; j += step) {
     const Block block(band, query, {j, smaller(j + step, end)});
-    score<T>(*w.ahead, block, head_rows(a.k, b, key_head, j), s.features, w.q_across, w.weights);
+    score<T>(w, block, head_rows(a.k, b, key_head, j), s.features, q, w.weights);
     if (is_masked) fill_mask(block, a.mask, b, h, w);
     for (Index i = 0; i < block.queries(); i += kLanes<T>) exponentiate(block, i, is_masked, w);
-    for (Index i = 0; i < block.queries(); ++i) {
+    for (Index i = 0; j > begin && i < block.queries(); ++i) {
       const T factor = w.factor[i];
       T* sums = w.sums + i * width;
       if (factor != T(1)) map(sums, width, [=](Vec<T> x) { return x * factor; }, sums);
     }
     if (s.dropout > 0) fill_dropout(block, s, b, h, w), multiply_by_extra(block, w, w.weights);
     const auto v = whole<T>(head_rows(a.v, b, key_head, j), block.keys(), s.value_features, w.v_rows);
-    add_by_query<T>(*w.ahead, block, is_masked || block.is_cut, w.weights, v, s.value_features, {w.sums, width});
+    add_by_query<T>(block, is_masked || block.is_cut, w.weights, v, s.value_features, {w.sums, width});
   }
   finish_queries(a, b, h, query, w);
 }

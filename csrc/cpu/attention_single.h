@@ -8,25 +8,6 @@ namespace {
 constexpr Index kSingleKeys = kKeys * kRow;  // whose scores are held at once
 constexpr int kSumVectors = 4;               // of y that stay in registers while rows of v go by
 
-// scores[j] = scale * q k[j], a vector of keys at a time.
-template <class T>
-void score_single(const T* q, Rows<const T> k, Index keys, Index features, T scale, T* scores) {
-  constexpr int lanes = kLanes<T>;
-  for (Index j = 0; j < keys; j += lanes) {
-    Vec<T> sums[lanes] = {};
-    for (Index d = 0; d < features; d += lanes) {
-      const Index left = features - d;
-      const Vec<T> x = left < lanes ? load(q + d, left) : load(q + d);
-#pragma GCC unroll 16
-      for (int i = 0; i < lanes; ++i) {
-        const T* row = k.at(smaller(j + i, keys - 1)) + d;
-        sums[i] = fma(left < lanes ? load(row, left) : load(row), x, sums[i]);
-      }
-    }
-    store(scores + j, scale * sums_of_lanes<T>(sums));
-  }
-}
-
 // y = factor * y + sum of weights[j] * v[j]; a weight of 0 hides its row.
 template <class T>
 void add_rows(const T* weights, Rows<const T> v, Index keys, Index features, T factor, T* y) {
