@@ -189,10 +189,13 @@ def _attention(rng: np.random.Generator) -> Iterator[Check]:
         visible = np.tril(np.ones((67, 67), bool)) if causal else np.ones((67, 67), bool) if mask is None else mask
 
         def run(i: int, causal: bool = causal, mask: Array | None = mask) -> dd2424.Tensor:
-            leaves = [tensor(x, requires_grad=True) for x in (q, k, v)]
-            y = F.scaled_dot_product_attention(*leaves, None if mask is None else tensor(mask), is_causal=causal)
-            y.backward(tensor(dy))
-            return [y, *(leaf.grad for leaf in leaves)][i]  # type: ignore[return-value]
+            x, y, z = (tensor(array, requires_grad=True) for array in (q, k, v))
+            seen = None if mask is None else tensor(mask)
+            out = F.scaled_dot_product_attention(x, y, z, seen, is_causal=causal)
+            out.backward(tensor(dy))
+            result = (out, x.grad, y.grad, z.grad)[i]
+            assert result is not None
+            return result
 
         for i, (part, exact) in enumerate(zip(("", " dq", " dk", " dv"), _attended(q, k, v, dy, visible), strict=True)):
             yield Check(f"attention {name}{part}", lambda r=run, i=i: r(i), exact, 24, scale=float(np.abs(exact).max()))

@@ -25,6 +25,8 @@ class SinusoidalPositions(Module):
     Raises: ValueError beyond `max_length`. Source: Vaswani et al., arXiv:1706.03762, section 3.5.
     """
 
+    table: Tensor
+
     def __init__(self, features: int, max_length: int = 5000, dtype: dtype | None = None) -> None:
         super().__init__()
         self.features, self.max_length = features, max_length
@@ -73,6 +75,8 @@ class RotaryPositions(Module):
     Shapes: input (*, T, D); output the same. `offset` is the first one's position.
     Raises: ValueError beyond `max_length`. Source: Su et al., "RoFormer", arXiv:2104.09864, section 3.2.2.
     """
+
+    angles: Tensor
 
     def __init__(self, features: int, max_length: int = 4096, base: float = 10000.0, interleaved: bool = False) -> None:
         super().__init__()
