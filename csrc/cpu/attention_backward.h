@@ -15,7 +15,7 @@ struct Part {
   Range heads, queries, keys;
   bool of_keys, of_queries;
 };
-constexpr Index kHeadsForOnePass = 8;
+constexpr Index kHeadsForOnePass = 4;
 
 inline bool is_one_pass(const AttentionSizes& s) { return s.batch * s.key_heads >= kHeadsForOnePass; }
 
