@@ -56,7 +56,7 @@ def decoding(name: str, shape: tuple[int, int, int, int]) -> Case:
         inputs=normal((batch, heads, 1, features), shape, shape),
         reads=2,
         array_bytes=4 * batch * heads * words * features,
-        goals={"torch": 1.0},
+        goals={"torch": 1.2},
     )
 
 

@@ -211,6 +211,8 @@ template <class T>
   return lanes_sum<T>(zeros) == T(0);
 }
 
+constexpr Index kWalkAhead = 32;  // of k and v, as one query walks along them: more than processors foresee
+
 // scores[j] = scale * q k[j], a vector of keys at a time.
 template <class T>
 void score_single(const T* q, Rows<const T> k, Index keys, Index features, T scale, T* scores) {
@@ -223,6 +225,7 @@ void score_single(const T* q, Rows<const T> k, Index keys, Index features, T sca
 #pragma GCC unroll 16
       for (int i = 0; i < lanes; ++i) {
         const T* row = k.at(smaller(j + i, keys - 1)) + d;
+        __builtin_prefetch(row + kWalkAhead * k.row);
         sums[i] = fma(left < lanes ? load(row, left) : load(row), x, sums[i]);
       }
     }

@@ -20,6 +20,8 @@ void add_rows(const T* weights, Rows<const T> v, Index keys, Index features, T f
         if (weights[j] == T(0)) continue;
         const Vec<T> weight = broadcast(weights[j]);
         const T* row = v.at(j) + d;
+        for (Index i = 0; i < kSumVectors * lanes; i += 64 / Index(sizeof(T)))
+          __builtin_prefetch(row + kWalkAhead * v.row + i);
 #pragma GCC unroll 4
         for (int i = 0; i < kSumVectors; ++i) sums[i] = fma(weight, load(row + i * lanes), sums[i]);
       }
