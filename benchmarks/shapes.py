@@ -92,3 +92,6 @@ ATTENTIONS = {
 }
 # (N, H, S, D) of the keys that one query meets
 CACHES = {"small GPT": (1, 4, 128, 32), "GPT-2": (1, 12, 1024, 64), "batch": (8, 8, 2048, 64)}
+# (T, B, I, H) of recurrent layers: long sequences in batches, and assignment 4's one sequence of characters
+RECURRENT = ((50, 32, 128, 256), (100, 64, 256, 512), (25, 1, 80, 100))
+CHARACTERS = 80

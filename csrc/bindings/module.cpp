@@ -20,6 +20,7 @@ void bind_pool(py::module_& m);
 void bind_random(py::module_& m);
 void bind_reduce(py::module_& m);
 void bind_resample(py::module_& m);
+void bind_rnn(py::module_& m);
 void bind_runtime(py::module_& m);
 void bind_shape(py::module_& m);
 
@@ -56,6 +57,7 @@ PYBIND11_MODULE(_core, m) {
   bind_optim(m);
   bind_pool(m);
   bind_resample(m);
+  bind_rnn(m);
   bind_autograd(m);
   bind_function(m);
 }

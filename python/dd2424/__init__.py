@@ -80,6 +80,7 @@ from dd2424.functional.resample import (
     pixel_shuffle as pixel_shuffle,
     pixel_unshuffle as pixel_unshuffle,
 )
+from dd2424.functional.rnn import *
 from dd2424.functional.shape import *
 from dd2424.functional.shape_repeat import *
 

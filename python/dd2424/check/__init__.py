@@ -21,6 +21,7 @@ from dd2424.check.base import Check
 from dd2424.check.gradients import derivatives
 from dd2424.check.images import image_checks
 from dd2424.check.kernels import kernel_checks
+from dd2424.check.recurrent import recurrent_checks
 
 __all__ = ["MODES", "Check", "all_checks", "digests", "main"]
 
@@ -36,6 +37,7 @@ def all_checks(rng: np.random.Generator) -> Iterator[Check]:
     """The checks of every family. Sizes are odd, so that vector tails are reached, and past one thread's share."""
     yield from kernel_checks(rng)
     yield from image_checks(rng)
+    yield from recurrent_checks(rng)
 
 
 def main(mode: str = "correctness") -> int:

@@ -65,6 +65,9 @@ def derivatives() -> Iterator[Derivative]:
     )
     yield Derivative("max_pool2d", lambda x: F.max_pool2d(x, 2), ((1, 2, 4, 6),))
     yield Derivative("avg_pool2d", lambda x: F.avg_pool2d(x, 3, 2, 1), ((1, 2, 5, 6),))
+    for name, gates in (("rnn_tanh", 1), ("gru", 3), ("lstm", 4)):
+        shapes = ((3, 2, 3), (2 * gates, 3), (2 * gates, 2), (2 * gates,), (2 * gates,))
+        yield Derivative(name, lambda x, *w, n=name: getattr(dd2424, n)(x, None, w)[0], shapes)
     yield Derivative("index_select", lambda x: dd2424.index_select(x, 0, dd2424.tensor(_LABELS)), ((3, 2),))
 
 

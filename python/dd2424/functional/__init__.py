@@ -30,5 +30,6 @@ from dd2424.functional.reduce import *
 from dd2424.functional.reduce_composed import *
 from dd2424.functional.resample import *
 from dd2424.functional.resample_pad import *
+from dd2424.functional.rnn import *
 from dd2424.functional.shape import *
 from dd2424.functional.shape_repeat import *

@@ -25,6 +25,8 @@ from dd2424.nn.pool_composed import *
 from dd2424.nn.position import *
 from dd2424.nn.resample import *
 from dd2424.nn.resample_pad import *
+from dd2424.nn.rnn import *
+from dd2424.nn.rnn_cell import *
 
 if TYPE_CHECKING:
     from dd2424.nn import functional as functional, init as init, utils as utils

@@ -1,0 +1,85 @@
+"""Recurrent layers over whole sequences, forward and backward, and a training step of assignment 4's network."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from case import Array, Case
+from shapes import CHARACTERS, RECURRENT
+
+GATES = {"RNN": 1, "GRU": 3, "LSTM": 4}
+SMALL_BATCH = 8  # below it overhead and the caches decide
+
+
+def layer(kind: str, steps: int, batch: int, inputs: int, hidden: int) -> Case:
+    """The gradients are those of sum(y * dy)."""
+    sums = GATES[kind] * hidden
+
+    def draw(rng: np.random.Generator) -> list[Array]:
+        weights = [(sums, inputs), (sums, hidden), (sums,), (sums,)]
+        scaled = [rng.uniform(-1, 1, shape).astype(np.float32) / np.float32(hidden**0.5) for shape in weights]
+        return [*(rng.standard_normal((steps, batch, n), np.float32) for n in (inputs, hidden)), *scaled]
+
+    def program(torch, x, dy, *weights):
+        module = getattr(torch.nn, kind)(inputs, hidden)
+        leaves = [x.requires_grad_(), *module.parameters()]
+        with torch.no_grad():
+            for parameter, values in zip(leaves[1:], weights, strict=True):
+                parameter.copy_(values)
+
+        def step():
+            for leaf in leaves:
+                leaf.grad = None
+            module(x)[0].backward(dy)
+            return [leaf.grad for leaf in leaves]
+
+        return step
+
+    return Case(
+        f"{kind} T{steps} B{batch} I{inputs} H{hidden}, forward and backward",
+        program=program,
+        inputs=draw,
+        flops=3 * 2 * steps * batch * sums * (inputs + hidden),
+        tolerance=1024,
+        goals={"torch": 4.0 if batch < SMALL_BATCH else 1.2},
+    )
+
+
+def characters(optimizer: str, hidden: int = 100, steps: int = 25) -> Case:
+    """One step of assignment 4: a sequence of one-hot characters, tanh units, and the loss at every step."""
+
+    def draw(rng: np.random.Generator) -> list[Array]:
+        shapes = [(hidden, CHARACTERS), (hidden, hidden), (hidden,), (hidden,), (CHARACTERS, hidden), (CHARACTERS,)]
+        weights = [0.1 * rng.standard_normal(shape, np.float32) for shape in shapes]
+        return [rng.integers(0, CHARACTERS, steps + 1), rng.standard_normal((1, 1, hidden), np.float32), *weights]
+
+    def program(torch, text, h, *weights):
+        network, head = torch.nn.RNN(CHARACTERS, hidden), torch.nn.Linear(hidden, CHARACTERS)
+        parameters = [*network.parameters(), *head.parameters()]
+        with torch.no_grad():
+            for parameter, values in zip(parameters, weights, strict=True):
+                parameter.copy_(values)
+        update = getattr(torch.optim, optimizer)(parameters, lr=0.001)
+        one_hot, cross_entropy = torch.nn.functional.one_hot, torch.nn.functional.cross_entropy
+
+        def step() -> Any:
+            update.zero_grad()
+            x = one_hot(text[:-1], CHARACTERS).float().unsqueeze(1)
+            y, _ = network(x, h)
+            loss = cross_entropy(head(y.squeeze(1)), text[1:])
+            loss.backward()
+            update.step()
+            return loss
+
+        return step
+
+    return Case(f"step, assignment 4, {optimizer}", program, draw, tolerance=256, goals={"torch": 8.0})
+
+
+CASES = [
+    *(layer(kind, *shape) for shape in RECURRENT for kind in GATES),
+    characters("Adagrad"),
+    characters("Adam"),
+]

@@ -1,0 +1,176 @@
+#pragma once
+// The walks over the steps of a sequence, there and back.
+#include "cpu/rnn_cell.h"
+#include "cpu/rnn_product.h"
+
+namespace dd2424::cpu::DD2424_ISA {
+namespace {
+
+template <class T>
+constexpr Index padded_row(Index n) {  // elements
+  return (aligned(n * Index(sizeof(T))) + kRowGap) / Index(sizeof(T));
+}
+
+// Some of the sequences at one step.
+struct Span {
+  Index t, first, count, row;  // row: that of the first, among those of all steps
+};
+inline Span span_at(const RnnSteps& steps, Index t, Index begin, Index end) {
+  return {t, begin, smaller(end, steps.size(t)) - begin, steps.start(t) + begin};
+}
+
+template <class T>
+void copy_row(T* to, const T* from, Index n) {
+  memcpy(to, from, static_cast<std::size_t>(n) * sizeof(T));
+}
+
+template <class T>
+struct Forward {
+  const RnnForward<T>& a;
+  Weights<T> gates, candidate;  // candidate: what a GRU's r multiplies
+  T* states;                    // (batch, hidden), state_row apart
+  Index state_row;
+
+  explicit Forward(const RnnForward<T>& a)
+      : a(a),
+        gates{a.hidden, (a.mode == RnnMode::gru ? 2 : summed_gates(a.mode)) * a.hidden, panel_vectors(a.steps.batch)},
+        candidate{a.hidden, a.mode == RnnMode::gru ? a.hidden : 0, gates.vectors},
+        states(nullptr),
+        state_row(padded_row<T>(a.hidden)) {}
+
+  Index state_bytes() const { return aligned(a.steps.batch * state_row * Index(sizeof(T))); }
+  Index bytes() const { return state_bytes() + (a.weight ? gates.bytes() + candidate.bytes() : 0); }
+
+  void prepare(char* memory) {
+    states = reinterpret_cast<T*>(memory);
+    if (!a.weight) return;
+    memory = pack_weights(gates, {a.weight, a.hidden, 1}, memory + state_bytes());
+    if (candidate.columns > 0)
+      pack_weights(candidate, {a.weight + gates.columns * a.hidden, a.hidden, 1}, memory);
+  }
+
+  void multiply_states(const Span& at) const {
+    const Index width = kept_gates(a.mode) * a.hidden;
+    const T* h = states + at.first * state_row;
+    T* sums = a.gates + at.row * width;
+    multiply(gates, h, state_row, at.count, {.out = sums, .out_row = width, .before = sums, .before_row = width});
+    if (candidate.columns == 0) return;
+    T* recurrent = sums + 3 * a.hidden;
+    multiply(candidate, h, state_row, at.count, {.out = recurrent, .out_row = width, .bias = a.bias});
+  }
+
+  void finish_row(const Span& at, Index i) const {
+    const Index sequence = at.first + i, row = at.row + i;
+    forward_row<T>(a.mode,
+                   {.gates = a.gates + row * kept_gates(a.mode) * a.hidden,
+                    .h = states + sequence * state_row,
+                    .y = a.y + row * a.y_row,
+                    .c = a.cn ? a.cn + sequence * a.hidden : nullptr,
+                    .cell = a.cells ? a.cells + row * a.hidden : nullptr},
+                   a.hidden);
+  }
+
+  void walk(Index begin, Index end) const {
+    const Index n = a.hidden;
+    for (Index i = begin; i < end; ++i) {
+      copy_row(states + i * state_row, a.h0 + i * n, n);
+      if (a.mode == RnnMode::lstm) copy_row(a.cn + i * n, a.c0 + i * n, n);
+    }
+    for (Index s = 0; s < a.steps.count; ++s) {
+      const Span at = span_at(a.steps, a.reverse ? a.steps.count - 1 - s : s, begin, end);
+      if (at.count <= 0) continue;
+      if (a.weight) multiply_states(at);
+      parallel_for(at.count, row_grain(n), [&](Index first, Index last) {
+        for (Index i = first; i < last; ++i) finish_row(at, i);
+      });
+    }
+    for (Index i = begin; i < end; ++i) copy_row(a.hn + i * n, states + i * state_row, n);
+  }
+
+  static Index row_grain(Index hidden) { return 1 + kStepGrain / (64 * (hidden + 1)); }  // a unit costs that much
+};
+
+template <class T>
+struct Backward {
+  const RnnBackward<T>& a;
+  Weights<T> weights;
+  T* sums;  // (batch, summed gates), sums_row apart
+  Index sums_row;
+
+  explicit Backward(const RnnBackward<T>& a)
+      : a(a),
+        weights{summed_gates(a.mode) * a.hidden, a.hidden, panel_vectors(a.steps.batch)},
+        sums(nullptr),
+        sums_row(padded_row<T>(weights.depth)) {}
+
+  Index sums_bytes() const { return aligned(a.steps.batch * sums_row * Index(sizeof(T))); }
+  Index bytes() const { return sums_bytes() + (a.weight ? weights.bytes() : 0); }
+
+  void prepare(char* memory) {
+    sums = reinterpret_cast<T*>(memory);
+    if (a.weight) pack_weights(weights, {a.weight, 1, a.hidden}, memory + sums_bytes());
+  }
+
+  // What a sequence's step began with: `rows` of the step before it in the walk's order, or the first of all.
+  const T* before(const T* rows, Index stride, const T* first, Index t, Index sequence) const {
+    const Index last = a.reverse ? t + 1 : t - 1;
+    const bool exists = last >= 0 && last < a.steps.count && sequence < a.steps.size(last);
+    return exists ? rows + (a.steps.start(last) + sequence) * stride : first + sequence * a.hidden;
+  }
+
+  void begin_row(const Span& at, Index i) const {
+    const Index n = a.hidden, sequence = at.first + i, row = at.row + i, summed = weights.depth;
+    const bool is_lstm = a.mode == RnnMode::lstm;
+    const T* h = before(a.y, a.y_row, a.h0, at.t, sequence);
+    backward_row<T>(a.mode,
+                    {.gates = a.gates ? a.gates + row * kept_gates(a.mode) * n : nullptr,
+                     .y = a.y + row * a.y_row,
+                     .cell = is_lstm ? a.cells + row * n : nullptr,
+                     .h_before = h,
+                     .c_before = is_lstm ? before(a.cells, n, a.c0, at.t, sequence) : nullptr,
+                     .dy = a.dy ? a.dy + row * a.dy_row : nullptr,
+                     .dh = a.dh0 + sequence * n,
+                     .dc = is_lstm ? a.dc0 + sequence * n : nullptr,
+                     .dgates = a.dgates + row * summed,
+                     .drecurrent = a.drecurrent + row * summed,
+                     .sums = sums + sequence * sums_row},
+                    n);
+    if (a.before) copy_row(a.before + row * n, h, n);
+  }
+
+  void walk(Index begin, Index end) const {
+    start(a.dh0, a.dhn, begin, end);
+    if (a.mode == RnnMode::lstm) start(a.dc0, a.dcn, begin, end);
+    for (Index s = 0; s < a.steps.count; ++s) {
+      const Span at = span_at(a.steps, a.reverse ? s : a.steps.count - 1 - s, begin, end);
+      if (at.count <= 0) continue;
+      parallel_for(at.count, Forward<T>::row_grain(a.hidden), [&](Index first, Index last) {
+        for (Index i = first; i < last; ++i) begin_row(at, i);
+      });
+      if (a.weight) multiply_sums(at);
+    }
+  }
+  void start(T* state, const T* given, Index begin, Index end) const {
+    const std::size_t bytes = static_cast<std::size_t>((end - begin) * a.hidden) * sizeof(T);
+    if (given) memcpy(state + begin * a.hidden, given + begin * a.hidden, bytes);
+    else memset(state + begin * a.hidden, 0, bytes);
+  }
+  void multiply_sums(const Span& at) const {
+    T* dh = a.dh0 + at.first * a.hidden;
+    const T* kept = a.mode == RnnMode::gru ? dh : nullptr;
+    multiply(weights, sums + at.first * sums_row, sums_row, at.count,
+             {.out = dh, .out_row = a.hidden, .before = kept, .before_row = a.hidden});
+  }
+};
+
+// Walks with all sequences, in parts where that pays.
+template <class Walk>
+void walk_parts(const Walk& walk, Index batch, Index macs) {
+  const Index parts = parts_of(batch, macs);
+  parallel_for(parts, 1, [&](Index begin, Index end) {
+    for (Index part = begin; part < end; ++part) walk.walk(part * batch / parts, (part + 1) * batch / parts);
+  });
+}
+
+}  // namespace
+}  // namespace dd2424::cpu::DD2424_ISA
