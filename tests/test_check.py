@@ -25,7 +25,18 @@ def test_an_error_is_counted_in_ulps(values, error):
 def test_every_kind_of_check_is_there_once():
     checks = [c.name for c in check.all_checks(np.random.default_rng(0))]
     assert len(set(checks)) == len(checks)
-    for word in ("exp", "matmul", "conv", "max_pool2d", "batch_norm", "SGD", "lstm", "empty", "transposed", "channels last"):
+    for word in (
+        "exp",
+        "matmul",
+        "conv",
+        "max_pool2d",
+        "batch_norm",
+        "SGD",
+        "lstm",
+        "empty",
+        "transposed",
+        "channels last",
+    ):
         assert any(word in name for name in checks), word
     names = [d.name for d in derivatives()]
     assert len(set(names)) == len(names)

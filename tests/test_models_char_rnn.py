@@ -23,7 +23,9 @@ def test_shapes_and_a_state_that_goes_on(kind, embedding):
     assert whole.shape == (3, 2, 9)
     first, state = model(text[:2])
     second, _ = model(text[2:], state)
-    np.testing.assert_allclose(dd2424.cat([first, second]).detach().numpy(), whole.detach().numpy(), rtol=1e-6, atol=1e-7)
+    np.testing.assert_allclose(
+        dd2424.cat([first, second]).detach().numpy(), whole.detach().numpy(), rtol=1e-6, atol=1e-7
+    )
     assert model(text[:, 0])[0].shape == (3, 9)
 
 

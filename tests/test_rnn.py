@@ -13,8 +13,8 @@ from dd2424 import functional as F
 from reference import rnn as reference
 
 MODES = list(reference.GATES)
-# steps, batch, inputs, hidden: tails of vectors and of tiles, one row, more rows than a tile has, one step
-SIZES = [(1, 1, 1, 1), (3, 2, 5, 7), (4, 1, 3, 100), (2, 3, 4, 130), (3, 17, 6, 33), (1, 5, 4, 9)]
+# steps, batch, inputs, hidden: tails of vectors and of tiles, one row, more rows than a tile has, one step, many rows in all
+SIZES = [(1, 1, 1, 1), (3, 2, 5, 7), (4, 1, 3, 100), (2, 3, 4, 130), (3, 17, 6, 33), (1, 5, 4, 9), (8, 18, 5, 20)]
 each_mode = pytest.mark.parametrize("mode", MODES)
 
 
@@ -22,7 +22,9 @@ def draw(rng: np.random.Generator, mode: str, batch: int, inputs: int, hidden: i
     """h, c and w."""
     sums, scale = reference.GATES[mode] * hidden, 1 / np.sqrt(hidden)
     shapes = ((batch, hidden), (batch, hidden), (sums, inputs), (sums, hidden), (sums,), (sums,))
-    h, c, *w = (rng.uniform(-1, 1, shape).astype(dtype) * dtype(scale if i > 1 else 1) for i, shape in enumerate(shapes))
+    h, c, *w = (
+        rng.uniform(-1, 1, shape).astype(dtype) * dtype(scale if i > 1 else 1) for i, shape in enumerate(shapes)
+    )
     return h, c, w
 
 
@@ -77,9 +79,7 @@ def test_packed_sequences_in_both_directions(isa, rng, mode, reverse):
     t = leaves(pack(xs), h, c, *w)
     both = [*map(dd2424.from_numpy, other), *t[3:]] if reverse else t[3:]  # the other direction is not looked at
     hx = [v.expand((1 + reverse, 4, hidden)) for v in t[1:3]]
-    y, *last = getattr(F, mode)(
-        t[0], hx if mode == "lstm" else hx[0], both, bidirectional=reverse, batch_sizes=sizes
-    )
+    y, *last = getattr(F, mode)(t[0], hx if mode == "lstm" else hx[0], both, bidirectional=reverse, batch_sizes=sizes)
     y, last = y[:, hidden:] if reverse else y, [state[-1] for state in last]
     ys, hn, cn = reference.layer(mode, xs, h, c, w, reverse)
     compare([y, *last], [pack(ys), hn, cn][: 1 + len(last)], 16)
@@ -117,9 +117,10 @@ def test_kernel_and_composition_agree_on_bfloat16(rng, mode):
 
 
 @each_mode
-def test_no_gradient_is_made_where_none_is_wanted(rng, mode):
-    h, c, w = draw(rng, mode, 2, 3, 5)
-    x = rng.standard_normal((4, 2, 3)).astype(np.float32)
+@pytest.mark.parametrize("batch", [2, 40])  # few rows, and as many as are gathered for one product
+def test_a_gradient_does_not_depend_on_which_others_are_wanted(rng, mode, batch):
+    h, c, w = draw(rng, mode, batch, 3, 5)
+    x = rng.standard_normal((4, batch, 3)).astype(np.float32)
     t = [dd2424.from_numpy(a) for a in (x, h, c, *w)]
     t[4].requires_grad_()
     y, _ = run(mode, t[0], t[1], t[2], t[3:])

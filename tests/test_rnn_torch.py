@@ -144,17 +144,14 @@ def wrong_calls(library: Any, network: Any) -> Any:
     yield lambda: network(ones(0, 2, 3))
     pack = library.nn.utils.rnn.pack_padded_sequence
     yield lambda: pack(ones(4, 2, 3), [2, 3])
-    yield lambda: pack(ones(4, 2, 3), [5, 3])
     yield lambda: pack(ones(4, 2, 3), [3, 0])
     yield lambda: pack(ones(4, 2, 3), [3])
     yield lambda: library.nn.utils.rnn.pad_packed_sequence(pack(ones(4, 2, 3), [3, 2]), total_length=2)
 
 
 def test_same_error_classes():
-    for ours, theirs in zip(
-        wrong_calls(dd2424, nn.LSTM(3, 5)), wrong_calls(torch, torch.nn.LSTM(3, 5)), strict=True
-    ):
-        with pytest.raises(Exception, match="") as expected:
+    for ours, theirs in zip(wrong_calls(dd2424, nn.LSTM(3, 5)), wrong_calls(torch, torch.nn.LSTM(3, 5)), strict=True):
+        with pytest.raises(Exception, match=".") as expected:
             theirs()
         with pytest.raises(expected.type):
             ours()

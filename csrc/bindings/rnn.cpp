@@ -29,13 +29,11 @@ void bind_network(py::module_& m, RnnMode mode) {
 }
 
 void bind_cell(py::module_& m, RnnMode mode) {
-  m.def(
-      (std::string(ops::op_name(mode)) + "_cell").c_str(),
-      [mode](const Tensor& input, const Tensor& h, const Tensor& c, const Tensor& w_ih, const Tensor& w_hh,
-             const Tensor& b_ih, const Tensor& b_hh) {
-        return ops::rnn_cell(mode, input, h, c, {w_ih, w_hh, b_ih, b_hh, {}});
-      },
-      "input"_a, "h"_a, "c"_a, "w_ih"_a, "w_hh"_a, "b_ih"_a = py::none(), "b_hh"_a = py::none());
+  m.def((std::string(ops::op_name(mode)) + "_cell").c_str(),
+        [mode](const Tensor& input, const Tensor& h, const Tensor& c, const Tensor& w_ih, const Tensor& w_hh,
+               const Tensor& b_ih,
+               const Tensor& b_hh) { return ops::rnn_cell(mode, input, h, c, {w_ih, w_hh, b_ih, b_hh, {}}); },
+        "input"_a, "h"_a, "c"_a, "w_ih"_a, "w_hh"_a, "b_ih"_a = py::none(), "b_hh"_a = py::none());
 }
 
 }  // namespace

@@ -5,8 +5,8 @@ namespace dd2424 {
 
 enum class RnnMode : std::uint8_t { tanh, relu, gru, lstm };
 
-// How many numbers a unit keeps from its forward pass, each gate's for all units side by side: i f g o of an LSTM; r z n
-// of a GRU and, fourth, what r multiplies. And how many of them the input and the state are multiplied for.
+// How many numbers a unit keeps from its forward pass, each gate's for all units side by side: i f g o of an LSTM; r z
+// n of a GRU and, fourth, what r multiplies. And how many of them the input and the state are multiplied for.
 constexpr Index kept_gates(RnnMode mode) { return mode >= RnnMode::gru ? 4 : 1; }
 constexpr Index summed_gates(RnnMode mode) { return mode == RnnMode::lstm ? 4 : mode == RnnMode::gru ? 3 : 1; }
 
@@ -31,14 +31,14 @@ struct RnnForward {
   bool reverse;  // from the last step to the first; a shorter sequence begins at its own last
   RnnSteps steps;
   Index hidden;
-  T* gates;         // (rows, kept_gates * hidden): sums; then, but for tanh and relu, what backward needs
-  const T* weight;  // (summed_gates * hidden, hidden), or null
-  const T* bias;    // (hidden), of the GRU, or null
+  T* gates;          // (rows, kept_gates * hidden): sums; then, but for tanh and relu, what backward needs
+  const T* weight;   // (summed_gates * hidden, hidden), or null
+  const T* bias;     // (hidden), of the GRU, or null
   const T *h0, *c0;  // (batch, hidden); c0, cells and cn of the LSTM alone
   T* y;              // (rows, hidden), y_row apart
   Index y_row;
-  T* cells;     // (rows, hidden): c after each step, for backward, or null
-  T *hn, *cn;   // (batch, hidden): the states after each sequence's last step
+  T* cells;    // (rows, hidden): c after each step, for backward, or null
+  T *hn, *cn;  // (batch, hidden): the states after each sequence's last step
 };
 
 // dgates is the gradient of the products of the inputs, drecurrent that of the products of the states.
@@ -54,15 +54,17 @@ struct RnnBackward {
   const T *dhn, *dcn;  // (batch, hidden), or null for 0
   T* dgates;           // (rows, summed_gates * hidden)
   T* drecurrent;       // likewise, of the GRU; for the others it is dgates
-  T* before;           // (rows, hidden): h before each step, which the weights met; or null
-  T *dh0, *dc0;        // (batch, hidden); without `weight`, dh0 lacks the product of drecurrent and the weights
+  T* before;           // (rows, hidden), before_row apart: h before each step, which the weights met; or null
+  Index before_row;
+  T *dh0, *dc0;  // (batch, hidden); without `weight`, dh0 lacks the product of drecurrent and the weights
 };
 
 template <class T>
 struct RnnKernels {  // float, double
   Status (*forward)(const Context&, const RnnForward<T>&);
   Status (*backward)(const Context&, const RnnBackward<T>&);
-  std::size_t (*forward_workspace)(const RnnForward<T>&);  // bytes; reads sizes, the mode, and whether there is a weight
+  std::size_t (*forward_workspace)(
+      const RnnForward<T>&);  // bytes; reads sizes, the mode, and whether there is a weight
   std::size_t (*backward_workspace)(const RnnBackward<T>&);
 };
 

@@ -23,8 +23,8 @@ struct Weights {
   Index bytes() const { return aligned(panels() * panel_size() * Index(sizeof(T))); }
 };
 
-// Few rows leave registers for wide tiles, which hide the latency of their sums. The widths follow from the batch alone,
-// for the workspace must not depend on the threads.
+// Few rows leave registers for wide tiles, which hide the latency of their sums. The widths follow from the batch
+// alone, for the workspace must not depend on the threads.
 inline int panel_vectors(Index rows) {
   return rows <= tile_rows(kWidestTile) ? kWidestTile : rows <= tile_rows(4) ? 4 : kTileVectors;
 }

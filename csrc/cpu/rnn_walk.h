@@ -45,8 +45,7 @@ struct Forward {
     states = reinterpret_cast<T*>(memory);
     if (!a.weight) return;
     memory = pack_weights(gates, {a.weight, a.hidden, 1}, memory + state_bytes());
-    if (candidate.columns > 0)
-      pack_weights(candidate, {a.weight + gates.columns * a.hidden, a.hidden, 1}, memory);
+    if (candidate.columns > 0) pack_weights(candidate, {a.weight + gates.columns * a.hidden, a.hidden, 1}, memory);
   }
 
   void multiply_states(const Span& at) const {
@@ -135,7 +134,7 @@ struct Backward {
                      .drecurrent = a.drecurrent + row * summed,
                      .sums = sums + sequence * sums_row},
                     n);
-    if (a.before) copy_row(a.before + row * n, h, n);
+    if (a.before) copy_row(a.before + row * a.before_row, h, n);
   }
 
   void walk(Index begin, Index end) const {

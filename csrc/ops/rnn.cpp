@@ -131,6 +131,7 @@ struct RnnNode final : Node {
     RnnWeights weights() const { return {ih.get(), hh.get(), ih_bias.get(), hh_bias.get(), {}}; }
   };
   static constexpr int kFirstWeight = 3, kWeights = 4;  // among the inputs: x, h, c, then these of each direction
+  static constexpr Index kManyRows = 128;  // packing the gradients of the sums twice costs more than two transpositions
   RnnMode mode;
   RnnSequence sequence;
   int count;  // of directions
@@ -169,7 +170,13 @@ struct RnnNode final : Node {
     const auto at = [](const Tensor& t, Index offset) { return t.defined() ? t.data<T>() + offset : nullptr; };
     const Tensor dgates = empty({rows, summed}, dtype);
     const Tensor drecurrent = mode == RnnMode::gru ? empty({rows, summed}, dtype) : dgates;
-    const Tensor before = needs[first + 1] ? empty({rows, hidden}, dtype) : Tensor();
+    // What the weights met: the states and, where the same gradients meet both and are many, the inputs before them.
+    // For one of the two gradients too: its bits must not depend on whether the other is wanted.
+    const bool wants = needs[first] || needs[first + 1];
+    const bool has_inputs = mode != RnnMode::gru && wants && rows >= kManyRows;
+    const Index inputs = has_inputs ? x.get().size(1) : 0, met_row = inputs + hidden;
+    const Tensor met = has_inputs || needs[first + 1] ? empty({rows, met_row}, dtype) : Tensor();
+    if (has_inputs) copy_into(narrow(met, 1, 0, inputs), x.get());
     const RnnBackward<T> call{.mode = mode,
                               .reverse = d == 1,
                               .steps = sequence.steps(),
@@ -187,7 +194,8 @@ struct RnnNode final : Node {
                               .dcn = at(grads[2], part),
                               .dgates = dgates.data<T>(),
                               .drecurrent = drecurrent.data<T>(),
-                              .before = before.data<T>(),
+                              .before = at(met, inputs),
+                              .before_row = met_row,
                               .dh0 = result[1].data<T>() + part,
                               .dc0 = at(result[2], part)};
     const auto& table = kernels<RnnKernels<T>>(states.device());
@@ -195,29 +203,37 @@ struct RnnNode final : Node {
     if (single)
       multiply<T>(name(), rows, hidden, summed, {drecurrent.data<T>(), summed}, {hh.data<T>(), hidden},
                   {call.dh0, hidden}, mode == RnnMode::gru);
-    products<T>(d, dgates, drecurrent, before, needs, result);
+    products<T>(d, dgates, drecurrent, met, needs, result);
   }
 
-  // The gradients that are products over all steps at once.
+  // The gradients that are products over all steps at once. Where `met` holds inputs and states one product serves
+  // both, the other way round, so that the gradients of the sums are packed but once.
   template <class T>
-  void products(int d, const Tensor& dgates, const Tensor& drecurrent, const Tensor& before, const Needs& needs,
+  void products(int d, const Tensor& dgates, const Tensor& drecurrent, const Tensor& met, const Needs& needs,
                 Tensors& result) {
     const Tensor input = x.get(), ih = contiguous(directions[d].ih.get());
-    const Index rows = input.size(0), inputs = input.size(1), summed = dgates.size(1);
+    const Index rows = input.size(0), inputs = input.size(1), summed = dgates.size(1), hidden = h.get().size(2);
     const std::size_t first = static_cast<std::size_t>(kFirstWeight + kWeights * d);
     const Matrix<T> of_inputs{dgates.data<T>(), summed}, of_states{drecurrent.data<T>(), summed};
     if (needs[0])
       multiply<T>(name(), rows, inputs, summed, of_inputs, {ih.data<T>(), inputs}, {result[0].data<T>(), inputs}, d);
-    if (needs[first]) {
-      result[first] = empty(ih.shape(), ih.dtype());
-      multiply<T>(name(), summed, inputs, rows, transposed(of_inputs), {input.data<T>(), inputs},
-                  {result[first].data<T>(), inputs});
-    }
-    if (needs[first + 1]) {
-      const Index hidden = before.size(1);
-      result[first + 1] = empty({summed, hidden}, ih.dtype());
-      multiply<T>(name(), summed, hidden, rows, transposed(of_states), {before.data<T>(), hidden},
-                  {result[first + 1].data<T>(), hidden});
+    if (met.defined() && met.size(1) > hidden) {
+      const Tensor both = empty({inputs + hidden, summed}, ih.dtype());
+      multiply<T>(name(), inputs + hidden, summed, rows, transposed(Matrix<T>{met.data<T>(), inputs + hidden}),
+                  of_inputs, {both.data<T>(), summed});
+      const auto turned = [&](Index begin, Index count) {
+        return clone_contiguous(transpose(narrow(both, 0, begin, count), 0, 1));
+      };
+      if (needs[first]) result[first] = turned(0, inputs);
+      if (needs[first + 1]) result[first + 1] = turned(inputs, hidden);
+    } else {
+      const auto gradient = [&](const Matrix<T>& sums, T* with, Index columns) {
+        const Tensor dweight = empty({summed, columns}, ih.dtype());
+        multiply<T>(name(), summed, columns, rows, transposed(sums), {with, columns}, {dweight.data<T>(), columns});
+        return dweight;
+      };
+      if (needs[first]) result[first] = gradient(of_inputs, input.data<T>(), inputs);
+      if (needs[first + 1]) result[first + 1] = gradient(of_states, met.data<T>(), hidden);
     }
     if (needs[first + 2]) result[first + 2] = sum(dgates, {0});
     if (!needs[first + 3]) return;
@@ -292,8 +308,9 @@ RnnResult rnn_layer(RnnMode mode, const Tensor& input, const RnnSequence& sequen
     const auto at = [](const Tensor& t, Index offset) { return t.defined() ? t.data<T>() + offset : nullptr; };
     for (Index d = 0; d < count; ++d) {
       const Index part = d * sequence.batch * hidden;
-      kept[d] = forward<T>(mode, d == 1, x, sequence, at(h0, part), at(c0, part), directions[static_cast<std::size_t>(d)],
-                           {at(result.y, d * hidden), count * hidden}, at(result.h, part), at(result.c, part), node);
+      kept[d] =
+          forward<T>(mode, d == 1, x, sequence, at(h0, part), at(c0, part), directions[static_cast<std::size_t>(d)],
+                     {at(result.y, d * hidden), count * hidden}, at(result.h, part), at(result.c, part), node);
     }
   });
   if (!node) return result;

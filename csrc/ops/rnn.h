@@ -42,8 +42,9 @@ struct RnnOptions {
   bool bidirectional = false;
   bool batch_first = false;
 };
-// Layers one over the other: x (T, B, I), (B, T, I) or, with batch_sizes (T), packed (rows, I); h and c (L * D, B, H) or
-// undefined for 0; weights layer by layer and direction by direction as in RnnWeights. Returns y, h and, of the LSTM, c.
+// Layers one over the other: x (T, B, I), (B, T, I) or, with batch_sizes (T), packed (rows, I); h and c (L * D, B, H)
+// or undefined for 0; weights layer by layer and direction by direction as in RnnWeights. Returns y, h and, of the
+// LSTM, c.
 Tensors rnn(const Tensor& x, const Tensor& batch_sizes, const Tensor& h, const Tensor& c, const Tensors& weights,
             const RnnOptions& options, Generator& generator);
 

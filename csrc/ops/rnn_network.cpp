@@ -87,8 +87,8 @@ RnnSequence packed(const char* op, const Tensor& batch_sizes, Index rows) {
   Index* starts = sequence.starts.data<Index>();
   starts[0] = 0;
   for (Index t = 0; t < sequence.count; ++t) {
-    check(size[t] > 0 && (t == 0 || size[t] <= size[t - 1]), op,
-          ": batch_sizes must be positive and never grow, got ", size[t], " at step ", t);
+    check(size[t] > 0 && (t == 0 || size[t] <= size[t - 1]), op, ": batch_sizes must be positive and never grow, got ",
+          size[t], " at step ", t);
     starts[t + 1] = starts[t] + size[t];
   }
   check(starts[sequence.count] == rows, op, ": batch_sizes must add up to the rows of input, ", rows, ", got ",
