@@ -83,6 +83,17 @@ BY_HAND: dict[str, str] = {
     "batch_norm": "(input: Tensor, running_mean: Tensor | None, running_var: Tensor | None, "
     "weight: Tensor | None = None, bias: Tensor | None = None, training: bool = False, momentum: float = 0.1, "
     "eps: float = 1e-05, relu: bool = False, residual: Tensor | None = None) -> Tensor",
+    **dict.fromkeys(
+        ("rnn_tanh", "rnn_relu", "gru", "lstm"),
+        "(input: Tensor, h: Tensor | None, c: Tensor | None, params: Sequence[Tensor], has_biases: bool, "
+        "num_layers: int, dropout: float, training: bool, bidirectional: bool, batch_first: bool, "
+        "batch_sizes: Tensor | None = None) -> tuple[Tensor, ...]",
+    ),
+    **dict.fromkeys(
+        ("rnn_tanh_cell", "rnn_relu_cell", "gru_cell", "lstm_cell"),
+        "(input: Tensor, h: Tensor | None, c: Tensor | None, w_ih: Tensor, w_hh: Tensor, "
+        "b_ih: Tensor | None = None, b_hh: Tensor | None = None) -> tuple[Tensor, ...]",
+    ),
     "convolution": "(input: Tensor, weight: Tensor, bias: Tensor | None, stride: Sequence[int], "
     "padding: Sequence[int], padding_after: Sequence[int], dilation: Sequence[int], groups: int, "
     "relu: bool) -> Tensor",

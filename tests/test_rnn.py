@@ -13,7 +13,7 @@ from dd2424 import functional as F
 from reference import rnn as reference
 
 MODES = list(reference.GATES)
-# steps, batch, inputs, hidden: tails of vectors and of tiles, one row, more rows than a tile has, one step, many rows in all
+# steps, batch, inputs, hidden: tails of vectors and of tiles, one row, more rows than a tile has, many in all
 SIZES = [(1, 1, 1, 1), (3, 2, 5, 7), (4, 1, 3, 100), (2, 3, 4, 130), (3, 17, 6, 33), (1, 5, 4, 9), (8, 18, 5, 20)]
 each_mode = pytest.mark.parametrize("mode", MODES)
 

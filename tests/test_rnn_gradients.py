@@ -104,7 +104,7 @@ def test_truncated_backpropagation_carries_the_state_but_no_gradient(rng):
 def test_an_output_changed_in_place_is_refused():
     y, _ = nn.RNN(2, 3)(dd2424.ones(4, 1, 2))
     y.mul_(2)
-    with pytest.raises(RuntimeError, match="rnn_tanh.*modified by an in-place operation"):
+    with pytest.raises(RuntimeError, match=r"rnn_tanh.*modified by an in-place operation"):
         y.sum().backward()
 
 

@@ -86,14 +86,8 @@ def test_conversions():
     packed = pack_sequence([dd2424.ones(2, 3), dd2424.ones(1, 3)])
     assert packed.sorted_indices is None
     assert packed.unsorted_indices is None
-    converted = [
-        packed.double(),
-        packed.float(),
-        packed.half(),
-        packed.long(),
-        packed.int(),
-        packed.to(dd2424.bfloat16),
-    ]
+    kinds = ("double", "float", "half", "long", "int")
+    converted = [*(getattr(packed, kind)() for kind in kinds), packed.to(dd2424.bfloat16)]
     names = [str(c.data.dtype).split(".")[-1] for c in converted]
     assert names == ["float64", "float32", "float16", "int64", "int32", "bfloat16"]
     assert packed.cpu().pin_memory().batch_sizes.tolist() == [2, 1]

@@ -1215,6 +1215,28 @@ def grad(
 def greater(input: Tensor | _float, other: Tensor | _float) -> Tensor: ...
 def greater_equal(input: Tensor | _float, other: Tensor | _float) -> Tensor: ...
 def grid_sample(input: Tensor, grid: Tensor, mode: str, padding_mode: str, align_corners: _bool) -> Tensor: ...
+def gru(
+    input: Tensor,
+    h: Tensor | None,
+    c: Tensor | None,
+    params: Sequence[Tensor],
+    has_biases: _bool,
+    num_layers: _int,
+    dropout: _float,
+    training: _bool,
+    bidirectional: _bool,
+    batch_first: _bool,
+    batch_sizes: Tensor | None = None,
+) -> tuple[Tensor, ...]: ...
+def gru_cell(
+    input: Tensor,
+    h: Tensor | None,
+    c: Tensor | None,
+    w_ih: Tensor,
+    w_hh: Tensor,
+    b_ih: Tensor | None = None,
+    b_hh: Tensor | None = None,
+) -> tuple[Tensor, ...]: ...
 def gt(input: Tensor | _float, other: Tensor | _float) -> Tensor: ...
 def hardsigmoid(input: Tensor) -> Tensor: ...
 def hardswish(input: Tensor) -> Tensor: ...
@@ -1262,6 +1284,28 @@ def logical_or(input: Tensor | _float, other: Tensor | _float) -> Tensor: ...
 def logical_xor(input: Tensor | _float, other: Tensor | _float) -> Tensor: ...
 def logsigmoid(input: Tensor) -> Tensor: ...
 def logsumexp(input: Tensor, dim: _int | Sequence[_int] | None, keepdim: _bool = False) -> Tensor: ...
+def lstm(
+    input: Tensor,
+    h: Tensor | None,
+    c: Tensor | None,
+    params: Sequence[Tensor],
+    has_biases: _bool,
+    num_layers: _int,
+    dropout: _float,
+    training: _bool,
+    bidirectional: _bool,
+    batch_first: _bool,
+    batch_sizes: Tensor | None = None,
+) -> tuple[Tensor, ...]: ...
+def lstm_cell(
+    input: Tensor,
+    h: Tensor | None,
+    c: Tensor | None,
+    w_ih: Tensor,
+    w_hh: Tensor,
+    b_ih: Tensor | None = None,
+    b_hh: Tensor | None = None,
+) -> tuple[Tensor, ...]: ...
 def lt(input: Tensor | _float, other: Tensor | _float) -> Tensor: ...
 def machine_handoffs(rounds: _int) -> _int: ...
 def machine_multiply_adds(dtype: str, rounds: _int) -> _int: ...
@@ -1378,6 +1422,50 @@ def result_type(tensor1: Tensor | _float, tensor2: Tensor | _float) -> _dtype: .
 def rms_norm(
     input: Tensor, normalized_shape: Sequence[_int], weight: Tensor | None = None, eps: _float = 1e-05
 ) -> Tensor: ...
+def rnn_relu(
+    input: Tensor,
+    h: Tensor | None,
+    c: Tensor | None,
+    params: Sequence[Tensor],
+    has_biases: _bool,
+    num_layers: _int,
+    dropout: _float,
+    training: _bool,
+    bidirectional: _bool,
+    batch_first: _bool,
+    batch_sizes: Tensor | None = None,
+) -> tuple[Tensor, ...]: ...
+def rnn_relu_cell(
+    input: Tensor,
+    h: Tensor | None,
+    c: Tensor | None,
+    w_ih: Tensor,
+    w_hh: Tensor,
+    b_ih: Tensor | None = None,
+    b_hh: Tensor | None = None,
+) -> tuple[Tensor, ...]: ...
+def rnn_tanh(
+    input: Tensor,
+    h: Tensor | None,
+    c: Tensor | None,
+    params: Sequence[Tensor],
+    has_biases: _bool,
+    num_layers: _int,
+    dropout: _float,
+    training: _bool,
+    bidirectional: _bool,
+    batch_first: _bool,
+    batch_sizes: Tensor | None = None,
+) -> tuple[Tensor, ...]: ...
+def rnn_tanh_cell(
+    input: Tensor,
+    h: Tensor | None,
+    c: Tensor | None,
+    w_ih: Tensor,
+    w_hh: Tensor,
+    b_ih: Tensor | None = None,
+    b_hh: Tensor | None = None,
+) -> tuple[Tensor, ...]: ...
 def round(input: Tensor) -> Tensor: ...
 def round_(input: Tensor) -> Tensor: ...
 def rsqrt(input: Tensor) -> Tensor: ...

@@ -12,8 +12,8 @@ from dd2424.models.vgg import VGG, vgg11, vgg11_bn, vgg13, vgg13_bn, vgg16, vgg1
 
 # fmt: off
 __all__ = [
-    "MLP", "VGG", "AlexNet", "BasicBlock", "Bottleneck", "CharRNN", "LinearClassifier", "PatchifyConvNet",
-    "ResNet", "SmallConvNet", "alexnet", "resnet18", "resnet34", "resnet50", "vgg11", "vgg11_bn", "vgg13", "vgg13_bn", "vgg16",
+    "MLP", "VGG", "AlexNet", "BasicBlock", "Bottleneck", "CharRNN", "LinearClassifier", "PatchifyConvNet", "ResNet",
+    "SmallConvNet", "alexnet", "resnet18", "resnet34", "resnet50", "vgg11", "vgg11_bn", "vgg13", "vgg13_bn", "vgg16",
     "vgg16_bn", "vgg19", "vgg19_bn",
 ]
 # fmt: on

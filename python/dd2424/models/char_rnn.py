@@ -80,5 +80,6 @@ def _draw(scores: Tensor, temperature: float, top_p: float) -> Tensor:
     if top_p < 1:
         ranked, order = p.sort(0, descending=True)
         before = ranked.cumsum(0) - ranked  # what the more probable ones have together
-        p = dd2424.zeros_like(p).scatter(0, order, dd2424.where(before < top_p, ranked, 0.0))
+        kept = ranked * (before < top_p)
+        p = dd2424.zeros_like(p).scatter(0, order, kept)
     return dd2424.multinomial(p, 1)
