@@ -46,26 +46,58 @@ char* pack_weights(Weights<T>& w, const Source<T>& source, char* memory) {
   return memory + w.bytes();
 }
 
-// to.out (rows, columns) = a (rows, depth) times w, and to.before and to.bias. Every element is one chain of
+// The rows that meet the weights at a step. In tiles of many rows they are packed: an instruction then reaches all of a
+// tile's from one address (1.1 times as fast); few are read where they lie.
+template <class T>
+struct Rows {
+  const T* a;  // row i at a + i * row
+  Index row, count;
+  T* packed;  // room for row_room elements a row
+
+  static bool are_packed(const Weights<T>& w) { return w.vectors == kTileVectors; }
+  // Tiles are half full at least: a part has that many rows, and so has a batch whose rows are packed.
+  static Index row_room(const Weights<T>& w) { return are_packed(w) ? 2 * w.depth + kRowSlack : 0; }
+  static constexpr Index kRowSlack = 64;
+
+  Index tiles(const Weights<T>& w) const { return ceil_div(count, tile_rows(w.vectors)); }
+  Index tile_size(const Weights<T>& w) const { return packed_size<T>(kTileRows, w.depth); }
+  Index tile_begin(const Weights<T>& w, Index tile) const { return tile * count / tiles(w); }
+
+  void pack(const Weights<T>& w) const {
+    for (Index tile = 0; are_packed(w) && tile < tiles(w); ++tile) {
+      const Index begin = tile_begin(w, tile);
+      dd2424::cpu::DD2424_ISA::pack<T>({.out = packed + tile * tile_size(w),
+                                        .width = kTileRows,
+                                        .panel = tile_size(w),
+                                        .in = {a + begin * row, row, 1},
+                                        .count = tile_begin(w, tile + 1) - begin,
+                                        .k = w.depth});
+    }
+  }
+};
+
+// to.out (rows, columns) = rows (count, depth) times w, and to.before and to.bias. Every element is one chain of
 // multiply-adds over the depth, however the work is cut.
 template <class T>
-void multiply(const Weights<T>& w, const T* a, Index a_row, Index rows, const TileOutput<T>& to) {
-  const Index width = w.width(), tiles = ceil_div(rows, tile_rows(w.vectors));
-  parallel_for(w.panels(), 1 + kStepGrain / (rows * w.depth * width), [&](Index begin, Index end) {
+void multiply(const Weights<T>& w, const Rows<T>& rows, const TileOutput<T>& to) {
+  const Index width = w.width(), tiles = rows.tiles(w), ahead_step = w.depth * kLanes<T> / 2;
+  const bool is_packed = Rows<T>::are_packed(w);
+  parallel_for(w.panels(), 1 + kStepGrain / (rows.count * w.depth * width), [&](Index begin, Index end) {
     for (Index panel = begin; panel < end; ++panel) {
       const Index column = panel * width, columns = smaller(w.columns - column, width);
       const Index needed = ceil_div(columns, kLanes<T>);
-      const int vectors = needed == 1 ? 1 : needed == 2 ? 2 : needed <= 4 ? 4 : kWidestTile;
-      const TileKernel<T>* kernels = tile_kernels<T, Reads::a_in_place>(vectors);
+      const int vectors = needed <= 2 ? int(needed) : needed <= 4 ? 4 : kWidestTile;
+      const TileKernel<T>* kernels = tile_kernels<T>(vectors, is_packed, false);
+      const T* b = w.packed + panel * w.panel_size();
       for (Index tile = 0; tile < tiles; ++tile) {
-        const Index row = tile * rows / tiles, count = (tile + 1) * rows / tiles - row;
-        TileInput<T> in{.a = a + row * a_row,
-                        .b = w.packed + panel * w.panel_size(),
-                        .a_row = a_row,
-                        .a_column = 1,
-                        .b_row = width,
-                        .depth = w.depth};
-        in.ahead = in.a;
+        const Index row = rows.tile_begin(w, tile), count = rows.tile_begin(w, tile + 1) - row;
+        const TileInput<T> in{.a = is_packed ? rows.packed + tile * rows.tile_size(w) : rows.a + row * rows.row,
+                              .b = b,
+                              .a_row = rows.row,
+                              .a_column = 1,
+                              .b_row = width,
+                              .depth = w.depth,
+                              .ahead = is_packed ? b + w.panel_size() + tile * ahead_step : rows.a};
         TileOutput<T> part = to;
         part.out += row * to.out_row + column;
         if (to.before) part.before += row * to.before_row + column;

@@ -29,6 +29,7 @@ struct Forward {
   const RnnForward<T>& a;
   Weights<T> gates, candidate;  // candidate: what a GRU's r multiplies
   T* states;                    // (batch, hidden), state_row apart
+  T* packed;                    // the rows that meet the weights
   Index state_row;
 
   explicit Forward(const RnnForward<T>& a)
@@ -36,26 +37,29 @@ struct Forward {
         gates{a.hidden, (a.mode == RnnMode::gru ? 2 : summed_gates(a.mode)) * a.hidden, panel_vectors(a.steps.batch)},
         candidate{a.hidden, a.mode == RnnMode::gru ? a.hidden : 0, gates.vectors},
         states(nullptr),
+        packed(nullptr),
         state_row(padded_row<T>(a.hidden)) {}
 
   Index state_bytes() const { return aligned(a.steps.batch * state_row * Index(sizeof(T))); }
-  Index bytes() const { return state_bytes() + (a.weight ? gates.bytes() + candidate.bytes() : 0); }
+  Index packed_bytes() const { return aligned(a.steps.batch * Rows<T>::row_room(gates) * Index(sizeof(T))); }
+  Index bytes() const { return state_bytes() + (a.weight ? packed_bytes() + gates.bytes() + candidate.bytes() : 0); }
 
   void prepare(char* memory) {
     states = reinterpret_cast<T*>(memory);
     if (!a.weight) return;
-    memory = pack_weights(gates, {a.weight, a.hidden, 1}, memory + state_bytes());
+    packed = reinterpret_cast<T*>(memory + state_bytes());
+    memory = pack_weights(gates, {a.weight, a.hidden, 1}, memory + state_bytes() + packed_bytes());
     if (candidate.columns > 0) pack_weights(candidate, {a.weight + gates.columns * a.hidden, a.hidden, 1}, memory);
   }
 
   void multiply_states(const Span& at) const {
     const Index width = kept_gates(a.mode) * a.hidden;
-    const T* h = states + at.first * state_row;
+    const Rows<T> h{states + at.first * state_row, state_row, at.count, packed + at.first * Rows<T>::row_room(gates)};
     T* sums = a.gates + at.row * width;
-    multiply(gates, h, state_row, at.count, {.out = sums, .out_row = width, .before = sums, .before_row = width});
+    h.pack(gates);
+    multiply(gates, h, {.out = sums, .out_row = width, .before = sums, .before_row = width});
     if (candidate.columns == 0) return;
-    T* recurrent = sums + 3 * a.hidden;
-    multiply(candidate, h, state_row, at.count, {.out = recurrent, .out_row = width, .bias = a.bias});
+    multiply(candidate, h, {.out = sums + 3 * a.hidden, .out_row = width, .bias = a.bias});
   }
 
   void finish_row(const Span& at, Index i) const {
@@ -93,21 +97,25 @@ template <class T>
 struct Backward {
   const RnnBackward<T>& a;
   Weights<T> weights;
-  T* sums;  // (batch, summed gates), sums_row apart
+  T* sums;    // (batch, summed gates), sums_row apart
+  T* packed;  // likewise, as the product reads them
   Index sums_row;
 
   explicit Backward(const RnnBackward<T>& a)
       : a(a),
         weights{summed_gates(a.mode) * a.hidden, a.hidden, panel_vectors(a.steps.batch)},
         sums(nullptr),
+        packed(nullptr),
         sums_row(padded_row<T>(weights.depth)) {}
 
   Index sums_bytes() const { return aligned(a.steps.batch * sums_row * Index(sizeof(T))); }
-  Index bytes() const { return sums_bytes() + (a.weight ? weights.bytes() : 0); }
+  Index packed_bytes() const { return aligned(a.steps.batch * Rows<T>::row_room(weights) * Index(sizeof(T))); }
+  Index bytes() const { return sums_bytes() + (a.weight ? packed_bytes() + weights.bytes() : 0); }
 
   void prepare(char* memory) {
     sums = reinterpret_cast<T*>(memory);
-    if (a.weight) pack_weights(weights, {a.weight, 1, a.hidden}, memory + sums_bytes());
+    packed = reinterpret_cast<T*>(memory + sums_bytes());
+    if (a.weight) pack_weights(weights, {a.weight, 1, a.hidden}, memory + sums_bytes() + packed_bytes());
   }
 
   // What a sequence's step began with: `rows` of the step before it in the walk's order, or the first of all.
@@ -157,8 +165,9 @@ struct Backward {
   void multiply_sums(const Span& at) const {
     T* dh = a.dh0 + at.first * a.hidden;
     const T* kept = a.mode == RnnMode::gru ? dh : nullptr;
-    multiply(weights, sums + at.first * sums_row, sums_row, at.count,
-             {.out = dh, .out_row = a.hidden, .before = kept, .before_row = a.hidden});
+    const Rows<T> rows{sums + at.first * sums_row, sums_row, at.count, packed + at.first * Rows<T>::row_room(weights)};
+    rows.pack(weights);
+    multiply(weights, rows, {.out = dh, .out_row = a.hidden, .before = kept, .before_row = a.hidden});
   }
 };
 
