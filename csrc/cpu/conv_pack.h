@@ -71,6 +71,26 @@ void copy_transposed(Accumulator<T>* out, Index out_row, const T* in, Index in_r
   }
 }
 
+// Memory that will be needed soon: each call brings some of it to the second-level cache while arithmetic goes on.
+class Upcoming {
+ public:
+  Upcoming() = default;
+  template <class T>
+  Upcoming(const T* data, Index size, Index calls)
+      : at_(reinterpret_cast<const char*>(data)),
+        lines_((size * Index(sizeof(T)) + kLineBytes - 1) / kLineBytes),
+        together_((lines_ + calls - 1) / calls) {}
+  void next() {
+    for (Index i = together_ < lines_ ? together_ : lines_; i > 0; --i, --lines_, at_ += kLineBytes)
+      __builtin_prefetch(at_, 0, 2);
+  }
+
+ private:
+  static constexpr Index kLineBytes = 64;
+  const char* at_ = nullptr;
+  Index lines_ = 0, together_ = 0;
+};
+
 // Where a band stands in the images: images n .. n + count, pixels start .. start + extent, of which some may lie
 // outside: those are zero. Channels channel .. channel + channels.
 struct Box {

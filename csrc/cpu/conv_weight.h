@@ -8,9 +8,12 @@ namespace {
 constexpr Index kSharedSumsBytes = 1 << 20;  // sums larger than this exist once, and threads share their parts
 constexpr Index kSharedPixels = 1024;        // of a band whose sums come from memory: they are worth the way
 constexpr Index kSharedBandBytes = 2 << 20;  // likewise
+constexpr Index kBothBytes = 384 * 1024;  // of x and dy: other bands stay in the second-level cache, as does the next
+constexpr Index kLeastPixels = 256;       // of such a band, for sums that come from there too
+constexpr Index kManyInputs = 2 * kTileRows;  // fill tiles without those of neighbouring taps
 
-// Sums (tap, input, output) of one group, outputs padded to whole panels. A band of x and of dy is packed, then every
-// tile of the sums takes it in.
+// Sums (tap, input, output) of one group, outputs padded to whole panels. A band of x and of dy is packed, or read
+// where it lies if channels come last, and every tile of the sums takes it in.
 template <class T>
 class WeightGradient {
   using Acc = Accumulator<T>;
@@ -31,13 +34,13 @@ class WeightGradient {
     taps_ = axes_[0].count * axes_[1].count * axes_[2].count;
     sums_size_ = taps_ * inputs_ * panels_ * width;
     shares_ = sums_size_ * Index(sizeof(Acc)) > kSharedSumsBytes;
-    skips_ = s_.out[2] <= kSmallRow;
+    reads_in_place();
     cut_bands();
     bands_ = ceil_div(s_.batch, images_) * s_.out[0] * ceil_div(s_.out[1], rows_) * ceil_div(s_.out[2], columns_);
     const Index sums_bytes = aligned(sums_size_ * Index(sizeof(Acc)));
     chunks_ = shares_ ? 1 : smaller(bands_, kSumChunks);
-    x_bytes_ = aligned(box_bytes(rows_, columns_) * images_);
-    dy_bytes_ = aligned(images_ * rows_ * columns_ * panels_ * width * Index(sizeof(Acc)));
+    x_bytes_ = x_in_place_ ? 0 : aligned(box_bytes(rows_, columns_) * images_);
+    dy_bytes_ = dy_in_place_ ? 0 : aligned(images_ * dy_band_bytes(rows_, columns_));
     const Index lists = skips_ ? taps_ : 1;
     segment_bytes_ = aligned(lists * 2 * images_ * rows_ * Index(sizeof(Index)));
     chunk_bytes_ = sums_bytes + x_bytes_ + dy_bytes_ + segment_bytes_;
@@ -75,13 +78,29 @@ class WeightGradient {
     return axes_[0].span() * ((h - 1) * s_.stride[1] + axes_[1].span()) * ((w - 1) * s_.stride[2] + axes_[2].span()) *
            inputs_ * Index(sizeof(Acc));
   }
+  Index dy_band_bytes(Index h, Index w) const { return h * w * panels_ * width * Index(sizeof(Acc)); }
+  Index band_bytes(Index h, Index w) const { return shares_ ? box_bytes(h, w) : box_bytes(h, w) + dy_band_bytes(h, w); }
+  // Whole vectors of channels-last pixels need no packing, x none where no tap leaves the image.
+  void reads_in_place() {
+    const bool is_plain = std::is_same_v<T, Acc>;
+    dy_in_place_ = is_plain && s_.y_format == Format::channels_last && outputs_ % kLanes<Acc> == 0;
+    bool stays_inside = true;
+    for (int d = 0; d < kSpace; ++d) {
+      const Index last = axes_[d].at + (s_.out[d] - 1) * s_.stride[d] + axes_[d].span();
+      stays_inside = stays_inside && axes_[d].at >= 0 && last <= s_.image[d];
+    }
+    const bool x_could_stay = is_plain && s_.x_format == Format::channels_last;
+    skips_ = s_.out[2] <= kSmallRow || (x_could_stay && !stays_inside && inputs_ >= kManyInputs);
+    x_in_place_ = x_could_stay && (stays_inside || skips_);
+  }
   void cut_bands() {
     images_ = 1, rows_ = s_.out[1], columns_ = s_.out[2];
-    const Index most = shares_ ? kSharedBandBytes : kBandBytes;
-    while (rows_ > 1 && box_bytes(rows_, columns_) > most) rows_ = (rows_ + 1) / 2;
-    while (columns_ > 64 && box_bytes(rows_, columns_) > most) columns_ = (columns_ + 1) / 2;
+    const Index most = shares_ ? kSharedBandBytes : kBothBytes, least = shares_ ? 0 : kLeastPixels;
+    const auto is_large = [&] { return band_bytes(rows_, columns_) > most && rows_ * columns_ > least; };
+    while (rows_ > 1 && is_large()) rows_ = (rows_ + 1) / 2;
+    while (columns_ > 64 && is_large()) columns_ = (columns_ + 1) / 2;
     if (rows_ == s_.out[1] && columns_ == s_.out[2]) {
-      images_ = most / larger(1, box_bytes(rows_, columns_));
+      images_ = larger(most / larger(1, band_bytes(rows_, columns_)), least / larger(1, rows_ * columns_));
       if (shares_) images_ = smaller(images_, kSharedPixels / larger(1, rows_ * columns_));
       images_ = smaller(s_.batch, larger(1, images_));
       images_ = ceil_div(s_.batch, larger(1, ceil_div(s_.batch, larger(1, images_))));
@@ -104,55 +123,79 @@ class WeightGradient {
     return at;
   }
 
+  // A band's pixels, packed or where they lie: its pixel (n, d, h, w) at data[start + n * image + d * space[0] + ...].
+  struct Operand {
+    const Acc* data;
+    Index start, image, space[kSpace];
+    Index panel;  // from one panel of channels to the next
+  };
+
   // Adds a band's products to the sums, which begin with it if `first`.
   void add_band(Index group, Index number, char* workspace, bool first) const {
     const Place at = place_of(number);
     Acc* sums = reinterpret_cast<Acc*>(workspace);
-    Acc* x = reinterpret_cast<Acc*>(workspace + aligned(sums_size_ * Index(sizeof(Acc))));
-    Acc* dy = reinterpret_cast<Acc*>(reinterpret_cast<char*>(x) + x_bytes_);
-    Index* segments = reinterpret_cast<Index*>(reinterpret_cast<char*>(dy) + dy_bytes_);
-    const Index x_extent[kSpace] = {axes_[0].span(), (at.rows - 1) * s_.stride[1] + axes_[1].span(),
-                                    (at.columns - 1) * s_.stride[2] + axes_[2].span()};
-    const Index x_row = x_extent[2] * inputs_, x_slice = x_extent[1] * x_row, x_image = x_extent[0] * x_slice;
-    pack_x(group, at, x_extent, x, x_image);
-    pack_dy(group, at, dy);
+    Acc* buffer = reinterpret_cast<Acc*>(workspace + aligned(sums_size_ * Index(sizeof(Acc))));
+    Index* segments = reinterpret_cast<Index*>(reinterpret_cast<char*>(buffer) + x_bytes_ + dy_bytes_);
+    const Operand x = x_of(group, at, buffer);
+    const Operand dy = dy_of(group, at, reinterpret_cast<Acc*>(reinterpret_cast<char*>(buffer) + x_bytes_));
     // The inputs of neighbouring taps are neighbours where the kernel is not dilated: one run of rows for all of them.
-    const bool merges = axes_[2].at_step == 1 && !skips_;
+    const bool merges = axes_[2].at_step == 1 && !skips_ && x.space[2] == inputs_;
     const Index across = merges ? 1 : axes_[2].count, run = merges ? axes_[2].count * inputs_ : inputs_;
     const Index tiles = ceil_div(run, kTileRows), lines = axes_[0].count * axes_[1].count * across;
-    const Index x_step[kSpace] = {x_slice, x_row, inputs_}, list = 2 * images_ * rows_;
+    const Index list = 2 * images_ * rows_;
     const auto tap_of = [&](Index line) {
       return Tap{{line / across / axes_[1].count, line / across % axes_[1].count, line % across}};
     };
     for (Index line = 0; line < (skips_ ? lines : 1); ++line)
-      list_segments(at, inside(at, tap_of(line)), x_image, x_row, segments + line * list);
+      list_segments(at, tap_of(line), x, dy, segments + line * list);
     const Index pixels = at.images * at.rows * at.columns, items = lines * tiles;
+    const auto upcoming = next_band(number, items * panels_);
     const Index grain = shares_ ? 1 + kConvGrain / (pixels * kTileRows * outputs_ + 1) : items;
     parallel_for(items, grain, [&](Index begin, Index end) {
+      Upcoming next_x = upcoming.x, next_dy = upcoming.dy;
       for (Index item = begin; item < end; ++item) {
         const Index line = item / tiles, t = item % tiles, i = t * run / tiles, rows = (t + 1) * run / tiles - i;
-        const Tap tap = tap_of(line);
-        const Inside range = inside(at, tap);
+        const Inside range = inside(at, tap_of(line));
         const Index* a_at = segments + (skips_ ? line * list : 0);
-        ConvTile<Acc> in{.a = x + i,
-                         .b = dy,
+        ConvTile<Acc> in{.a = x.data + i + (skips_ ? 0 : offset_of(tap_of(line), x)),
+                         .b = dy.data,
                          .a_at = a_at,
                          .b_at = a_at + images_ * rows_,
                          .segments = at.images * (range.h_end - range.h),
                          .depth = range.w_end - range.w,
                          .a_row = 1,
-                         .a_column = s_.stride[2] * inputs_,
-                         .b_row = width};
-        for (int d = 0; d < kSpace; ++d) in.a += tap.at[d] * axes_[d].at_step * x_step[d];
+                         .a_column = s_.stride[2] * x.space[2],
+                         .b_row = dy.space[2]};
         Acc* out = sums + (line * run + i) * panels_ * width;
-        for (Index panel = 0; panel < panels_; ++panel, in.b += pixels * width) {
+        for (Index panel = 0; panel < panels_; ++panel, in.b += dy.panel) {
           const Index columns = smaller(width, outputs_ - panel * width);
           TileOutput<Acc> to{.out = out + panel * width, .out_row = panels_ * width};
           to.before = first ? nullptr : to.out, to.before_row = to.out_row;
           conv_tile_kernels<Acc>(columns)[rows](in, to, columns);
+          next_x.next(), next_dy.next();
         }
       }
     });
+  }
+
+  // What the next band reads in place, if that is one piece of memory, as it is where strides are 1 and rows whole.
+  struct NextBand {
+    Upcoming x, dy;
+  };
+  NextBand next_band(Index number, Index calls) const {
+    NextBand next;
+    if (shares_ || number + 1 >= bands_ || columns_ < s_.out[2] || s_.image[0] > 1) return next;
+    const Place at = place_of(number + 1);
+    const auto rows_of = [&](const auto& images, Index first, Index end) {
+      first = smaller(larger(0, first), images.size[1]), end = smaller(larger(first, end), images.size[1]);
+      const T* data = images.data + at.n * images.batch + first * images.space[1];
+      return Upcoming(data, (at.images - 1) * images.batch + (end - first) * images.space[1], calls);
+    };
+    if (dy_in_place_) next.dy = rows_of(images(a_.dy, s_.y_format, s_.outputs, s_.out), at.h, at.h + at.rows);
+    if (!x_in_place_ || s_.stride[1] * s_.stride[2] > 1) return next;
+    const Index first = at.h + axes_[1].at;
+    next.x = rows_of(images(a_.x, s_.x_format, s_.inputs, s_.image), first, first + at.rows - 1 + axes_[1].span());
+    return next;
   }
 
   struct Tap {
@@ -177,23 +220,66 @@ class WeightGradient {
     if (d_begin == d_end) range.h_end = range.h;
     return range;
   }
-  void list_segments(const Place& at, const Inside& range, Index x_image, Index x_row, Index* a_at) const {
+  Index offset_of(const Tap& tap, const Operand& x) const {
+    Index offset = 0;
+    for (int d = 0; d < kSpace; ++d) offset += tap.at[d] * axes_[d].at_step * x.space[d];
+    return offset;
+  }
+  // Where the rows of pixels begin that a tap brings into the image.
+  void list_segments(const Place& at, const Tap& tap, const Operand& x, const Operand& dy, Index* a_at) const {
+    const Inside range = inside(at, tap);
+    const Index x_start = x.start + offset_of(tap, x) + range.w * s_.stride[2] * x.space[2];
     Index* b_at = a_at + images_ * rows_;
     for (Index n = 0; n < at.images; ++n)
       for (Index h = range.h; h < range.h_end; ++h) {
-        *a_at++ = n * x_image + h * s_.stride[1] * x_row + range.w * s_.stride[2] * inputs_;
-        *b_at++ = ((n * at.rows + h) * at.columns + range.w) * width;
+        *a_at++ = x_start + n * x.image + h * s_.stride[1] * x.space[1];
+        *b_at++ = dy.start + n * dy.image + h * dy.space[1] + range.w * dy.space[2];
       }
   }
 
-  void pack_x(Index group, const Place& at, const Index (&extent)[kSpace], Acc* out, Index image) const {
+  Operand x_of(Index group, const Place& at, Acc* buffer) const {
+    const Index first[kSpace] = {at.d, at.h, at.w}, count[kSpace] = {1, at.rows, at.columns};
+    Index start[kSpace], extent[kSpace];
+    for (int i = 0; i < kSpace; ++i) {
+      start[i] = first[i] * s_.stride[i] + axes_[i].at;
+      extent[i] = (count[i] - 1) * s_.stride[i] + axes_[i].span();
+    }
+    const Images<const T> x = images(a_.x, s_.x_format, s_.inputs, s_.image);
+    if constexpr (std::is_same_v<T, Acc>) {
+      if (x_in_place_) {
+        Operand there{.data = x.data + at.n * x.batch + group * inputs_, .start = 0, .image = x.batch};
+        for (int i = 0; i < kSpace; ++i) there.space[i] = x.space[i], there.start += start[i] * x.space[i];
+        return there;
+      }
+    }
+    const Index row = extent[2] * inputs_, slice = extent[1] * row, image = extent[0] * slice;
+    pack_x(group, at, start, extent, buffer, image);
+    return {.data = buffer, .start = 0, .image = image, .space = {slice, row, inputs_}};
+  }
+  void pack_x(Index group, const Place& at, const Index (&start)[kSpace], const Index (&extent)[kSpace], Acc* out,
+              Index image) const {
     const Images<const T> x = images(a_.x, s_.x_format, s_.inputs, s_.image);
     parallel_for(at.images, shares_ ? 1 : at.images, [&](Index begin, Index end) {
       Box box{.n = at.n + begin, .count = end - begin, .channel = group * inputs_, .channels = inputs_};
-      const Index first[kSpace] = {at.d, at.h, at.w};
-      for (int i = 0; i < kSpace; ++i) box.start[i] = first[i] * s_.stride[i] + axes_[i].at, box.extent[i] = extent[i];
+      for (int i = 0; i < kSpace; ++i) box.start[i] = start[i], box.extent[i] = extent[i];
       pack_band(out + begin * image, x, box);
     });
+  }
+
+  Operand dy_of(Index group, const Place& at, Acc* buffer) const {
+    if constexpr (std::is_same_v<T, Acc>) {
+      if (dy_in_place_) {
+        const Images<const T> dy = images(a_.dy, s_.y_format, s_.outputs, s_.out);
+        const Index start = at.d * dy.space[0] + at.h * dy.space[1] + at.w * dy.space[2];
+        return {.data = dy.data + at.n * dy.batch + group * outputs_ + start,
+                .image = dy.batch,
+                .space = {dy.space[0], dy.space[1], dy.space[2]},
+                .panel = width};
+      }
+    }
+    pack_dy(group, at, buffer);
+    const Index row = at.columns * width, image = at.rows * row;
+    return {.data = buffer, .image = image, .space = {image, row, width}, .panel = at.images * image};
   }
 
   // In panels of outputs: (panel, image, row, column, width).
@@ -268,7 +354,7 @@ class WeightGradient {
   const ConvSizes& s_;
   Index inputs_, outputs_, panels_, taps_, images_, rows_, columns_, bands_;
   Index sums_size_, chunks_, x_bytes_, dy_bytes_, segment_bytes_, chunk_bytes_;
-  bool shares_, skips_;
+  bool shares_, skips_, x_in_place_, dy_in_place_;
   Axis axes_[kSpace];
   char* workspace_;
 };

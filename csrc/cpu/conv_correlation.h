@@ -1,0 +1,90 @@
+#pragma once
+// What the forward pass and the gradient by the input have in common: taps that slide over images.
+#include "core/parallel.h"
+#include "cpu/conv_pack.h"
+#include "cpu/sizes.h"
+
+namespace dd2424::cpu::DD2424_ISA {
+namespace {
+
+constexpr Index kStreamedBytes = 32 << 20;  // of y: the third-level cache
+constexpr Index kConvGrain = 1 << 18;       // multiplications that are worth a thread
+
+// y[n, o, origin + j * y_step] = bias[o] + sum over taps and c of weight[o, c, tap] * x[n, c, j * step + tap's place]
+template <class T>
+struct Correlation {
+  Images<const T> x;
+  Images<T> y;
+  Weights<T> weights;
+  const Accumulator<T>* bias;            // or null
+  Index batch, groups, inputs, outputs;  // channels of one group
+  Index weights_group;                   // from a group's weights to the next's
+  Index kernel[kSpace];
+  Index grid[kSpace], step[kSpace];      // outputs to compute
+  Index origin[kSpace], y_step[kSpace];  // where they lie in y
+  Axis axes[kSpace];
+  bool relu;
+
+  Index taps() const { return axes[0].count * axes[1].count * axes[2].count; }
+  bool is_empty() const { return taps() * inputs == 0; }
+
+  // Whether y is so large that what is stored first is gone from the caches before the last is, and is aligned.
+  bool can_stream() const {
+    const Index bytes = batch * y.batch * Index(sizeof(T)), lanes = kLanes<Accumulator<T>>;
+    return std::is_same_v<T, Accumulator<T>> && bytes >= kStreamedBytes && y.space[2] % lanes == 0 &&
+           is_aligned(y.data);
+  }
+};
+
+// One pixel after the other is a row, whatever the image, where kernels are of one pixel: a longer one than any
+// image's.
+template <class T>
+Correlation<T> as_one_row(Correlation<T> c) {
+  bool is_plain = c.x.channel == 1 && c.y.channel == 1;
+  Index pixels = c.batch;
+  for (int d = 0; d < kSpace; ++d) {
+    is_plain = is_plain && c.axes[d].count == 1 && c.axes[d].at == 0 && c.step[d] == 1 && c.y_step[d] == 1;
+    is_plain = is_plain && c.x.size[d] == c.grid[d] && c.y.size[d] == c.grid[d];
+    pixels *= c.grid[d];
+  }
+  if (!is_plain) return c;
+  const Index size = larger(1, c.grid[0] * c.grid[1] * c.grid[2]);
+  c.x.space[kSpace - 1] = c.x.batch / size, c.y.space[kSpace - 1] = c.y.batch / size;  // a lone pixel's may be another
+  for (int d = 0; d < kSpace; ++d) c.x.size[d] = c.y.size[d] = c.grid[d] = d == kSpace - 1 ? pixels : 1;
+  c.y.batch *= c.batch, c.x.batch *= c.batch, c.batch = 1;
+  return c;
+}
+
+// Cuts off the taps that meet the image at no output.
+inline void trim(Axis& axis, Index grid, Index step, Index size) {
+  while (axis.count > 0 && axis.at + (grid - 1) * step < 0)
+    axis.at += axis.at_step, axis.q += axis.q_step, --axis.count;
+  while (axis.count > 0 && axis.at + (axis.count - 1) * axis.at_step >= size) --axis.count;
+}
+
+// No tap meets the image: the bias alone.
+template <class T>
+void fill_with_bias(const Correlation<T>& c) {
+  using Acc = Accumulator<T>;
+  const Index channels = c.groups * c.outputs, step = c.y_step[2] * c.y.space[2];
+  const auto value = [&](Acc bias) { return c.relu && bias < 0 ? Acc(0) : bias; };
+  parallel_for(c.batch * c.grid[0] * c.grid[1], 1 + kConvGrain / 8 / (channels * c.grid[2]),
+               [&](Index begin, Index end) {
+                 for (Index row = begin; row < end; ++row) {
+                   const Index h = row % c.grid[1], d = row / c.grid[1] % c.grid[0], n = row / c.grid[1] / c.grid[0];
+                   T* y = c.y.data + n * c.y.batch + (c.origin[0] + d * c.y_step[0]) * c.y.space[0] +
+                          (c.origin[1] + h * c.y_step[1]) * c.y.space[1] + c.origin[2] * c.y.space[2];
+                   if (c.y.channel == 1 && !c.bias) {
+                     for (Index w = 0; w < c.grid[2]; ++w) memset(y + w * step, 0, std::size_t(channels) * sizeof *y);
+                     continue;
+                   }
+                   for (Index o = 0; o < channels; ++o) {
+                     const T filled = narrowed<T>(c.bias ? value(c.bias[o]) : Acc(0));
+                     for (Index w = 0; w < c.grid[2]; ++w) y[o * c.y.channel + w * step] = filled;
+                   }
+                 }
+               });
+}
+
+}  // namespace
+}  // namespace dd2424::cpu::DD2424_ISA
