@@ -2,23 +2,22 @@
 // Groups of few channels, such as one each: a lane of a vector is an output channel, whatever group it belongs to. Each
 // tap multiplies a vector of the image by a vector of weights, and nothing is summed across lanes.
 #include "cpu/conv_correlate.h"
+#include "cpu/conv_depthwise_row.h"
 #include "cpu/shuffle.h"
 
 namespace dd2424::cpu::DD2424_ISA {
 namespace {
 
-constexpr int kLaneOutputs = 8;          // pixels whose sums stay in registers together
-constexpr Index kLaneBytes = 64 * 1024;  // of a packed part of the image
+constexpr int kLaneOutputs = 8;           // pixels whose sums stay in registers together
+constexpr Index kLaneBytes = 128 * 1024;  // of a packed part of the image
 
-// A tile: sums of neighbouring pixels, for as many channels as a vector has lanes. X and Y are T, where images are read
-// and written as they lie, or its accumulator, where they are packed.
-template <class X, class Y>
+// A tile: sums of neighbouring pixels, for as many channels as a vector has lanes.
+template <class T>
 struct LaneTile {
-  using Acc = Accumulator<X>;
-  const X* x;
-  Y* y;
-  const Acc* weights;
-  const Acc* bias;  // or null
+  const T* x;
+  T* y;
+  const T* weights;
+  const T* bias;  // or null
   const Index* x_at;
   const Index* weight_at;
   Index taps, x_step, y_step, channels;
@@ -26,47 +25,41 @@ struct LaneTile {
 };
 
 template <bool IsWhole, class T>
-inline Vec<Accumulator<T>> load_lanes(const T* p, Index count) {
+inline Vec<T> load_lanes(const T* p, Index count) {
   if constexpr (IsWhole) return load(p);
   else return load(p, count);
 }
 
-template <class X, class Y, int Outputs, bool IsWhole>
-inline void lane_tile(const LaneTile<X, Y>& in, Index first) {
-  using Acc = Accumulator<X>;
-  Vec<Acc> sums[Outputs] = {};
-  const X* x = in.x + first * in.x_step;
+template <class T, int Outputs, bool IsWhole>
+inline void lane_tile(const LaneTile<T>& in, Index first) {
+  Vec<T> sums[Outputs] = {};
+  const T* x = in.x + first * in.x_step;
   for (Index t = 0; t < in.taps; ++t) {
-    const Vec<Acc> weight = load(in.weights + in.weight_at[t]);
-    const X* from = x + in.x_at[t];
+    const Vec<T> weight = load(in.weights + in.weight_at[t]);
+    const T* from = x + in.x_at[t];
 #pragma GCC unroll 8
     for (int j = 0; j < Outputs; ++j)
       sums[j] = fma(load_lanes<IsWhole>(from + j * in.x_step, in.channels), weight, sums[j]);
   }
-  Y* y = in.y + first * in.y_step;
+  T* y = in.y + first * in.y_step;
 #pragma GCC unroll 8
   for (int j = 0; j < Outputs; ++j) {
-    Vec<Acc> sum = sums[j];
+    Vec<T> sum = sums[j];
     if (in.bias) sum += load_lanes<IsWhole>(in.bias, in.channels);
-    if (in.relu) sum = sum < Acc(0) ? Vec<Acc>{} : sum;  // a NaN stays one
-    if constexpr (IsWhole && std::is_same_v<Y, Acc>) {
-      if (in.streams) {
-        store_around(y + j * in.y_step, sum);
-        continue;
-      }
-    }
-    if constexpr (IsWhole) store(y + j * in.y_step, sum);
-    else store(y + j * in.y_step, sum, in.channels);
+    if (in.relu) sum = sum < T(0) ? Vec<T>{} : sum;  // a NaN stays one
+    if (!IsWhole) store(y + j * in.y_step, sum, in.channels);
+    else if (in.streams) store_around(y + j * in.y_step, sum);
+    else store(y + j * in.y_step, sum);
   }
 }
 
-template <bool IsWhole, class X, class Y>
-void lane_row(const LaneTile<X, Y>& in, Index outputs) {
+template <bool IsWhole, class T>
+[[gnu::noinline]] void lane_row(const LaneTile<T>& in, Index outputs) {
   Index j = 0;
-  for (; j + kLaneOutputs <= outputs; j += kLaneOutputs) lane_tile<X, Y, kLaneOutputs, IsWhole>(in, j);
-  if (j + 4 <= outputs) lane_tile<X, Y, 4, IsWhole>(in, j), j += 4;
-  if (j + 2 <= outputs) lane_tile<X, Y, 2, IsWhole>(in, j), j += 2;
-  if (j < outputs) lane_tile<X, Y, 1, IsWhole>(in, j);
+  for (; j + kLaneOutputs <= outputs; j += kLaneOutputs) lane_tile<T, kLaneOutputs, IsWhole>(in, j);
+  if (j + 4 <= outputs) lane_tile<T, 4, IsWhole>(in, j), j += 4;
+  if (j + 2 <= outputs) lane_tile<T, 2, IsWhole>(in, j), j += 2;
+  if (j < outputs) lane_tile<T, 1, IsWhole>(in, j);
 }
 
 // The taps of one dimension that meet the image at an output: first .. end.
@@ -148,14 +141,6 @@ void pack_lanes(Accumulator<T>* out, const Images<const T>& x, Index n, const La
     }
 }
 
-// Brings one of `parts` parts of a row of pixels to the second-level cache. Lanes of one block lie far apart, so that
-// the processor does not see that it will be wanted.
-template <class X>
-void fetch_part(const X* row, Index size, Index number, Index parts) {
-  constexpr Index line = 64 / Index(sizeof(X));
-  for (Index i = number * size / parts; i < (number + 1) * size / parts; i += line) __builtin_prefetch(row + i, 0, 2);
-}
-
 // How the work is cut; none of it moves a bit.
 template <class T>
 struct LanePlan {
@@ -164,12 +149,18 @@ struct LanePlan {
   Index channels, blocks;  // outputs of all groups; vectors of them
   Index rows, bands, parts;
   bool in_place, stores_directly, streams;
+  bool slides;  // along rows of three taps
   Index weight_bytes, x_bytes, y_bytes, list_bytes;
 
   explicit LanePlan(const Correlation<T>& c) {
     channels = c.groups * c.outputs, blocks = ceil_div(channels, lanes);
-    in_place = c.x.channel == 1 && c.inputs == 1 && c.outputs == 1;
-    stores_directly = c.y.channel == 1, streams = stores_directly && c.can_stream();
+    constexpr bool is_plain = std::is_same_v<T, Acc>;
+    in_place = is_plain && c.x.channel == 1 && c.inputs == 1 && c.outputs == 1;
+    stores_directly = is_plain && c.y.channel == 1, streams = stores_directly && c.can_stream();
+    const Axis& along = c.axes[2];
+    const Index reach = (c.grid[2] - 1) * c.step[2] + along.at + kRowTaps;  // the end of the last pixel met
+    slides = std::is_same_v<Acc, float> && channels % lanes == 0 && along.count == kRowTaps && along.at_step == 1;
+    slides = slides && c.step[2] <= 2 && (along.at == 0 || along.at == -1) && reach <= c.x.size[2] + 1;
     rows = c.grid[1];
     while (rows > 1 && box_bytes(c, rows) > kLaneBytes) rows = (rows + 1) / 2;
     bands = ceil_div(c.grid[1], rows);
@@ -232,8 +223,7 @@ class LaneCorrelator {
     return part;
   }
 
-  template <class X, class Y, class Z>
-  void list_taps(LaneTile<X, Y>& tile, const Part<Z>& x, const Index (&output)[kSpace], Index* list) const {
+  void list_taps(LaneTile<Acc>& tile, const Part<const Acc>& x, const Index (&output)[kSpace], Index* list) const {
     Met met[kSpace];
     Index base = 0, start[kSpace];
     for (int i = 0; i < kSpace; ++i) {
@@ -254,9 +244,26 @@ class LaneCorrelator {
           }
   }
 
+  // The rows of three taps that a row of outputs meets: their pixels 0, and their first weights. The number of them.
+  Index list_lines(const Part<const Acc>& x, Index d, Index h, Index* x_at) const {
+    const Index start[2] = {d * c_.step[0] + c_.axes[0].at, h * c_.step[1] + c_.axes[1].at};
+    const Met slices = taps_met(c_.axes[0], start[0], c_.x.size[0]),
+              rows = taps_met(c_.axes[1], start[1], c_.x.size[1]);
+    const Index row = plan_.blocks * lanes;
+    Index* weight_at = x_at + c_.taps() * c_.inputs;
+    Index count = 0;
+    for (Index i = slices.first; i < slices.end; ++i)
+      for (Index j = rows.first; j < rows.end; ++j)
+        for (Index input = 0; input < c_.inputs; ++input, ++count) {
+          x_at[count] = (start[0] + i * c_.axes[0].at_step - x.start[0]) * x.space[0] +
+                        (start[1] + j * c_.axes[1].at_step - x.start[1]) * x.space[1] + input * x.input;
+          weight_at[count] = ((i * c_.axes[1].count + j) * kRowTaps * c_.inputs + input) * row;
+        }
+    return count;
+  }
+
   // Of the rows that the outputs behind row h read, the last; a part of it for each block.
-  template <class X>
-  void fetch_next_row(const Rows& at, Index d, Index h, const Part<X>& x, Index block) const {
+  void fetch_next_row(const Rows& at, Index d, Index h, const Part<const Acc>& x, Index block) const {
     const Index slice = larger(0, d * c_.step[0] + c_.axes[0].at);
     const Index row = (h + 1) * c_.step[1] + c_.axes[1].at + c_.axes[1].span() - 1;
     if (!plan_.in_place || at.blocks < plan_.blocks || slice >= c_.x.size[0] || row < 0 || row >= c_.x.size[1]) return;
@@ -289,21 +296,18 @@ class LaneCorrelator {
     at.block = part * plan_.blocks / plan_.parts;
     at.blocks = (part + 1) * plan_.blocks / plan_.parts - at.block;
     Acc* packed = reinterpret_cast<Acc*>(workspace);
-    if (plan_.in_place) {
-      const Part<const T> x{.data = c_.x.data + at.n * c_.x.batch + at.block * lanes,
-                            .start = {},
-                            .space = {c_.x.space[0], c_.x.space[1], c_.x.space[2]}};
-      return compute_slices(at, x, workspace + plan_.x_bytes);
+    Part<const Acc> x;
+    if constexpr (std::is_same_v<T, Acc>)
+      x = {.data = c_.x.data + at.n * c_.x.batch + at.block * lanes,
+           .start = {},
+           .space = {c_.x.space[0], c_.x.space[1], c_.x.space[2]}};
+    for (Index d = 0; d < c_.grid[0]; ++d) {
+      if (!plan_.in_place) x = packed_part(at, d, packed);
+      compute_rows(at, d, x, workspace + plan_.x_bytes);
     }
-    for (Index d = 0; d < c_.grid[0]; ++d) compute_rows(at, d, packed_part(at, d, packed), workspace + plan_.x_bytes);
-  }
-  template <class X>
-  void compute_slices(const Rows& at, const Part<X>& x, char* workspace) const {
-    for (Index d = 0; d < c_.grid[0]; ++d) compute_rows(at, d, x, workspace);
   }
 
-  template <class X>
-  void compute_rows(const Rows& at, Index d, const Part<X>& x, char* workspace) const {
+  void compute_rows(const Rows& at, Index d, const Part<const Acc>& x, char* workspace) const {
     Acc* sums = reinterpret_cast<Acc*>(workspace);
     Index* list = reinterpret_cast<Index*>(workspace + plan_.y_bytes);
     T* y = c_.y.data + at.n * c_.y.batch + at.block * lanes * c_.y.channel;
@@ -311,22 +315,41 @@ class LaneCorrelator {
     const Index step = c_.y_step[2] * c_.y.space[2];
     for (Index h = at.h; h < at.h + at.count; ++h) {
       T* row = y + (c_.origin[1] + h * c_.y_step[1]) * c_.y.space[1];
-      if (plan_.stores_directly) {
-        compute_row(at, d, h, x, row, step, list);
-      } else {
-        compute_row(at, d, h, x, sums, lanes, list);
-        unpack_row(row, step, sums, smaller(lanes, plan_.channels - at.block * lanes));
+      if constexpr (std::is_same_v<T, Acc>) {
+        if (plan_.stores_directly) {
+          compute_row(at, d, h, x, row, step, list);
+          continue;
+        }
       }
+      compute_row(at, d, h, x, sums, lanes, list);
+      unpack_row(row, step, sums, smaller(lanes, plan_.channels - at.block * lanes));
+    }
+  }
+
+  void slide(const Rows& at, Index d, Index h, const Part<const float>& x, float* y, Index y_step, Index* list) const {
+    LaneRow row{.x_at = list, .weight_at = list + c_.taps() * c_.inputs, .lines = list_lines(x, d, h, list)};
+    row.pixel = x.space[2], row.tap = c_.inputs * plan_.blocks * lanes, row.y_step = y_step;
+    row.start = c_.axes[2].at, row.size = c_.x.size[2], row.relu = c_.relu, row.streams = plan_.streams;
+    for (Index block = 0; block < at.blocks; ++block) {
+      const Index channel = (at.block + block) * lanes;
+      row.x = x.data + block * lanes, row.y = y + block * lanes;
+      row.weights = weights_ + channel, row.bias = c_.bias ? c_.bias + channel : nullptr;
+      fetch_next_row(at, d, h, x, block);
+      if (c_.step[2] == 1) slide_row<1>(row, c_.grid[2]);
+      else slide_row<2>(row, c_.grid[2]);
     }
   }
 
   // Columns at the edges one by one, for each meets other taps; all between in one go.
-  template <class X, class Y>
-  void compute_row(const Rows& at, Index d, Index h, const Part<X>& x, Y* y, Index y_step, Index* list) const {
+  void compute_row(const Rows& at, Index d, Index h, const Part<const Acc>& x, Acc* y, Index y_step,
+                   Index* list) const {
+    if constexpr (std::is_same_v<Acc, float>) {
+      if (plan_.slides) return slide(at, d, h, x, y, y_step, list);
+    }
     const Met whole = whole_outputs(c_.axes[2], c_.step[2], c_.grid[2], c_.x.size[2]);
     for (Index w = 0; w < c_.grid[2];) {
       const Index end = w == whole.first && whole.end > w ? whole.end : w + 1;
-      LaneTile<std::remove_const_t<X>, Y> tile{.x_at = list, .weight_at = list + c_.taps() * c_.inputs};
+      LaneTile<Acc> tile{.x_at = list, .weight_at = list + c_.taps() * c_.inputs};
       list_taps(tile, x, {d, h, w}, list);
       tile.x_step = c_.step[2] * x.space[2], tile.y_step = y_step;
       for (Index block = 0; block < at.blocks; ++block) {
@@ -347,7 +370,9 @@ class LaneCorrelator {
     if constexpr (std::is_same_v<T, Acc>) {
       if (step == 1) return copy_transposed(row, c_.y.channel, sums, lanes, c_.grid[2], channels);
     }
-    for (Index lane = 0; lane < channels; ++lane)
+    for (Index w = 0; w < c_.grid[2] && c_.y.channel == 1; ++w)
+      map(row + w * step, channels, [](auto v) { return v; }, sums + w * lanes);
+    for (Index lane = 0; lane < channels && c_.y.channel != 1; ++lane)
       for (Index w = 0; w < c_.grid[2]; ++w) row[lane * c_.y.channel + w * step] = narrowed<T>(sums[w * lanes + lane]);
   }
 

@@ -7,39 +7,37 @@ namespace {
 
 constexpr int kLaneTaps = 9;  // whose sums stay in registers together
 
-template <class X, class Y>
+template <class T>
 struct LaneGradientTile {
-  using Acc = Accumulator<X>;
-  const X* x;
-  const Y* dy;
-  Acc* sums;
+  const T* x;
+  const T* dy;
+  T* sums;
   const Index* x_at;
   const Index* sum_at;
   Index taps, pixels, x_step, dy_step, channels;
 };
 
 // sums[sum_at[t]] += sum over pixels p of x[x_at[t] + p * x_step] * dy[p * dy_step], lane by lane.
-template <int Taps, bool IsWhole, class X, class Y>
-void lane_gradient_tile(const LaneGradientTile<X, Y>& in, Index first) {
-  using Acc = Accumulator<X>;
-  Vec<Acc> sums[Taps] = {};
-  const X* x[Taps];
+template <int Taps, bool IsWhole, class T>
+void lane_gradient_tile(const LaneGradientTile<T>& in, Index first) {
+  Vec<T> sums[Taps] = {};
+  const T* x[Taps];
 #pragma GCC unroll 9
   for (int t = 0; t < Taps; ++t) x[t] = in.x + in.x_at[first + t];
-  const Y* dy = in.dy;
+  const T* dy = in.dy;
   for (Index p = 0, at = 0; p < in.pixels; ++p, at += in.x_step, dy += in.dy_step) {
-    const Vec<Acc> gradient = load_lanes<IsWhole>(dy, in.channels);
+    const Vec<T> gradient = load_lanes<IsWhole>(dy, in.channels);
 #pragma GCC unroll 9
     for (int t = 0; t < Taps; ++t) sums[t] = fma(load_lanes<IsWhole>(x[t] + at, in.channels), gradient, sums[t]);
   }
 #pragma GCC unroll 9
   for (int t = 0; t < Taps; ++t) {
-    Acc* total = in.sums + in.sum_at[first + t];
+    T* total = in.sums + in.sum_at[first + t];
     store(total, load(total) + sums[t]);
   }
 }
-template <bool IsWhole, class X, class Y>
-void lane_gradient(const LaneGradientTile<X, Y>& in) {
+template <bool IsWhole, class T>
+[[gnu::noinline]] void lane_gradient(const LaneGradientTile<T>& in) {
   Index t = 0;
   for (; t + kLaneTaps <= in.taps; t += kLaneTaps) lane_gradient_tile<kLaneTaps, IsWhole>(in, t);
   for (; t + 3 <= in.taps; t += 3) lane_gradient_tile<3, IsWhole>(in, t);
@@ -96,22 +94,20 @@ class LaneWeightGradient {
   }
 
   void add_rows(const Place& at, Index d, Index chunk, char* workspace) const {
-    const auto with_dy = [&](const auto& x) {
-      if (dy_in_place_) {
-        const Part<const T> dy{.data = c_.y.data + at.n * c_.y.batch + at.block * lanes,
-                               .space = {c_.y.space[0], c_.y.space[1], c_.y.space[2]}};
-        add_products(at, d, x, dy, chunk, workspace);
-      } else {
-        add_products(at, d, x, packed_dy(at, d, reinterpret_cast<Acc*>(workspace + plan_.x_bytes)), chunk, workspace);
-      }
-    };
-    if (x_in_place_) {
-      with_dy(Part<const T>{.data = c_.x.data + at.n * c_.x.batch + at.block * lanes,
-                            .space = {c_.x.space[0], c_.x.space[1], c_.x.space[2]}});
-    } else {
-      const LaneCorrelator<T> packer(c_, plan_, workspace);
-      with_dy(packer.packed_part({at.n, at.h, at.count, at.block, 1}, d, reinterpret_cast<Acc*>(workspace)));
+    Part<const Acc> x, dy;
+    if constexpr (std::is_same_v<T, Acc>) {
+      const auto in_place = [&](const auto& images) {
+        return Part<const Acc>{.data = images.data + at.n * images.batch + at.block * lanes,
+                               .space = {images.space[0], images.space[1], images.space[2]}};
+      };
+      x = in_place(c_.x), dy = in_place(c_.y);
     }
+    if (!x_in_place_) {
+      const LaneCorrelator<T> packer(c_, plan_, workspace);
+      x = packer.packed_part({at.n, at.h, at.count, at.block, 1}, d, reinterpret_cast<Acc*>(workspace));
+    }
+    if (!dy_in_place_) dy = packed_dy(at, d, reinterpret_cast<Acc*>(workspace + plan_.x_bytes));
+    add_products(at, d, x, dy, chunk, workspace);
   }
 
   Part<const Acc> packed_dy(const Place& at, Index d, Acc* out) const {
@@ -126,28 +122,55 @@ class LaneWeightGradient {
     return {.data = out, .start = {d, at.h, 0}, .space = {0, c_.grid[2] * lanes, lanes}};
   }
 
-  template <class X, class Y>
-  void add_products(const Place& at, Index d, const Part<X>& x, const Part<Y>& dy, Index chunk, char* workspace) const {
-    using Tile = LaneGradientTile<std::remove_const_t<X>, std::remove_const_t<Y>>;
+  void slide_products(const Place& at, Index d, const Part<const float>& x, const Part<const float>& dy, Index chunk,
+                      char* workspace) const {
+    const LaneCorrelator<T> lister(c_, plan_, workspace);
+    Index* list = reinterpret_cast<Index*>(workspace + plan_.x_bytes + dy_bytes_);
+    LaneRowGradient row{.x_at = list, .sum_at = list + c_.taps() * c_.inputs, .pixel = x.space[2]};
+    row.tap = c_.inputs * plan_.blocks * lanes, row.dy_step = dy.space[2];
+    row.start = c_.axes[2].at, row.size = c_.x.size[2], row.outputs = c_.grid[2];
+    for (Index h = at.h; h < at.h + at.count; ++h) {
+      row.lines = lister.list_lines(x, d, h, list);
+      const float* from = dy.data + (d - dy.start[0]) * dy.space[0] + (h - dy.start[1]) * dy.space[1];
+      for (Index block = 0; block < at.blocks; ++block) {
+        row.x = x.data + block * lanes, row.dy = from + block * lanes;
+        row.sums = sums_of(chunk) + (at.block + block) * lanes;
+        fetch_next_rows(at, d, h, x, dy, block, lister);
+        if (c_.step[2] == 1) slide_row_gradient<1>(row);
+        else slide_row_gradient<2>(row);
+      }
+    }
+  }
+
+  void fetch_next_rows(const Place& at, Index d, Index h, const Part<const Acc>& x, const Part<const Acc>& dy,
+                       Index block, const LaneCorrelator<T>& lister) const {
+    if (!x_in_place_ || !dy_in_place_ || h + 1 >= c_.grid[1]) return;
+    lister.fetch_next_row({at.n, at.h, at.count, at.block, at.blocks}, d, h, x, block);
+    fetch_part(dy.data + d * dy.space[0] + (h + 1) * dy.space[1], c_.grid[2] * dy.space[2], block, at.blocks);
+  }
+
+  void add_products(const Place& at, Index d, const Part<const Acc>& x, const Part<const Acc>& dy, Index chunk,
+                    char* workspace) const {
+    if constexpr (std::is_same_v<Acc, float>) {
+      if (plan_.slides) return slide_products(at, d, x, dy, chunk, workspace);
+    }
     const LaneCorrelator<T> lister(c_, plan_, workspace);
     Index* list = reinterpret_cast<Index*>(workspace + plan_.x_bytes + dy_bytes_);
     const Met whole = whole_outputs(c_.axes[2], c_.step[2], c_.grid[2], c_.x.size[2]);
     for (Index h = at.h; h < at.h + at.count; ++h) {
       for (Index w = 0; w < c_.grid[2];) {
         const Index end = w == whole.first && whole.end > w ? whole.end : w + 1;
-        LaneTile<std::remove_const_t<X>, T> taps{};
+        LaneTile<Acc> taps{};
         lister.list_taps(taps, x, {d, h, w}, list);
-        Tile tile{.x_at = list, .sum_at = list + c_.taps() * c_.inputs, .taps = taps.taps, .pixels = end - w};
+        LaneGradientTile<Acc> tile{
+            .x_at = list, .sum_at = list + c_.taps() * c_.inputs, .taps = taps.taps, .pixels = end - w};
         tile.x_step = c_.step[2] * x.space[2], tile.dy_step = dy.space[2];
-        const Y* from = dy.data + (d - dy.start[0]) * dy.space[0] + (h - dy.start[1]) * dy.space[1] + w * dy.space[2];
+        const Acc* from = dy.data + (d - dy.start[0]) * dy.space[0] + (h - dy.start[1]) * dy.space[1] + w * dy.space[2];
         for (Index block = 0; block < at.blocks; ++block) {
           const Index channel = (at.block + block) * lanes;
           tile.x = x.data + block * lanes, tile.dy = from + block * lanes, tile.sums = sums_of(chunk) + channel;
           tile.channels = smaller(lanes, plan_.channels - channel);
-          if (w == whole.first && x_in_place_ && dy_in_place_ && h + 1 < c_.grid[1]) {
-            lister.fetch_next_row({at.n, at.h, at.count, at.block, at.blocks}, d, h, x, block);
-            fetch_part(dy.data + d * dy.space[0] + (h + 1) * dy.space[1], c_.grid[2] * dy.space[2], block, at.blocks);
-          }
+          if (w == whole.first) fetch_next_rows(at, d, h, x, dy, block, lister);
           if (tile.channels == lanes) lane_gradient<true>(tile);
           else lane_gradient<false>(tile);
         }
