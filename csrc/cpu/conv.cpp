@@ -146,7 +146,7 @@ template <class T>
 Status conv_weight(const Context& context, const ConvWeight<T>& a) {
   const FloatMode mode;
   if constexpr (std::is_same_v<T, float>)
-    if (uses_winograd(a.sizes)) return winograd_weight(a, context.workspace);
+    if (weight_uses_winograd(a.sizes)) return winograd_weight(a, context.workspace);
   const Correlation<T> c = forward_of(a);
   if (prefers_lanes(c) && !c.is_empty() && c.batch > 0) {
     if (c.taps() < c.kernel[0] * c.kernel[1] * c.kernel[2])
@@ -179,7 +179,7 @@ std::size_t conv_input_workspace(const ConvSizes& s) {
 template <class T>
 std::size_t conv_weight_workspace(const ConvSizes& s) {
   if constexpr (std::is_same_v<T, float>)
-    if (uses_winograd(s)) return winograd_weight_workspace(s);
+    if (weight_uses_winograd(s)) return winograd_weight_workspace(s);
   const Correlation<T> c = forward_of(ConvWeight<T>{.sizes = s});
   if (prefers_lanes(c) && !c.is_empty() && c.batch > 0) return LaneWeightGradient<T>(c, nullptr).bytes();
   return WeightGradient<T>(ConvWeight<T>{.sizes = s}, nullptr).bytes();

@@ -20,12 +20,14 @@ constexpr Index kLeastTilesInAll = 8;         // likewise: below, filters take l
 constexpr Index kMostFilters = 1 << 20;       // pairs of channels, which take 144 bytes each at the points
 constexpr Index kFilterInputs = 16;           // whose filters are transformed together
 constexpr Index kWidth = kPanelWidth<float>;  // of a panel of outputs
+static_assert(kFilterInputs * kMostTaps * kWidth <= kStageSize);
 
-// y[n, o, h, w] = bias[o] + sum over c, i, j < 3 of g[o, c, i, j] x[n, c, h + i + origin[0], w + j + origin[1]]
+// y[n, o, h, w] = bias[o] + sum over c, i, j < taps of g[o, c, i, j] x[n, c, h + i + origin[0], w + j + origin[1]]
 struct Filters {
   const float* data;
+  Index taps;                // along an axis, 3 or 5
   Index output, input, tap;  // strides
-  bool rotated;              // g[i, j] is filter[2 - i, 2 - j]
+  bool rotated;              // g[i, j] is filter[taps - 1 - i, taps - 1 - j]
 };
 struct Correlation {
   Images<const float> x;
@@ -43,7 +45,8 @@ struct Plan {
   Index blocks, tiles;             // of tiles: how many, and in the largest
   Index filters_size;              // of a panel and a block of channels at the points, in floats
 
-  explicit Plan(const Correlation& c) : tiling(c.batch, c.to.y.size[1], c.to.y.size[2]) {
+  explicit Plan(const Correlation& c)
+      : tiling(tile_of_taps(int(c.filters.taps)), c.batch, c.to.y.size[1], c.to.y.size[2]) {
     channel_blocks = ceil_div(c.inputs, kBlockChannels);
     channels = round_up(ceil_div(c.inputs, channel_blocks), kLanes<float>);
     channel_blocks = ceil_div(c.inputs, channels);
@@ -83,7 +86,7 @@ struct FilterStage {
   Index input, tap;
 };
 FilterStage stage_filters(const Filters& f, Index o, Index outputs, Index c, Index inputs, float* stage) {
-  constexpr Index taps = kTaps * kTaps;
+  const Index taps = f.taps * f.taps;
   const float* from = f.data + o * f.output + c * f.input;
   if (outputs < kWidth) memset(stage, 0, std::size_t(inputs * taps * kWidth) * sizeof *stage);
   if (f.tap == 1) {
@@ -103,6 +106,7 @@ FilterStage stage_filters(const Filters& f, Index o, Index outputs, Index c, Ind
 }
 
 // Brings the filters of a panel of outputs and a block of inputs to the points: (point, input, kWidth).
+template <int Taps>
 void transform_filters(const Filters& f, Index o, Index outputs, Index c, Index inputs, float* out, float* stage) {
   const Index point = inputs * kWidth + kPointGap;
   for (Index first = 0; first < inputs; first += kFilterInputs) {
@@ -113,10 +117,11 @@ void transform_filters(const Filters& f, Index o, Index outputs, Index c, Index 
         const float* from = stage + i * at.input + v;
         float* to = out + (first + i) * kWidth + v;
         const auto read = [&](int h, int w) {
-          const int q = h * kTaps + w;
-          return load(from + (f.rotated ? kTaps * kTaps - 1 - q : q) * at.tap);
+          const int q = h * Taps + w;
+          return load(from + (f.rotated ? Taps * Taps - 1 - q : q) * at.tap);
         };
-        both_ways<FilterTransform>(read, [&](int h, int w, Floats x) { store(to + (h * kPatch + w) * point, x); });
+        both_ways<FilterTransform<Taps>>(read,
+                                         [&](int h, int w, Floats x) { store(to + (h * kPatch + w) * point, x); });
       }
     }
   }
@@ -171,8 +176,8 @@ class Correlator {
   Index channels_of(Index block) const { return smaller(plan_.channels, c_.inputs - block * plan_.channels); }
 
   void filters(Index panel, Index block, float* out, float* stage) const {
-    transform_filters(c_.filters, panel * kWidth, outputs_of(panel), block * plan_.channels, channels_of(block), out,
-                      stage);
+    const auto transform = c_.filters.taps == 3 ? transform_filters<3> : transform_filters<5>;
+    transform(c_.filters, panel * kWidth, outputs_of(panel), block * plan_.channels, channels_of(block), out, stage);
   }
   void multiply_block(const Points& image, Index block, const float* filters, Index panel, Index tiles,
                       const Points& sums, Ahead& reads, Ahead& writes) const {
@@ -184,8 +189,9 @@ class Correlator {
     const Index first = plan_.tiling.first_tile(first_run);
     for (Index i = first_run; i < end_run; ++i) {
       const Run run = plan_.tiling.run(i);
-      write_run(c_.to, run, panel * kWidth, outputs_of(panel), kWidth, team.sums.at(run.tile - first, 0),
-                team.sums.point, team.stage);
+      const auto write = run.size == 4 ? write_run<4> : write_run<2>;
+      write(c_.to, run, panel * kWidth, outputs_of(panel), kWidth, team.sums.at(run.tile - first, 0), team.sums.point,
+            team.stage);
     }
   }
 
@@ -224,7 +230,7 @@ class Correlator {
         transform_run<ImageTransform>(c_.x, c_.inputs, c_.origin, run, image, run.tile - first, team.stage);
       }
       const Index products = kPoints * ceil_div(tiles, kTileRows) * plan_.channel_blocks;  // of a panel
-      Ahead reads(c_.x, plan_.tiling, end, plan_.first_run(item + 2), c_.origin[0] + kTaps - 1,
+      Ahead reads(c_.x, plan_.tiling, end, plan_.first_run(item + 2), c_.origin[0] + c_.filters.taps - 1,
                   products * plan_.panels);
       Ahead block_writes;
       if (c_.to.y.channel == 1) block_writes = Ahead(c_.to.y, plan_.tiling, begin, end, 0, products);
@@ -248,9 +254,10 @@ class Correlator {
 Correlation forward_of(const ConvForward<float>& a) {
   const ConvSizes& s = a.sizes;
   const bool last = s.weight_format == Format::channels_last;
+  const Index taps = s.kernel[1], filter = taps * taps;
   return {.x = images(a.x, s.x_format, s.inputs, s.image),
           .to = {images(a.y, s.y_format, s.outputs, s.out), a.bias, a.relu},
-          .filters = {a.weight, 9 * s.inputs, last ? 1 : 9, last ? s.inputs : 1, false},
+          .filters = {a.weight, taps, filter * s.inputs, last ? 1 : filter, last ? s.inputs : 1, false},
           .batch = s.batch,
           .inputs = s.inputs,
           .outputs = s.outputs,
@@ -260,13 +267,14 @@ Correlation forward_of(const ConvForward<float>& a) {
 Correlation input_of(const ConvInput<float>& a) {
   const ConvSizes& s = a.sizes;
   const bool last = s.weight_format == Format::channels_last;
+  const Index taps = s.kernel[1], filter = taps * taps;
   return {.x = images(a.dy, s.y_format, s.outputs, s.out),
           .to = {images(a.dx, s.x_format, s.inputs, s.image), a.bias, a.relu},
-          .filters = {a.weight, last ? 1 : 9, 9 * s.inputs, last ? s.inputs : 1, true},
+          .filters = {a.weight, taps, last ? 1 : filter, filter * s.inputs, last ? s.inputs : 1, true},
           .batch = s.batch,
           .inputs = s.outputs,
           .outputs = s.inputs,
-          .origin = {s.padding[1] - kTaps + 1, s.padding[2] - kTaps + 1}};
+          .origin = {s.padding[1] - taps + 1, s.padding[2] - taps + 1}};
 }
 
 Status run(const Correlation& c, void* workspace) {
@@ -278,7 +286,7 @@ Status run(const Correlation& c, void* workspace) {
 // Pairs of an output and a tap that meet the image along one axis: the direct kernels multiply no others.
 Index taps_inside(const ConvSizes& s, int d) {
   Index pairs = 0;
-  for (Index q = 0; q < kTaps; ++q)
+  for (Index q = 0; q < s.kernel[d]; ++q)
     pairs += larger(0, smaller(s.out[d], s.image[d] + s.padding[d] - q) - larger(0, s.padding[d] - q));
   return pairs;
 }
@@ -286,10 +294,12 @@ Index taps_inside(const ConvSizes& s, int d) {
 }  // namespace
 
 bool uses_winograd(const ConvSizes& s) {
+  const Index taps = s.kernel[1], filters = s.inputs * s.outputs;
   bool fits = s.allows_winograd && s.groups == 1 && s.kernel[0] == 1 && s.image[0] == 1 && s.out[0] == 1;
-  for (int d = 1; d < kSpace; ++d) fits = fits && s.kernel[d] == kTaps && s.stride[d] == 1 && s.dilation[d] == 1;
-  const Index filters = s.inputs * s.outputs, tiles = Tiling(s.batch, s.out[1], s.out[2]).tiles();
+  fits = fits && (taps == 3 || taps == 5);
+  for (int d = 1; d < kSpace; ++d) fits = fits && s.kernel[d] == taps && s.stride[d] == 1 && s.dilation[d] == 1;
   if (!fits || smaller(s.inputs, s.outputs) < kLeastChannels || filters > kMostFilters) return false;
+  const Index tiles = Tiling(tile_of_taps(int(taps)), s.batch, s.out[1], s.out[2]).tiles();
   const Index direct = s.batch * taps_inside(s, 1) * taps_inside(s, 2);
   return tiles >= kLeastTilesInAll && 2 * direct >= 3 * kPoints * tiles;
 }

@@ -1,11 +1,12 @@
 #pragma once
-// 3 x 3 convolutions of stride 1 with a quarter of the multiplications.
+// 3 x 3 and 5 x 5 convolutions of stride 1 with a quarter, or 36 %, of the multiplications.
 #include "core/conv.h"
 #include "core/types.h"
 
 namespace dd2424::cpu::DD2424_ISA {
 
-bool uses_winograd(const ConvSizes& sizes);  // whether it serves them, and faster than the direct kernels do
+bool uses_winograd(const ConvSizes& sizes);         // whether it serves them, and faster than the direct kernels do
+bool weight_uses_winograd(const ConvSizes& sizes);  // likewise, for the gradient by the weights
 
 Status winograd_forward(const ConvForward<float>& a, void* workspace);
 Status winograd_input(const ConvInput<float>& a, void* workspace);

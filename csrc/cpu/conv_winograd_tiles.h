@@ -1,5 +1,5 @@
 #pragma once
-// Images cut into tiles of 4 x 4 outputs, and their way to the points and back.
+// Images cut into tiles of 4 x 4 or 2 x 2 outputs, and their way to the points and back.
 #include "core/parallel.h"
 #include "cpu/conv_pack.h"
 #include "cpu/conv_winograd_transform.h"
@@ -8,23 +8,25 @@
 namespace dd2424::cpu::DD2424_ISA {
 namespace {
 
+constexpr Index kLargestTile = 4, kMostTaps = 5 * 5;
 constexpr Index kRunTiles = 8;        // neighbours that are read together
 constexpr Index kStageChannels = 64;  // of them
-constexpr Index kStageSize = kPatch * ((kRunTiles - 1) * kTile + kPatch) * kStageChannels;
+constexpr Index kStageSize = kPatch * ((kRunTiles - 1) * kLargestTile + kPatch) * kStageChannels;
 constexpr Index kPointGap = 16;  // floats between points, lest all of them share the sets of a cache
 
 constexpr Index round_up(Index a, Index b) { return ceil_div(a, b) * b; }
 
-// Up to kRunTiles tiles side by side in image n; `tile` numbers the first among all.
+// Up to kRunTiles tiles of size x size side by side in image n; `tile` numbers the first among all.
 struct Run {
-  Index n, row, column, count, tile;
+  Index n, row, column, count, tile, size;
 };
 struct Tiling {
-  Index images, rows, columns, runs_in_row;
-  Tiling(Index images, Index height, Index width)
-      : images(images),
-        rows(ceil_div(height, kTile)),
-        columns(ceil_div(width, kTile)),
+  Index size, images, rows, columns, runs_in_row;
+  Tiling(Index size, Index images, Index height, Index width)
+      : size(size),
+        images(images),
+        rows(ceil_div(height, size)),
+        columns(ceil_div(width, size)),
         runs_in_row(ceil_div(columns, kRunTiles)) {}
   Index tiles() const { return images * rows * columns; }
   Index runs() const { return images * rows * runs_in_row; }
@@ -34,7 +36,8 @@ struct Tiling {
             .row = line % rows,
             .column = first,
             .count = (i + 1) * columns / runs_in_row - first,
-            .tile = line * columns + first};
+            .tile = line * columns + first,
+            .size = size};
   }
   Index first_tile(Index number) const { return number == runs() ? tiles() : run(number).tile; }
 };
@@ -73,14 +76,14 @@ void transform_run(const Images<const float>& x, Index channels, const Index (&o
                    const Points& out, Index tile, float* stage) {
   constexpr Index lanes = kLanes<float>;
   Box box{.n = run.n, .count = 1};
-  box.start[0] = 0, box.start[1] = origin[0] + run.row * kTile, box.start[2] = origin[1] + run.column * kTile;
-  box.extent[0] = 1, box.extent[1] = Transform::kIn, box.extent[2] = (run.count - 1) * kTile + Transform::kIn;
+  box.start[0] = 0, box.start[1] = origin[0] + run.row * run.size, box.start[2] = origin[1] + run.column * run.size;
+  box.extent[0] = 1, box.extent[1] = Transform::kIn, box.extent[2] = (run.count - 1) * run.size + Transform::kIn;
   for (box.channel = 0; box.channel < channels; box.channel += kStageChannels) {
     box.channels = smaller(kStageChannels, channels - box.channel);
     const Pixels<const float> pixels = read_pixels(x, box, stage);
     for (Index t = 0; t < run.count; ++t) {
       const auto transform = [&](Index c, const auto& read) {
-        const float* from = pixels.data + t * kTile * pixels.pixel + c;
+        const float* from = pixels.data + t * run.size * pixels.pixel + c;
         float* to = out.at(tile + t, box.channel + c);
         both_ways<Transform>([&](int i, int j) { return read(from + i * pixels.row + j * pixels.pixel); },
                              [&](int i, int j, Floats v) { store(to + (i * kPatch + j) * out.point, v); });
@@ -99,11 +102,11 @@ struct TileOutputs {
   bool relu;
 };
 
-// Copies what of a run's tiles lies in the image: from (kTile, columns, width), `outputs` of them.
+// Copies what of a run's tiles lies in the image: from (size, columns, width), `outputs` of them.
 inline void write_pixels(const Images<float>& y, const Run& run, Index o, Index outputs, Index width,
                          const float* stage) {
-  const Index h = run.row * kTile, w = run.column * kTile, row = run.count * kTile * width;
-  const Index rows = smaller(kTile, y.size[1] - h), columns = smaller(run.count * kTile, y.size[2] - w);
+  const Index h = run.row * run.size, w = run.column * run.size, row = run.count * run.size * width;
+  const Index rows = smaller(run.size, y.size[1] - h), columns = smaller(run.count * run.size, y.size[2] - w);
   float* to = y.data + run.n * y.batch + o * y.channel + h * y.space[1] + w * y.space[2];
   for (Index i = 0; i < rows; ++i, to += y.space[1], stage += row) {
     if (y.channel == 1) {
@@ -116,27 +119,28 @@ inline void write_pixels(const Images<float>& y, const Run& run, Index o, Index 
 }
 
 // Brings a run's sums, (point, tile, width) with `point` from one to the next, back to the image: outputs o and after.
-inline void write_run(const TileOutputs& to, const Run& run, Index o, Index outputs, Index width, const float* sums,
-                      Index point, float* stage) {
+template <int Tile>
+void write_run(const TileOutputs& to, const Run& run, Index o, Index outputs, Index width, const float* sums,
+               Index point, float* stage) {
   constexpr Index lanes = kLanes<float>;
   const Images<float>& y = to.y;
-  const Index h = run.row * kTile, w = run.column * kTile;
+  const Index h = run.row * Tile, w = run.column * Tile;
   const bool direct =
-      y.channel == 1 && outputs % lanes == 0 && h + kTile <= y.size[1] && w + run.count * kTile <= y.size[2];
-  Pixels<float> pixels{stage, run.count * kTile * width, width};
+      y.channel == 1 && outputs % lanes == 0 && h + Tile <= y.size[1] && w + run.count * Tile <= y.size[2];
+  Pixels<float> pixels{stage, run.count * Tile * width, width};
   if (direct) pixels = {y.data + run.n * y.batch + h * y.space[1] + w * y.space[2] + o, y.space[1], y.space[2]};
   for (Index v = 0; v < outputs; v += lanes) {
     const Index left = outputs - v;
     const Floats bias = !to.bias ? Floats{} : left < lanes ? load(to.bias + o + v, left) : load(to.bias + o + v);
     for (Index t = 0; t < run.count; ++t) {
       const float* from = sums + t * width + v;
-      float* out = pixels.data + t * kTile * pixels.pixel + v;
-      both_ways<OutputTransform>([&](int i, int j) { return load(from + (i * kPatch + j) * point); },
-                                 [&](int i, int j, Floats x) {
-                                   x += bias;
-                                   if (to.relu) x = x < 0.f ? Floats{} : x;  // a NaN stays one
-                                   store(out + i * pixels.row + j * pixels.pixel, x);
-                                 });
+      float* out = pixels.data + t * Tile * pixels.pixel + v;
+      both_ways<OutputTransform<Tile>>([&](int i, int j) { return load(from + (i * kPatch + j) * point); },
+                                       [&](int i, int j, Floats x) {
+                                         x += bias;
+                                         if (to.relu) x = x < 0.f ? Floats{} : x;  // a NaN stays one
+                                         store(out + i * pixels.row + j * pixels.pixel, x);
+                                       });
     }
   }
   if (!direct) write_pixels(y, run, o, outputs, width, stage);
@@ -152,7 +156,7 @@ class Ahead {
   Ahead(const Images<T>& x, const Tiling& tiling, Index begin_run, Index end_run, Index origin, Index calls) {
     if (begin_run >= tiling.runs()) return;
     const Run first = tiling.run(begin_run), last = tiling.run(smaller(end_run, tiling.runs()) - 1);
-    const auto row_at = [&](Index tile_row) { return larger(0, smaller(tile_row * kTile + origin, x.size[1])); };
+    const auto row_at = [&](Index tile_row) { return larger(0, smaller(tile_row * tiling.size + origin, x.size[1])); };
     const Index begin = row_at(first.row), end = row_at(last.row + 1), images = last.n - first.n;
     const T* from = x.data + first.n * x.batch;
     if (x.channel == 1) {

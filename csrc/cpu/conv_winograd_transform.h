@@ -1,10 +1,11 @@
 #pragma once
 // Winograd's minimal filtering F(4, 3): four outputs of a filter of three taps for six multiplications instead of
-// twelve; along both axes of an image, 16 outputs for 36 instead of 144.
+// twelve; along both axes of an image, 16 outputs for 36 instead of 144. The same six give F(2, 5), two outputs of five
+// taps: 4 outputs of an image for 36 instead of 100.
 //
 // Multiplying two polynomials, one with the outputs as coefficients and one with the taps, takes their values at six
 // points, six products, and the polynomial through those. Transposed, as every bilinear map can be, this is
-//   y = A^T [(G g) * (B^T x)]        x: 6 pixels, g: 3 taps, y: 4 outputs
+//   y = A^T [(G g) * (B^T x)]        x: 6 pixels, g: 3 taps, y: 4 outputs, or 5 taps and 2 outputs
 // For a point p, the row of A is (1, p, p^2, p^3), that of G (1, p, p^2) / product over other points q of (p - q), and
 // that of B^T the coefficients of that product of (t - q); at infinity only the highest coefficient counts. The
 // gradient by the taps is the same map turned around once more: dg = G^T [(A dy) * (B^T x)].
@@ -18,8 +19,8 @@
 namespace dd2424::cpu::DD2424_ISA {
 namespace {
 
-constexpr int kTile = 4, kTaps = 3, kPatch = kTile + kTaps - 1;  // outputs, taps and points along one axis
-constexpr int kPoints = kPatch * kPatch;
+constexpr int kPatch = 6, kPoints = kPatch * kPatch;  // points along one axis, and in all
+constexpr int tile_of_taps(int taps) { return kPatch + 1 - taps; }
 
 using Floats = Vec<float>;
 
@@ -43,31 +44,40 @@ struct ImageTransform {  // B^T
     out[5] = scaled_sum(a2 * b2, x[1], scaled_sum(-a2 - b2, x[3], x[5]));
   }
 };
+template <int Taps>
 struct FilterTransform {  // G
-  static constexpr int kIn = kTaps, kOut = kPatch;
+  static constexpr int kIn = Taps, kOut = kPatch;
   static void apply(const Floats (&g)[kIn], Floats (&out)[kOut]) {
     using namespace winograd;
-    const Floats even_a = scaled_sum(at_a * a2, g[2], scaled(at_a, g[0])), odd_a = scaled(at_a * a, g[1]);
-    const Floats even_b = scaled_sum(at_b * b2, g[2], scaled(at_b, g[0])), odd_b = scaled(at_b * b, g[1]);
+    Floats even_a = scaled_sum(at_a * a2, g[2], scaled(at_a, g[0])), odd_a = scaled(at_a * a, g[1]);
+    Floats even_b = scaled_sum(at_b * b2, g[2], scaled(at_b, g[0])), odd_b = scaled(at_b * b, g[1]);
+    if constexpr (Taps == 5) {
+      even_a = scaled_sum(at_a * a2 * a2, g[4], even_a), odd_a = scaled_sum(at_a * a * a2, g[3], odd_a);
+      even_b = scaled_sum(at_b * b2 * b2, g[4], even_b), odd_b = scaled_sum(at_b * b * b2, g[3], odd_b);
+    }
     out[0] = scaled(at_zero, g[0]);
     out[1] = even_a + odd_a, out[2] = even_a - odd_a;
     out[3] = even_b + odd_b, out[4] = even_b - odd_b;
-    out[5] = g[2];
+    out[5] = g[Taps - 1];
   }
 };
+template <int Tile>
 struct OutputTransform {  // A^T
-  static constexpr int kIn = kPatch, kOut = kTile;
+  static constexpr int kIn = kPatch, kOut = Tile;
   static void apply(const Floats (&m)[kIn], Floats (&out)[kOut]) {
     using namespace winograd;
     const Floats even_a = m[1] + m[2], odd_a = m[1] - m[2], even_b = m[3] + m[4], odd_b = m[3] - m[4];
     out[0] = m[0] + (even_a + even_b);
     out[1] = scaled_sum(a, odd_a, scaled(b, odd_b));
-    out[2] = scaled_sum(a2, even_a, scaled(b2, even_b));
-    out[3] = scaled_sum(a * a2, odd_a, scaled(b * b2, odd_b)) + m[5];
+    if constexpr (Tile == 4) {
+      out[2] = scaled_sum(a2, even_a, scaled(b2, even_b));
+      out[3] = scaled_sum(a * a2, odd_a, scaled(b * b2, odd_b));
+    }
+    out[Tile - 1] += m[5];
   }
 };
 struct GradientTransform {  // A
-  static constexpr int kIn = kTile, kOut = kPatch;
+  static constexpr int kIn = 4, kOut = kPatch;
   static void apply(const Floats (&dy)[kIn], Floats (&out)[kOut]) {
     using namespace winograd;
     const Floats even_a = scaled_sum(a2, dy[2], dy[0]), odd_a = scaled_sum(a2, dy[3], dy[1]);
@@ -79,7 +89,7 @@ struct GradientTransform {  // A
   }
 };
 struct TapsTransform {  // G^T
-  static constexpr int kIn = kPatch, kOut = kTaps;
+  static constexpr int kIn = kPatch, kOut = 3;
   static void apply(const Floats (&m)[kIn], Floats (&out)[kOut]) {
     using namespace winograd;
     const Floats even_a = m[1] + m[2], odd_a = m[1] - m[2], even_b = m[3] + m[4], odd_b = m[3] - m[4];

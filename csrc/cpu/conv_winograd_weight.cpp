@@ -13,6 +13,7 @@ constexpr Index kMostChannels = 64;     // of a part of the sums
 constexpr Index kFewItems = 4;          // of them: they are made smaller where there would be fewer
 constexpr Index kStagedInputs = 16;     // whose taps are written together
 constexpr Index kWidth = kPanelWidth<float>;
+constexpr int kTaps = 3;
 
 // Sums (point, input, output) in parts of `channels` inputs and a panel of outputs. Blocks of tiles follow each other;
 // threads share a block's tiles first, then the parts of the sums. The last block's sums go on to the weights.
@@ -21,7 +22,7 @@ struct WeightPlan {
   Index channels, channel_blocks, panels;
   Index blocks, tiles;  // of tiles: how many, and in the largest
 
-  explicit WeightPlan(const ConvSizes& s) : tiling(s.batch, s.out[1], s.out[2]) {
+  explicit WeightPlan(const ConvSizes& s) : tiling(tile_of_taps(kTaps), s.batch, s.out[1], s.out[2]) {
     constexpr Index lanes = kLanes<float>;
     panels = ceil_div(s.outputs, kWidth);
     channels = kMostChannels;
@@ -171,6 +172,9 @@ class WeightGradient {
 };
 
 }  // namespace
+
+// Tiles of 2 x 2 outputs, which 5 taps have, take longer to the points than the products that they save.
+bool weight_uses_winograd(const ConvSizes& s) { return s.kernel[1] == kTaps && uses_winograd(s); }
 
 Status winograd_weight(const ConvWeight<float>& a, void* workspace) {
   const WeightPlan plan(a.sizes);
