@@ -4,6 +4,7 @@
 #include "core/table.h"
 #include "cpu/conv_correlate.h"
 #include "cpu/conv_depthwise_weight.h"
+#include "cpu/conv_few.h"
 #include "cpu/conv_weight.h"
 #include "cpu/conv_winograd.h"
 
@@ -60,6 +61,8 @@ Status conv_forward(const Context& context, const ConvForward<T>& a) {
   const FloatMode mode;
   if constexpr (std::is_same_v<T, float>)
     if (uses_winograd(a.sizes)) return winograd_forward(a, context.workspace);
+  if constexpr (std::is_same_v<T, Accumulator<T>>)
+    if (FewPixels<T>::suits(a.sizes)) return FewPixels<T>(a, context.workspace).run(), Status::ok;
   convolve(forward_of(a), context.workspace);
   return Status::ok;
 }
@@ -163,6 +166,8 @@ template <class T>
 std::size_t conv_forward_workspace(const ConvSizes& s) {
   if constexpr (std::is_same_v<T, float>)
     if (uses_winograd(s)) return winograd_forward_workspace(s);
+  if constexpr (std::is_same_v<T, Accumulator<T>>)
+    if (FewPixels<T>::suits(s)) return FewPixels<T>(ConvForward<T>{.sizes = s}, nullptr).bytes();
   return workspace_bytes(forward_of(ConvForward<T>{.sizes = s}));
 }
 template <class T>
