@@ -62,6 +62,23 @@ inline void trim(Axis& axis, Index grid, Index step, Index size) {
   while (axis.count > 0 && axis.at + (axis.count - 1) * axis.at_step >= size) --axis.count;
 }
 
+// The taps of one dimension that meet the image at an output: first .. end.
+struct Met {
+  Index first, end;
+};
+inline Met taps_met(const Axis& axis, Index start, Index size) {
+  Met met{0, axis.count};
+  while (met.first < met.end && start + met.first * axis.at_step < 0) ++met.first;
+  while (met.first < met.end && start + (met.end - 1) * axis.at_step >= size) --met.end;
+  return met;
+}
+// The outputs of a row all of whose taps meet the image: first .. end.
+inline Met whole_outputs(const Axis& axis, Index step, Index grid, Index size) {
+  const Index first = axis.at >= 0 ? 0 : ceil_div(-axis.at, step), last = size - axis.at - axis.span();
+  const Index end = last < 0 ? 0 : smaller(grid, last / step + 1);
+  return first < end ? Met{first, end} : Met{0, 0};
+}
+
 // No tap meets the image: the bias alone.
 template <class T>
 void fill_with_bias(const Correlation<T>& c) {

@@ -62,23 +62,6 @@ template <bool IsWhole, class T>
   if (j < outputs) lane_tile<T, 1, IsWhole>(in, j);
 }
 
-// The taps of one dimension that meet the image at an output: first .. end.
-struct Met {
-  Index first, end;
-};
-inline Met taps_met(const Axis& axis, Index start, Index size) {
-  Met met{0, axis.count};
-  while (met.first < met.end && start + met.first * axis.at_step < 0) ++met.first;
-  while (met.first < met.end && start + (met.end - 1) * axis.at_step >= size) --met.end;
-  return met;
-}
-// The outputs of a row all of whose taps meet the image: first .. end.
-inline Met whole_outputs(const Axis& axis, Index step, Index grid, Index size) {
-  const Index first = axis.at >= 0 ? 0 : ceil_div(-axis.at, step), last = size - axis.at - axis.span();
-  const Index end = last < 0 ? 0 : smaller(grid, last / step + 1);
-  return first < end ? Met{first, end} : Met{0, 0};
-}
-
 // Part of an image as the tiles read it: pixel (d, h, w) at data + sum of (position - start) * space.
 template <class X>
 struct Part {
@@ -252,14 +235,21 @@ class LaneCorrelator {
     const Index row = plan_.blocks * lanes;
     Index* weight_at = x_at + c_.taps() * c_.inputs;
     Index count = 0;
-    for (Index i = slices.first; i < slices.end; ++i)
-      for (Index j = rows.first; j < rows.end; ++j)
-        for (Index input = 0; input < c_.inputs; ++input, ++count) {
+    for (Index input = 0; input < c_.inputs; ++input)
+      for (Index i = slices.first; i < slices.end; ++i)
+        for (Index j = rows.first; j < rows.end; ++j, ++count) {
           x_at[count] = (start[0] + i * c_.axes[0].at_step - x.start[0]) * x.space[0] +
                         (start[1] + j * c_.axes[1].at_step - x.start[1]) * x.space[1] + input * x.input;
           weight_at[count] = ((i * c_.axes[1].count + j) * kRowTaps * c_.inputs + input) * row;
         }
     return count;
+  }
+
+  // From row h on, those of one block that meet all taps: their lines lie alike.
+  Index rows_together(const Rows& at, Index h) const {
+    const Met whole = whole_outputs(c_.axes[1], c_.step[1], c_.grid[1], c_.x.size[1]);
+    if (!plan_.slides || at.blocks > 1 || h < whole.first || h >= whole.end) return 1;
+    return smaller(whole.end, at.h + at.count) - h;
   }
 
   // Of the rows that the outputs behind row h read, the last; a part of it for each block.
@@ -312,49 +302,58 @@ class LaneCorrelator {
     Index* list = reinterpret_cast<Index*>(workspace + plan_.y_bytes);
     T* y = c_.y.data + at.n * c_.y.batch + at.block * lanes * c_.y.channel;
     y += (c_.origin[0] + d * c_.y_step[0]) * c_.y.space[0] + c_.origin[2] * c_.y.space[2];
-    const Index step = c_.y_step[2] * c_.y.space[2];
-    for (Index h = at.h; h < at.h + at.count; ++h) {
-      T* row = y + (c_.origin[1] + h * c_.y_step[1]) * c_.y.space[1];
+    const Index step = c_.y_step[2] * c_.y.space[2], row = c_.y_step[1] * c_.y.space[1], line = c_.grid[2] * lanes;
+    for (Index h = at.h, rows; h < at.h + at.count; h += rows) {
+      T* out = y + c_.origin[1] * c_.y.space[1] + h * row;
+      rows = rows_together(at, h);
       if constexpr (std::is_same_v<T, Acc>) {
         if (plan_.stores_directly) {
-          compute_row(at, d, h, x, row, step, list);
+          compute_row(at, d, h, rows, x, {out, step, row}, list);
           continue;
         }
       }
-      compute_row(at, d, h, x, sums, lanes, list);
-      unpack_row(row, step, sums, smaller(lanes, plan_.channels - at.block * lanes));
+      compute_row(at, d, h, rows, x, {sums, lanes, line}, list);
+      const Index channels = smaller(lanes, plan_.channels - at.block * lanes);
+      for (Index r = 0; r < rows; ++r) unpack_row(out + r * row, step, sums + r * line, channels);
     }
   }
+  // Where outputs go: strides of pixels and of rows.
+  struct Outputs {
+    Acc* y;
+    Index step, row;
+  };
 
-  void slide(const Rows& at, Index d, Index h, const Part<const float>& x, float* y, Index y_step, Index* list) const {
+  void slide(const Rows& at, Index d, Index h, Index rows, const Part<const float>& x, const Outputs& to,
+             Index* list) const {
     LaneRow row{.x_at = list, .weight_at = list + c_.taps() * c_.inputs, .lines = list_lines(x, d, h, list)};
-    row.pixel = x.space[2], row.tap = c_.inputs * plan_.blocks * lanes, row.y_step = y_step;
+    row.pixel = x.space[2], row.tap = c_.inputs * plan_.blocks * lanes, row.y_step = to.step;
+    row.rows = rows, row.x_row = c_.step[1] * x.space[1], row.y_row = to.row;
     row.start = c_.axes[2].at, row.size = c_.x.size[2], row.relu = c_.relu, row.streams = plan_.streams;
     for (Index block = 0; block < at.blocks; ++block) {
       const Index channel = (at.block + block) * lanes;
-      row.x = x.data + block * lanes, row.y = y + block * lanes;
+      row.x = x.data + block * lanes, row.y = to.y + block * lanes;
       row.weights = weights_ + channel, row.bias = c_.bias ? c_.bias + channel : nullptr;
       fetch_next_row(at, d, h, x, block);
-      if (c_.step[2] == 1) slide_row<1>(row, c_.grid[2]);
-      else slide_row<2>(row, c_.grid[2]);
+      if (c_.step[2] == 1) slide_rows<1>(row, c_.grid[2]);
+      else slide_rows<2>(row, c_.grid[2]);
     }
   }
 
   // Columns at the edges one by one, for each meets other taps; all between in one go.
-  void compute_row(const Rows& at, Index d, Index h, const Part<const Acc>& x, Acc* y, Index y_step,
+  void compute_row(const Rows& at, Index d, Index h, Index rows, const Part<const Acc>& x, const Outputs& to,
                    Index* list) const {
     if constexpr (std::is_same_v<Acc, float>) {
-      if (plan_.slides) return slide(at, d, h, x, y, y_step, list);
+      if (plan_.slides) return slide(at, d, h, rows, x, to, list);
     }
     const Met whole = whole_outputs(c_.axes[2], c_.step[2], c_.grid[2], c_.x.size[2]);
     for (Index w = 0; w < c_.grid[2];) {
       const Index end = w == whole.first && whole.end > w ? whole.end : w + 1;
       LaneTile<Acc> tile{.x_at = list, .weight_at = list + c_.taps() * c_.inputs};
       list_taps(tile, x, {d, h, w}, list);
-      tile.x_step = c_.step[2] * x.space[2], tile.y_step = y_step;
+      tile.x_step = c_.step[2] * x.space[2], tile.y_step = to.step;
       for (Index block = 0; block < at.blocks; ++block) {
         const Index channel = (at.block + block) * lanes;
-        tile.x = x.data + block * lanes, tile.y = y + w * y_step + block * lanes;
+        tile.x = x.data + block * lanes, tile.y = to.y + w * to.step + block * lanes;
         tile.weights = weights_ + channel, tile.bias = c_.bias ? c_.bias + channel : nullptr;
         tile.channels = smaller(lanes, plan_.channels - channel), tile.relu = c_.relu;
         tile.streams = plan_.streams;

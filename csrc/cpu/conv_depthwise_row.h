@@ -34,18 +34,19 @@ struct LaneRow {
   const Index* x_at;
   const Index* weight_at;
   Index lines, pixel, tap, y_step;  // strides of neighbours
+  Index rows, x_row, y_row;         // rows of outputs, whose lines lie alike, and strides of them
   Index start, size;                // output 0 meets pixels start, start + 1, start + 2 of `size`
   bool relu, streams;
 };
 
 template <int Outputs, int Step>
-void slide_outputs(const LaneRow& in, Index first) {
+void slide_outputs(const LaneRow& in, Index row, Index first) {
   constexpr int pixels = (Outputs - 1) * Step + kRowTaps;
   const Index start = first * Step + in.start;
   const bool has_first = start >= 0, has_last = start + pixels <= in.size;
   Vec<float> sums[Outputs] = {};
   for (Index line = 0; line < in.lines; ++line) {
-    const float* from = in.x + in.x_at[line] + start * in.pixel;
+    const float* from = in.x + in.x_at[line] + row * in.x_row + start * in.pixel;
     const float* weights = in.weights + in.weight_at[line];
     Vec<float> taps[kRowTaps];
 #pragma GCC unroll 3
@@ -62,7 +63,7 @@ void slide_outputs(const LaneRow& in, Index first) {
       }
     }
   }
-  float* y = in.y + first * in.y_step;
+  float* y = in.y + row * in.y_row + first * in.y_step;
 #pragma GCC unroll 8
   for (int j = 0; j < Outputs; ++j, y += in.y_step) {
     Vec<float> sum = sums[j];
@@ -72,15 +73,22 @@ void slide_outputs(const LaneRow& in, Index first) {
     else store(y, sum);
   }
 }
+// Down the rows first: of the lines of one, the next meets all but a row, and finds them in the first-level cache.
 template <int Step>
-void slide_row(const LaneRow& in, Index outputs) {
-  Index j = 0;
-  for (; j + kRowOutputs <= outputs; j += kRowOutputs) slide_outputs<kRowOutputs, Step>(in, j);
-  if (j + 4 <= outputs) slide_outputs<4, Step>(in, j), j += 4;
-  for (; j < outputs; ++j) slide_outputs<1, Step>(in, j);
+void slide_rows(const LaneRow& in, Index outputs) {
+  for (Index j = 0; j < outputs;) {
+    const Index left = outputs - j, count = left >= kRowOutputs ? kRowOutputs : left >= 4 ? 4 : 1;
+    for (Index row = 0; row < in.rows; ++row) {
+      if (count == kRowOutputs) slide_outputs<kRowOutputs, Step>(in, row, j);
+      else if (count == 4) slide_outputs<4, Step>(in, row, j);
+      else slide_outputs<1, Step>(in, row, j);
+    }
+    j += count;
+  }
 }
 
-// The gradient by the weights: sums[sum_at[line] + t * tap] += sum over outputs j of x(j * step + start + t) * dy(j).
+// The gradient by the weights: sums[sum_at[line] + t * tap] += sum over rows and outputs j of x(j * step + start + t)
+// dy(j).
 struct LaneRowGradient {
   const float* x;
   const float* dy;
@@ -88,6 +96,7 @@ struct LaneRowGradient {
   const Index* x_at;
   const Index* sum_at;
   Index lines, pixel, tap, dy_step;
+  Index rows, x_row, dy_row;
   Index start, size, outputs;
 };
 
@@ -95,32 +104,34 @@ template <int Lines, int Step>
 void slide_gradient(const LaneRowGradient& in, Index first) {
   Vec<float> sums[Lines][kRowTaps] = {}, left[Lines], middle[Lines];
   const float* from[Lines];
-#pragma GCC unroll 3
-  for (int l = 0; l < Lines; ++l) {
-    from[l] = in.x + in.x_at[first + l] + (in.start + 1) * in.pixel;  // what the middle tap of output 0 meets
-    left[l] = in.start >= 0 ? load(from[l] - in.pixel) : Vec<float>{};
-    middle[l] = load(from[l]);
-  }
-  const float* dy = in.dy;
-  const auto add = [&](Index pixel, bool has_right) {
-    Vec<float> gradient = load(dy);
-    keep(gradient);
+  for (Index row = 0; row < in.rows; ++row) {
 #pragma GCC unroll 3
     for (int l = 0; l < Lines; ++l) {
-      const float* x = from[l] + pixel * in.pixel;
-      Vec<float> right = has_right ? load(x + in.pixel) : Vec<float>{};
-      keep(right);
-      if (Step == 2) middle[l] = load(x);
-      sums[l][0] = fma(left[l], gradient, sums[l][0]);
-      sums[l][1] = fma(middle[l], gradient, sums[l][1]);
-      sums[l][2] = fma(right, gradient, sums[l][2]);
-      if (Step == 1) left[l] = middle[l], middle[l] = right;
-      else left[l] = right;
+      from[l] = in.x + in.x_at[first + l] + row * in.x_row + (in.start + 1) * in.pixel;  // output 0's middle tap
+      left[l] = in.start >= 0 ? load(from[l] - in.pixel) : Vec<float>{};
+      middle[l] = load(from[l]);
     }
-  };
-  const Index last = (in.outputs - 1) * Step;
-  for (Index pixel = 0; pixel < last; pixel += Step, dy += in.dy_step) add(pixel, true);
-  add(last, in.start + last + kRowTaps <= in.size);
+    const float* dy = in.dy + row * in.dy_row;
+    const auto add = [&](Index pixel, bool has_right) {
+      Vec<float> gradient = load(dy);
+      keep(gradient);
+#pragma GCC unroll 3
+      for (int l = 0; l < Lines; ++l) {
+        const float* x = from[l] + pixel * in.pixel;
+        Vec<float> right = has_right ? load(x + in.pixel) : Vec<float>{};
+        keep(right);
+        if (Step == 2) middle[l] = load(x);
+        sums[l][0] = fma(left[l], gradient, sums[l][0]);
+        sums[l][1] = fma(middle[l], gradient, sums[l][1]);
+        sums[l][2] = fma(right, gradient, sums[l][2]);
+        if (Step == 1) left[l] = middle[l], middle[l] = right;
+        else left[l] = right;
+      }
+    };
+    const Index last = (in.outputs - 1) * Step;
+    for (Index pixel = 0; pixel < last; pixel += Step, dy += in.dy_step) add(pixel, true);
+    add(last, in.start + last + kRowTaps <= in.size);
+  }
 #pragma GCC unroll 3
   for (int l = 0; l < Lines; ++l)
 #pragma GCC unroll 3
@@ -130,7 +141,7 @@ void slide_gradient(const LaneRowGradient& in, Index first) {
     }
 }
 template <int Step>
-void slide_row_gradient(const LaneRowGradient& in) {
+void slide_rows_gradient(const LaneRowGradient& in) {
   Index line = 0;
   for (; line + 3 <= in.lines; line += 3) slide_gradient<3, Step>(in, line);
   for (; line < in.lines; ++line) slide_gradient<1, Step>(in, line);

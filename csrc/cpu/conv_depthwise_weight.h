@@ -129,15 +129,17 @@ class LaneWeightGradient {
     LaneRowGradient row{.x_at = list, .sum_at = list + c_.taps() * c_.inputs, .pixel = x.space[2]};
     row.tap = c_.inputs * plan_.blocks * lanes, row.dy_step = dy.space[2];
     row.start = c_.axes[2].at, row.size = c_.x.size[2], row.outputs = c_.grid[2];
-    for (Index h = at.h; h < at.h + at.count; ++h) {
+    row.x_row = c_.step[1] * x.space[1], row.dy_row = dy.space[1];
+    for (Index h = at.h; h < at.h + at.count; h += row.rows) {
       row.lines = lister.list_lines(x, d, h, list);
+      row.rows = lister.rows_together({at.n, at.h, at.count, at.block, at.blocks}, h);
       const float* from = dy.data + (d - dy.start[0]) * dy.space[0] + (h - dy.start[1]) * dy.space[1];
       for (Index block = 0; block < at.blocks; ++block) {
         row.x = x.data + block * lanes, row.dy = from + block * lanes;
         row.sums = sums_of(chunk) + (at.block + block) * lanes;
         fetch_next_rows(at, d, h, x, dy, block, lister);
-        if (c_.step[2] == 1) slide_row_gradient<1>(row);
-        else slide_row_gradient<2>(row);
+        if (c_.step[2] == 1) slide_rows_gradient<1>(row);
+        else slide_rows_gradient<2>(row);
       }
     }
   }

@@ -5,11 +5,11 @@
 namespace dd2424::cpu::DD2424_ISA {
 namespace {
 
-constexpr Index kSharedSumsBytes = 1 << 20;  // sums larger than this exist once, and threads share their parts
-constexpr Index kSharedPixels = 1024;        // of a band whose sums come from memory: they are worth the way
-constexpr Index kSharedBandBytes = 2 << 20;  // likewise
-constexpr Index kBothBytes = 384 * 1024;  // of x and dy: other bands stay in the second-level cache, as does the next
-constexpr Index kLeastPixels = 256;       // of such a band, for sums that come from there too
+constexpr Index kSharedSumsBytes = 1 << 20;   // sums larger than this exist once, and threads share their parts
+constexpr Index kSharedPixels = 1024;         // of a band whose sums come from memory: they are worth the way
+constexpr Index kSharedBandBytes = 2 << 20;   // likewise
+constexpr Index kBothBytes = 192 * 1024;      // of x and dy: they and the next stay in the second-level cache
+constexpr Index kLeastPixels = 128;           // of such a band, for sums that come from there too
 constexpr Index kManyInputs = 2 * kTileRows;  // fill tiles without those of neighbouring taps
 
 // Sums (tap, input, output) of one group, outputs padded to whole panels. A band of x and of dy is packed, or read
