@@ -194,13 +194,19 @@ class Correlator {
   }
 
   // Where the taps' segments begin for one row of outputs, or one output of all images: those that meet the image.
-  // Neighbouring taps of a row are one segment where all of their channels are read.
+  // Neighbouring taps of a row are one segment where all of their channels are read. Few rows meet other taps than the
+  // last did, which are listed.
+  struct TapsMet {
+    Index first[kSpace] = {}, end[kSpace] = {};
+  };
   void list_segments(ConvTile<Acc>& tile, const Band<const Acc>& band, const Index (&output)[kSpace], Index channels,
-                     Index* at) const {
+                     TapsMet& listed, Index* at) const {
     const Axis(&axes)[kSpace] = c_.axes;
     const bool one_output = plan_.tiles_along_images;
     const bool merges = channels == band.space[2] && axes[2].at_step == 1;
-    Index first[kSpace], end[kSpace], count = 0;
+    TapsMet met;
+    auto& [first, end] = met;
+    Index count = 0;
     for (int i = 0; i < kSpace; ++i) {
       const Index start = output[i] * c_.step[i] + axes[i].at;
       first[i] = 0, end[i] = axes[i].count;
@@ -208,6 +214,8 @@ class Correlator {
       while (first[i] < end[i] && start + first[i] * axes[i].at_step < 0) ++first[i];
       while (first[i] < end[i] && start + (end[i] - 1) * axes[i].at_step >= c_.x.size[i]) --end[i];
     }
+    if (memcmp(&met, &listed, sizeof met) == 0) return;
+    listed = met;
     const Index together = merges ? end[2] - first[2] : 1;
     if (merges) end[2] = smaller(end[2], first[2] + 1);
     for (Index d = first[0]; d < end[0]; ++d)
@@ -244,9 +252,10 @@ class Correlator {
       to.relu = c_.relu;
     }
     to.before_row = to.out_row;
+    TapsMet listed;
     for (Index other = 0; other < others; ++other) {
       for (Index h = 0; h < at.rows; ++h) {
-        list_segments(tile, band, {at.d, at.h + h, at.w + other}, channels, segments);
+        list_segments(tile, band, {at.d, at.h + h, at.w + other}, channels, listed, segments);
         for (Index t = 0; t < tiles; ++t) {
           const Index i = t * length / tiles, rows = (t + 1) * length / tiles - i;
           const Index n = along_images ? i : other, w = along_images ? other : i;

@@ -45,18 +45,17 @@ void conv_tile(const ConvTile<T>& in, const TileOutput<T>& to, Index columns) {
     }
   }
   if (columns == Vectors * lanes && !to.bias_by_row && to.alpha == 1 && to.before_scale == 1) {
+    const auto each = [&](const auto& change) {
 #pragma GCC unroll 16
-    for (int i = 0; i < Rows; ++i) {
+      for (int i = 0; i < Rows; ++i)
 #pragma GCC unroll 2
-      for (int v = 0; v < Vectors; ++v) {
-        Vec<T> x = sums[i][v];
-        if (to.before) x += load(to.before + i * to.before_row + v * lanes);
-        if (to.bias) x += load(to.bias + v * lanes);
-        if (to.relu) x = x < T(0) ? Vec<T>{} : x;  // a NaN stays one
-        if (in.streams) store_around(to.out + i * to.out_row + v * lanes, x);
-        else store(to.out + i * to.out_row + v * lanes, x);
-      }
-    }
+        for (int v = 0; v < Vectors; ++v) change(i, v * lanes, sums[i][v]);
+    };
+    if (to.before) each([&](int i, int j, Vec<T>& x) { x += load(to.before + i * to.before_row + j); });
+    if (to.bias) each([&](int, int j, Vec<T>& x) { x += load(to.bias + j); });
+    if (to.relu) each([&](int, int, Vec<T>& x) { x = x < T(0) ? Vec<T>{} : x; });  // a NaN stays one
+    if (in.streams) each([&](int i, int j, Vec<T>& x) { store_around(to.out + i * to.out_row + j, x); });
+    else each([&](int i, int j, Vec<T>& x) { store(to.out + i * to.out_row + j, x); });
     return;
   }
   Vec<T> spilled[Rows * Vectors];
