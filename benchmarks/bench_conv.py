@@ -7,6 +7,19 @@ from typing import Any
 from case import Case, fastest, normal
 from shapes import CONVOLUTIONS, Convolution
 
+NOTES = """
+What keeps figures below their goals:
+
+- *Stem, first layer, 3x3 of stride 2.* Their products cannot be saved, and PyTorch multiplies at 60 to 95 % of the peak
+  already. Ours run at 95 % (stem), 85 to 90 % (first layer, kernels alone) and 90 to 100 % (stride 2): what is left to
+  gain is that. Winograd's filters of stride 2 would save a third of the products, and lose it on images of 16x16, which
+  their tiles of 5x5 outputs do not fill.
+- *1x1 of stride 2* and *depthwise, small* move 75 and 50 MB a step, and results are read before they are written: some
+  100 and 67 MB, of which memory moves 27 to 32 GB a second and the third-level cache holds a third or half. The kernels
+  alone, with operands in the caches, take 5.2 of 6.1 ms and 1.1 of 2.2 ms. Results that leave around the caches would be
+  faster here, and slower in a network, which reads them next.
+"""
+
 
 def convolution(name: str, sizes: Convolution, torch_goal: float) -> Case:
     """The gradients are those of sum(y * dy); images, of three channels, need none."""
