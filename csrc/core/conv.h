@@ -20,8 +20,8 @@ struct ConvSizes {
   Index stride[kSpace], dilation[kSpace];
   Index padding[kSpace];  // in front; what lies behind follows from out
   Format x_format, weight_format, y_format;
-  // A quarter of the multiplications of 3 x 3 filters in float32, 36 % of those of 5 x 5. Errors are below 3.5e-6 of the largest result, some 6 times those of a
-  // plain sum, and what is not finite spreads over its tile of 4 x 4 or 2 x 2 outputs.
+  // A quarter of the multiplications of 3x3 filters in float32, 36 % of those of 5x5. Errors are below 3.5e-6 of the
+  // largest result, some 6 times those of a plain sum, and what is not finite spreads over its tile of 4x4 or 2x2.
   bool allows_winograd = true;
 };
 
