@@ -16,8 +16,8 @@ What keeps figures below their goals:
   their tiles of 5x5 outputs do not fill.
 - *1x1 of stride 2* and *depthwise, small* move 75 and 50 MB a step, and results are read before they are written: some
   100 and 67 MB, of which memory moves 27 to 32 GB a second and the third-level cache holds a third or half. The kernels
-  alone, with operands in the caches, take 5.2 of 6.1 ms and 1.1 of 2.2 ms. Results that leave around the caches would be faster
-  here, and slower in a network, which reads them next.
+  alone, with operands in the caches, take 5.2 of 6.1 ms and 1.1 of 2.2 ms. Results that leave around the caches would
+  be faster here, and slower in a network, which reads them next.
 """
 
 
