@@ -156,6 +156,15 @@ def test_inputs_that_do_not_fit(args, error, message):
         nn.LSTM(3, 5)(*args)
 
 
+@pytest.mark.parametrize(("kind", "x"), [("LSTM", dd2424.ones(4, 2, 3)), ("LSTMCell", dd2424.ones(2, 3))])
+def test_an_lstm_has_two_states(kind, x):
+    module = getattr(nn, kind)(3, 5)
+    h = dd2424.ones(2, 2, 5)
+    for hx in (h, (h,), (h, h, h)):
+        with pytest.raises(TypeError, match=f"{kind}: hx must be a pair of h and c, got (Tensor|tuple)"):
+            module(x, hx)
+
+
 def test_weights_that_do_not_fit():
     x = dd2424.ones(4, 2, 3)
     w = [dd2424.ones(5, 3), dd2424.ones(5, 5), dd2424.ones(5), dd2424.ones(5)]

@@ -252,5 +252,7 @@ class LSTM(RNNBase):
                          proj_size, device, dtype)  # fmt: skip
 
     def forward(self, input: _Steps, hx: Sequence[Tensor] | None = None) -> tuple[_Steps, tuple[Tensor, Tensor]]:
-        y, (h, c) = self._forward(input, (None, None) if hx is None else tuple(hx))
+        if hx is not None and (isinstance(hx, Tensor) or len(hx) != 2):
+            raise TypeError(f"LSTM: hx must be a pair of h and c, got {type(hx).__name__}")
+        y, (h, c) = self._forward(input, (None, None) if hx is None else hx)
         return y, (h, c)

@@ -123,5 +123,7 @@ class LSTMCell(RNNCellBase):
         super().__init__(input_size, hidden_size, bias, 4, device, dtype)
 
     def forward(self, input: Tensor, hx: Sequence[Tensor] | None = None) -> tuple[Tensor, Tensor]:
+        if hx is not None and (isinstance(hx, Tensor) or len(hx) != 2):
+            raise TypeError(f"LSTMCell: hx must be a pair of h and c, got {type(hx).__name__}")
         self._check(input, *(hx or ()))
         return F.lstm_cell(input, hx, *self._weights)
