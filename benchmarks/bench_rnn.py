@@ -12,6 +12,12 @@ from shapes import CHARACTERS, RECURRENT
 GATES = {"RNN": 1, "GRU": 3, "LSTM": 4}
 SMALL_BATCH = 8  # below it overhead and the caches decide
 
+NOTES = """
+A step of one sequence is two products of a matrix and a vector, there and back, whose weights (160 kB for an LSTM of
+100 units) come from the second-level cache each time: its bandwidth is the limit there, for a third of the time.
+PyTorch's time for that case varies by half from run to run.
+"""
+
 
 def layer(kind: str, steps: int, batch: int, inputs: int, hidden: int) -> Case:
     """The gradients are those of sum(y * dy)."""
