@@ -27,10 +27,11 @@ def scaled_dot_product_attention(
 
     `scale` is 1 / sqrt(D) by default. A boolean mask is True where a key is seen, any other is added; it broadcasts
     over batch, heads and queries. Query i stands at position i + `offset` among the keys: with `is_causal` it sees
-    none after it, with `window` only keys less than so far away. What is not seen has no influence, not even as NaN; a
-    query that sees nothing gives 0. With `enable_gqa`, query heads in equal groups share the heads of key and value.
-    `dropout_p` applies always: pass 0 in evaluation. Heads may be views of one packed tensor, and the result lies in
-    memory as query does, so that `transpose(1, 2).flatten(2)` of heads made by `transpose` is a view.
+    none after it, with `window` only keys less than so far away; a mask may come on top. What is not seen has no
+    influence, not even as NaN; a query that sees nothing gives 0. With `enable_gqa`, query heads in equal groups share
+    the heads of key and value. `dropout_p` applies always: pass 0 in evaluation. Heads may be views of one packed
+    tensor, and the result lies in memory as query does, so that `transpose(1, 2).flatten(2)` of heads made by
+    `transpose` is a view.
     Shapes: query (N, *, H, T, D), key (N, *, H, S, D), value (N, *, H, S, E), attn_mask (N, *, H, T, S) or smaller;
     output (N, *, H, T, E). N, * and H are optional.
     Raises: RuntimeError for shapes and dtypes that do not fit each other.
