@@ -30,6 +30,39 @@ def cross_entropy(n: int, k: int) -> Case:
     )
 
 
+def linear_cross_entropy(n: int, d: int, k: int) -> Case:
+    """The last layer of a language model with its loss. PyTorch makes all scores: the faster of its ways here."""
+
+    def program(torch, x, weight, labels):
+        for leaf in (x, weight):
+            leaf.requires_grad_()
+        F = torch.nn.functional
+        fused = torch.__name__ == "dd2424"
+
+        def step():
+            x.grad = weight.grad = None
+            if fused:
+                F.linear_cross_entropy(x, weight, labels).backward()
+            else:
+                F.cross_entropy(F.linear(x, weight), labels).backward()
+            return x.grad
+
+        return step
+
+    def inputs(rng: np.random.Generator) -> list[Any]:
+        weight = rng.standard_normal((k, d), np.float32) / np.float32(d**0.5)
+        return [rng.standard_normal((n, d), np.float32), weight, rng.integers(0, k, n)]
+
+    return Case(
+        f"linear and cross_entropy {(n, d, k)}, forward and backward",
+        program=program,
+        inputs=inputs,
+        flops=6 * n * d * k,
+        tolerance=1024,
+        goals={"torch": 1.0},
+    )
+
+
 def numpy_softmax(x: Any) -> Any:
     e = np.exp(x - x.max(1, keepdims=True))
     return e / e.sum(1, keepdims=True)
@@ -48,4 +81,8 @@ def softmax(n: int, k: int) -> Case:
     )
 
 
-CASES = [*(cross_entropy(*shape) for shape in SCORES), softmax(*SCORES[-1])]
+CASES = [
+    *(cross_entropy(*shape) for shape in SCORES),
+    softmax(*SCORES[-1]),
+    linear_cross_entropy(1024, 256, 50_257),
+]

@@ -80,6 +80,9 @@ BY_HAND: dict[str, str] = {
     "Generator.manual_seed": "(self, seed: int) -> Generator",
     "Node.__eq__": "(self, other: object, /) -> bool",
     "AccumulateGrad.__eq__": "(self, other: object, /) -> bool",
+    "row_sums": "(input: Tensor, source: Tensor | None, index: Tensor, factor: Tensor | None, rows: int) -> Tensor",
+    "linear_cross_entropy": "(input: Tensor, linear_weight: Tensor, target: Tensor, linear_bias: Tensor | None, "
+    "weight: Tensor | None, ignore_index: int, reduction: str, label_smoothing: float) -> Tensor",
     "batch_norm": "(input: Tensor, running_mean: Tensor | None, running_var: Tensor | None, "
     "weight: Tensor | None = None, bias: Tensor | None = None, training: bool = False, momentum: float = 0.1, "
     "eps: float = 1e-05, relu: bool = False, residual: Tensor | None = None) -> Tensor",
@@ -131,7 +134,7 @@ PROPERTIES = {  # and whether they can be set
 PARAMETERS = {"collections.abc.Callable": "Callable[..., Any]", "list": "list[Any]", "type": "type[Any]"}
 GENERIC = {"Sequence[Tensor]": "tuple[Tensor, ...]", "dict": "dict[str, Any]"}  # of results
 HOMES = {"Number": "dd2424._types", "Dims": "dd2424._types", "memory_format": "dd2424._formats",
-         "ValuesAndIndices": "dd2424.functional.index_sort"}  # fmt: skip
+         "ValuesAndIndices": "dd2424.functional.sort"}  # fmt: skip
 
 
 class Renamer(ast.NodeTransformer):

@@ -116,11 +116,63 @@ def test_weighted_bags(rng: np.random.Generator) -> None:
     assert_accurate(y, reference.bags(indices, [0, 4], table, "sum", weights), roundings=8, scale=2.0)
 
 
+def test_bags_end_at_the_last_offset(rng: np.random.Generator) -> None:
+    table, indices, starts = table_of(rng), rng.integers(0, 7, 10), [0, 3, 3, 7]
+    for mode in ("sum", "mean", "max"):
+        y = F.embedding_bag(dd2424.from_numpy(indices), dd2424.from_numpy(table), dd2424.tensor(starts), mode=mode,
+                            include_last_offset=True)  # fmt: skip
+        assert_accurate(y, reference.bags(indices[:7], starts[:3], table, mode), roundings=8, scale=1.0)
+    empty = F.embedding_bag(dd2424.tensor([], dtype=dd2424.int64), dd2424.ones(3, 2), dd2424.tensor([0, 0]))
+    assert empty.tolist() == [[0, 0], [0, 0]]
+
+
+def test_gradients_of_weights_in_bags(rng: np.random.Generator) -> None:
+    weight = dd2424.from_numpy(table_of(rng, 4, 3, np.float64)).requires_grad_()
+    given = dd2424.from_numpy(rng.standard_normal(5)).requires_grad_()
+    indices, offsets = dd2424.tensor([0, 2, 1, 3, 3]), dd2424.tensor([0, 2, 2])
+    for padding_idx in (None, 3):
+        bags = lambda w, g, p=padding_idx: F.embedding_bag(
+            indices, w, offsets, mode="sum", per_sample_weights=g, padding_idx=p
+        )
+        assert autograd.gradcheck(bags, (weight, given))
+        assert autograd.gradgradcheck(bags, (weight, given))
+
+
+def test_scaled_gradients_of_bags(rng: np.random.Generator) -> None:
+    weight = dd2424.from_numpy(table_of(rng, 4, 3, np.float64)).requires_grad_()
+    F.embedding_bag(dd2424.tensor([[0, 2], [2, 2]]), weight, mode="sum", scale_grad_by_freq=True).sum().backward()
+    assert_accurate(weight.grad, np.array([1.0, 0, 1, 0])[:, None] * np.ones(3), roundings=2)
+
+
+def test_padding_keeps_out_what_is_not_a_number() -> None:
+    weight = dd2424.ones(3, 2, requires_grad=True)
+    y = F.embedding(dd2424.tensor([0, 2, 1]), weight, padding_idx=2)
+    y.backward(dd2424.tensor([[1.0, 2.0], [float("nan"), float("inf")], [3.0, 4.0]]))
+    assert weight.grad.tolist() == [[1, 2], [3, 4], [0, 0]]
+
+
+@pytest.mark.parametrize("mode", ["sum", "mean", "max"])
+def test_large_bags_for_any_threads(isa: str, rng: np.random.Generator, mode: str) -> None:
+    table, indices = table_of(rng, 300, 24), rng.integers(0, 300, 9000)
+    starts = np.sort(rng.integers(0, 9000, 400))
+    starts[0] = 0
+
+    def run() -> Any:
+        weight = dd2424.from_numpy(table).requires_grad_()
+        y = F.embedding_bag(dd2424.from_numpy(indices), weight, dd2424.from_numpy(starts), mode=mode)
+        (y * y).sum().backward()
+        return y.detach(), weight.grad
+
+    y, _ = same_for_any_threads(run)
+    assert_accurate(y, reference.bags(indices, list(starts), table, mode), roundings=64, scale=8.0)
+
+
 @pytest.mark.parametrize("mode", ["sum", "mean", "max"])
 def test_gradients_of_bags(rng: np.random.Generator, mode: str) -> None:
     weight = dd2424.from_numpy(table_of(rng, 4, 3, np.float64)).requires_grad_()
     indices, offsets = dd2424.tensor([0, 2, 1, 3, 3]), dd2424.tensor([0, 2, 2])
     assert autograd.gradcheck(lambda w: F.embedding_bag(indices, w, offsets, mode=mode), (weight,))
+    assert autograd.gradgradcheck(lambda w: F.embedding_bag(indices, w, offsets, mode=mode) ** 3, (weight,))
 
 
 def test_the_bag_module() -> None:
@@ -157,6 +209,11 @@ def test_refusals() -> None:
         nn.Embedding(3, 2, _weight=dd2424.ones(2, 2))
     with pytest.raises(ValueError, match="Embedding: embeddings must have 2 dimensions, got 1"):
         nn.Embedding.from_pretrained(dd2424.ones(3))
+    for bad in ([3], [-1]):
+        with pytest.raises(IndexError, match="got"):
+            F.embedding_bag(dd2424.tensor(bad), weight, dd2424.tensor([0]))
+    with pytest.raises(RuntimeError, match=r"embedding_bag: per_sample_weights must be dd2424\.float32, got"):
+        F.embedding_bag(vector, weight, dd2424.tensor([0]), mode="sum", per_sample_weights=dd2424.ones(2).double())
     with pytest.raises(ValueError, match="embedding_bag: mode must be"):
         F.embedding_bag(vector, weight, dd2424.tensor([0]), mode="median")
     with pytest.raises(ValueError, match="embedding_bag: offsets must be a vector"):

@@ -165,6 +165,34 @@ def test_same_bits_for_any_threads(isa: str, rng: np.random.Generator, name: str
     same_for_any_threads(calls[name])
 
 
+@pytest.mark.parametrize("width", [1, 5, 16, 200])
+def test_index_add_of_many_rows(isa: str, rng: np.random.Generator, width: int) -> None:
+    x, source = rng.standard_normal((500, width)), rng.standard_normal((9000, width))
+    index = rng.integers(0, 500, 9000)
+    t, i, s = map(dd2424.tensor, (x, index, source))
+    found = same_for_any_threads(lambda: t.index_add(0, i, s))
+    assert_accurate(found, reference.index_add(x, 0, index, source, 1.0), 64, 20.0)
+
+
+@pytest.mark.parametrize("reduce", ["prod", "amax", "amin"])
+@pytest.mark.parametrize("dtype", ["float32", "int32", "uint8"])
+def test_scatter_reduce_of_many(isa: str, rng: np.random.Generator, reduce: str, dtype: str) -> None:
+    x, src = (rng.integers(0, 9, shape).astype(dtype) for shape in ((200, 70), (900, 70)))
+    src[::7] = 1
+    index = rng.integers(0, 200, (900, 70))
+    t, i, s = map(dd2424.tensor, (x, index, src))
+    for own in (True, False):
+        found = same_for_any_threads(lambda: t.scatter_reduce(0, i, s, reduce, include_self=own))  # noqa: B023
+        expected = x.copy()
+        if not own:
+            start = {"prod": 1, "amax": 0, "amin": 9}[reduce]
+            expected[index, np.arange(70)] = start
+        with np.errstate(over="ignore"):
+            ufunc = {"prod": np.multiply, "amax": np.maximum, "amin": np.minimum}[reduce]
+            ufunc.at(expected, (index, np.arange(70)), src)
+        np.testing.assert_array_equal(found.numpy(), expected)
+
+
 ONES, FAR = dd2424.ones(2, 3), dd2424.tensor([[0, 5, 0]])
 REFUSALS: dict[str, tuple[Any, type[Exception], str]] = {
     "gather range": (lambda: ONES.gather(0, FAR), RuntimeError, "gather: index must be from 0 to 1, got 5"),

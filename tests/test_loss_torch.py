@@ -64,8 +64,8 @@ CASES: list[tuple[str, dict[str, Any], list[Any]]] = [
     ("MultiLabelSoftMarginLoss", {"weight": WEIGHT}, [X, (SIGNS > 0).astype(float)]),
 ]
 FUNCTIONS = [
-    "cross_entropy", "nll_loss", "binary_cross_entropy", "binary_cross_entropy_with_logits", "kl_div",
-    "poisson_nll_loss", "gaussian_nll_loss", "mse_loss", "l1_loss", "smooth_l1_loss", "huber_loss",
+    "cross_entropy", "linear_cross_entropy", "nll_loss", "binary_cross_entropy", "binary_cross_entropy_with_logits",
+    "kl_div", "poisson_nll_loss", "gaussian_nll_loss", "mse_loss", "l1_loss", "smooth_l1_loss", "huber_loss",
     "cosine_embedding_loss", "triplet_margin_loss", "triplet_margin_with_distance_loss", "margin_ranking_loss",
     "multi_margin_loss", "hinge_embedding_loss",
     "soft_margin_loss", "multilabel_margin_loss", "multilabel_soft_margin_loss",
@@ -97,6 +97,23 @@ def test_same_values_and_gradients(name: str, options: dict[str, Any], arrays: l
     for ours, theirs in zip(compute(dd2424, name, options, arrays), compute(torch, name, options, arrays), strict=True):
         assert ours.dtype == theirs.dtype
         assert ours.shape == theirs.shape
+        np.testing.assert_allclose(ours, theirs, rtol=1e-11, atol=1e-12)
+
+
+@pytest.mark.parametrize("reduction", ["mean", "sum", "none"])
+@pytest.mark.parametrize("smoothing", [0.0, 0.3])
+def test_linear_cross_entropy(reduction: str, smoothing: float) -> None:
+    layer, bias = RNG.standard_normal((70, C)), RNG.standard_normal(70)
+    results = []
+    for library in (dd2424, torch):
+        x, weight, b = (library.tensor(a, requires_grad=True) for a in (X, layer, bias))
+        loss = library.nn.functional.linear_cross_entropy(
+            x, weight, library.tensor(CLASSES * 13), linear_bias=b, reduction=reduction, label_smoothing=smoothing,
+            ignore_index=13,
+        )  # fmt: skip
+        (2 * loss).sum().backward()
+        results.append([t.detach().numpy() for t in (loss, x.grad, weight.grad, b.grad)])
+    for ours, theirs in zip(*results, strict=True):
         np.testing.assert_allclose(ours, theirs, rtol=1e-11, atol=1e-12)
 
 

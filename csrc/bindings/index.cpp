@@ -29,6 +29,13 @@ void bind_scatter(py::module_& m) {
       },
       "input"_a, "dim"_a, "index"_a, "src"_a);
   define(m, "scatter_add", &ops::scatter_add, "input"_a, "dim"_a, "index"_a, "src"_a);
+  m.def(
+      "scatter_join",
+      [](const Tensor& x, Index dim, const Tensor& index, const Tensor& source, const std::string& reduce) {
+        const ScatterOp op = reduce == "prod" ? ScatterOp::prod : reduce == "amax" ? ScatterOp::max : ScatterOp::min;
+        return ops::scatter_join(op, x, dim, index, source);
+      },
+      "input"_a, "dim"_a, "index"_a, "src"_a, "reduce"_a);
   define_method(
       "scatter_",
       [](Tensor self, Index dim, const Tensor& index, const Value& source) {
@@ -90,7 +97,9 @@ void bind_index(py::module_& m) {
         return columns;
       },
       "input"_a, py::kw_only(), "as_tuple"_a = false);
-  m.def("embedding", &ops::embedding, "input"_a, "weight"_a);
+  m.def("embedding", &ops::embedding, "input"_a, "weight"_a, "padding_idx"_a = -1, "scale_grad_by_freq"_a = false);
+  m.def("largest_rows", &ops::largest_rows, "input"_a, "source"_a, "index"_a, "rows"_a);
+  m.def("row_sums", &ops::row_sums, "input"_a, "source"_a, "index"_a, "factor"_a, "rows"_a);
   m.def("gather_normalize", &ops::gather_normalize, "images"_a, "indices"_a, "mean"_a, "rstd"_a);
 }
 

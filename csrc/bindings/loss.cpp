@@ -35,6 +35,15 @@ void bind_loss(py::module_& m) {
       },
       "input"_a, "target"_a, "weight"_a = py::none(), "ignore_index"_a = -100, "reduction"_a = "mean",
       "label_smoothing"_a = 0.0);
+  m.def(
+      "linear_cross_entropy",
+      [](const Tensor& x, const Tensor& weight, const Tensor& target, const Tensor& bias, const Tensor& class_weight,
+         std::int64_t ignore_index, const std::string& reduction, double smoothing) {
+        return ops::linear_cross_entropy(x, weight, target, bias, class_weight, ignore_index,
+                                         reduction_named("linear_cross_entropy", reduction), smoothing);
+      },
+      "input"_a, "linear_weight"_a, "target"_a, "linear_bias"_a, "weight"_a, "ignore_index"_a, "reduction"_a,
+      "label_smoothing"_a);
 }
 
 }  // namespace dd2424

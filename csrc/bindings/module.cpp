@@ -23,6 +23,7 @@ void bind_resample(py::module_& m);
 void bind_rnn(py::module_& m);
 void bind_runtime(py::module_& m);
 void bind_shape(py::module_& m);
+void bind_sort(py::module_& m);
 
 }  // namespace dd2424
 
@@ -58,6 +59,7 @@ PYBIND11_MODULE(_core, m) {
   bind_pool(m);
   bind_resample(m);
   bind_rnn(m);
+  bind_sort(m);
   bind_autograd(m);
   bind_function(m);
 }

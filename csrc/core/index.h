@@ -13,14 +13,24 @@ struct IndexSelect {
   void* y;                    // (outer, n, inner)
   Index outer, size, n, inner, element_bytes;
 };
-// y[o, index[j], i] += scale * x[o, j, i], in the order of j, so that the sum's bits are fixed.
+// The smallest and the largest of n >= 1 indices, to be checked before another kernel is called.
+struct IndexRange {
+  const std::int64_t* index;  // (n)
+  Index n;
+  std::int64_t* range;  // (2)
+};
+// y[o, index[j], i] += scale * x[o, j, i], in the order of j, so that the sum's bits are fixed. Where there is a factor
+// it takes the place of scale, and rows whose factor is 0 are not read; where there is a source, outer is 1 and row
+// source[j] of x takes the place of row j.
 template <class T>
 struct IndexAdd {
-  const T* x;                 // (outer, n, inner)
+  const T* x;                 // (outer, n, inner), or (*, inner)
   const std::int64_t* index;  // (n)
   T* y;                       // (outer, size, inner)
   Index outer, size, n, inner;
   double scale;
+  const std::int64_t* source = nullptr;    // (n)
+  const Accumulator<T>* factor = nullptr;  // (n)
 };
 
 // Advanced indexing: position i of the index space (walked by `at`) takes x at x_offset[i] = sum of index_t[i] *
@@ -39,6 +49,7 @@ struct IndexedCopy {  // y[i] = x[indexed i] (read), or x[indexed i] = y[i] (wri
   Index element_bytes;
   Strided<2> at;  // y, x (0 for the dimensions that are indexed)
   IndexedAt indexed;
+  bool* outside = nullptr;  // by one index that has not been checked: set where a number is not in [0, size)
 };
 template <class T>
 struct IndexedAdd {  // x[indexed i] += y[i], in row-major order of i
@@ -46,6 +57,17 @@ struct IndexedAdd {  // x[indexed i] += y[i], in row-major order of i
   const T* y;
   Strided<2> at;
   IndexedAt indexed;
+  bool* outside = nullptr;  // as in IndexedCopy
+};
+// y[index[j]] = the largest of the rows x[source[j]], column by column, and the rows they come from.
+template <class T>
+struct RowExtreme {
+  const T* x;                  // (*, inner)
+  const std::int64_t* source;  // (n)
+  const std::int64_t* index;   // (n)
+  T* y;                        // (rows, inner): what it holds where no row goes stays
+  std::int64_t* from;          // (rows, inner): -1 to begin with
+  Index rows, n, inner;
 };
 enum class ScatterOp : std::uint8_t { sum, prod, max, min };
 
@@ -78,6 +100,7 @@ struct GatherNormalize {
 };
 
 struct IndexKernels {
+  Status (*range)(const Context&, const IndexRange&);
   Status (*select)(const Context&, const IndexSelect&);
   Status (*read)(const Context&, const IndexedCopy&);
   Status (*write)(const Context&, const IndexedCopy&);
@@ -91,6 +114,7 @@ struct IndexAddKernels {  // every type that can be added
   Status (*add)(const Context&, const IndexAdd<T>&);
   Status (*add_at)(const Context&, const IndexedAdd<T>&);
   Status (*scatter)(const Context&, ScatterOp, const IndexedAdd<T>&);
+  Status (*largest_rows)(const Context&, const RowExtreme<T>&);  // floating types
 };
 
 }  // namespace dd2424

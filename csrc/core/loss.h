@@ -52,7 +52,7 @@ struct CrossEntropyBackward {
   const Accumulator<T>* lse;
   const Accumulator<T>* total_weight;
   const T* dloss;  // (1), or (outer, inner) for Reduction::none
-  T* dx;
+  T* dx;           // may be x where inner is 1 and there are more than 64 classes
   Index outer, classes, inner;
   std::int64_t ignore_index;
   double smoothing;

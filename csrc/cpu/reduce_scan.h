@@ -89,12 +89,32 @@ void scan_lines(const Scan<T>& a) {
   });
 }
 
+// Products along lines, several at a time: each waits for the one before it in its line.
+template <class T>
+void multiply_lines(const Scan<T>& a) {
+  using Run = typename ScannedAs<T>::Type;
+  constexpr Index together = 8;
+  parallel_for((a.outer + together - 1) / together, 16384 / (together * a.n) + 1, [&](Index begin, Index end) {
+    for (Index group = begin; group < end; ++group) {
+      const Index first = group * together, count = a.outer - first < together ? a.outer - first : together;
+      const T* x = a.x + first * a.n;
+      T* y = a.y + first * a.n;
+      Run run[together];
+      for (Run& each : run) each = 1;
+      for (Index t = 0; t < a.n; ++t)
+        for (Index j = 0; j < count; ++j) y[j * a.n + t] = stored<T>(run[j] *= scanned(x[j * a.n + t]));
+    }
+  });
+}
+
 template <class T, bool product>
 Status scan(const Context&, const Scan<T>& a) {
   using Run = typename ScannedAs<T>::Type;
   if (a.outer == 0 || a.n == 0 || a.inner == 0) return Status::ok;
-  if constexpr (!product) {
-    if (a.inner == 1) return scan_lines(a), Status::ok;
+  if (a.inner == 1) {
+    if constexpr (product) multiply_lines(a);
+    else scan_lines(a);
+    return Status::ok;
   }
   const Index tiles = (a.inner + kScanWidth - 1) / kScanWidth;
   const Index work = a.n * (a.inner < kScanWidth ? a.inner : kScanWidth);

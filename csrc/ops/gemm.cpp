@@ -83,6 +83,15 @@ Tensor product(const Tensor& a, const Tensor& b) {
 
 }  // namespace
 
+void product_into(const Tensor& c, const Tensor& a, const Tensor& b, bool adds) {
+  check_product("matmul", a, b);
+  dispatch_float("matmul", a.dtype(), [&]<class T>(T) {
+    Gemm<T> g = describe<T>(a, b, c);
+    g.beta = adds ? 1 : 0;
+    if (c.numel() > 0) run_gemm("matmul", g, c);
+  });
+}
+
 Tensor matmul(const Tensor& a, const Tensor& b) {
   if (mode_is_active()) [[unlikely]]
     return through_door({"matmul", {a, b}, [](const Tensors& t) { return matmul(t[0], t[1]); }});

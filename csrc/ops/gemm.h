@@ -6,6 +6,8 @@ namespace dd2424::ops {
 
 // (..., m, k) by (..., k, n), batch dimensions broadcast; a vector counts as a row on the left, a column on the right.
 Tensor matmul(const Tensor& a, const Tensor& b);
+// c = a b, or c += a b: matrices of one dtype, c not overlapping the others. Unknown to the tape.
+void product_into(const Tensor& c, const Tensor& a, const Tensor& b, bool adds);
 // epilogue(x weight^T + bias): x (..., in), weight (out, in), bias (out) or undefined.
 Tensor linear(const Tensor& x, const Tensor& weight, const Tensor& bias, Epilogue activation = Epilogue::none);
 

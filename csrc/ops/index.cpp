@@ -2,41 +2,50 @@
 
 #include "ops/copy.h"
 #include "ops/elementwise.h"
-#include "ops/reduce.h"
 #include "ops/shape.h"
 
 namespace dd2424::ops {
 
-void check_index_range(const char* op, const Tensor& index, Index size) {
-  check<IndexError>(is_integer(index.dtype()), op, ": index must have an integer dtype, got ", index.dtype());
-  if (index.numel() == 0) return;
-  const GradMode off(false);
-  const Index low = item(amin(index)).integer, high = item(amax(index)).integer;
-  check<IndexError>(low >= -size && high < size, op, ": index must be from ", -size, " to ", size - 1, ", got ",
-                    low < -size ? low : high);
+namespace {
+
+struct Range {
+  Index low, high;
+};
+Range range_of(const char* op, const Tensor& index) {  // of at least one, int64 and contiguous
+  std::int64_t range[2];
+  run(op, kernels<IndexKernels>(index.device()).range, index.numel(), 0,
+      IndexRange{index.data<Index>(), index.numel(), range});
+  return {range[0], range[1]};
 }
 
+}  // namespace
+
 Tensor non_negative(const char* op, const Tensor& index, Index size) {
-  check_index_range(op, index, size);
+  check<IndexError>(is_integer(index.dtype()), op, ": index must have an integer dtype, got ", index.dtype());
   const GradMode off(false);
   const Tensor wide = contiguous(to(index, DType::int64));
-  if (wide.numel() == 0 || item(amin(wide)).integer >= 0) return wide;
+  if (wide.numel() == 0) return wide;
+  const auto [low, high] = range_of(op, wide);
+  check<IndexError>(low >= -size && high < size, op, ": index must be from ", -size, " to ", size - 1, ", got ",
+                    low < -size ? low : high);
+  if (low >= 0) return wide;
   return where(compare(CompareOp::lt, wide, Scalar(0)), Operand(add(wide, Scalar(size))), Operand(wide));
 }
 
 template <class Error>
-Tensor plain_index(const char* op, const Tensor& index, Index size) {
-  check<Error>(index.dtype() == DType::int64 || index.dtype() == DType::int32, op,
-               ": index must be int64 or int32, got ", index.dtype());
+Tensor plain_index(const char* op, const Tensor& index, Index size, const char* argument) {
+  check<Error>(index.dtype() == DType::int64 || index.dtype() == DType::int32, op, ": ", argument,
+               " must be int64 or int32, got ", index.dtype());
   const GradMode off(false);
   const Tensor wide = contiguous(to(index, DType::int64));
   if (wide.numel() == 0) return wide;
-  const Index low = item(amin(wide)).integer, high = item(amax(wide)).integer;
-  check<Error>(low >= 0 && high < size, op, ": index must be from 0 to ", size - 1, ", got ", low < 0 ? low : high);
+  const auto [low, high] = range_of(op, wide);
+  check<Error>(low >= 0 && high < size, op, ": ", argument, " must be from 0 to ", size - 1, ", got ",
+               low < 0 ? low : high);
   return wide;
 }
-template Tensor plain_index<IndexError>(const char*, const Tensor&, Index);
-template Tensor plain_index<RuntimeError>(const char*, const Tensor&, Index);
+template Tensor plain_index<IndexError>(const char*, const Tensor&, Index, const char*);
+template Tensor plain_index<RuntimeError>(const char*, const Tensor&, Index, const char*);
 
 namespace {
 
@@ -129,13 +138,6 @@ Tensor index_add(const Tensor& x, Index dim, const Tensor& index, const Tensor& 
   if (auto* node = record<IndexAddNode>(y, {&x, &source}, normalize_dim("index_add", dim, x.ndim()), alpha))
     node->index.save(index);
   return y;
-}
-
-Tensor embedding(const Tensor& index, const Tensor& weight) {
-  check(weight.ndim() == 2, "embedding: weight must be (num_embeddings, embedding_dim), got ", weight.shape());
-  Shape shape = index.shape();
-  shape.push_back(weight.size(1));
-  return reshape(index_select(weight, 0, reshape(index, {index.numel()})), shape);
 }
 
 Tensor gather_normalize(const Tensor& x, const Tensor& index, const Tensor& mean, const Tensor& rstd) {

@@ -36,28 +36,28 @@ Strided<2> walk(const Lookup& lookup, const Tensor& y) {
   return at;
 }
 
-Tensor read(const Tensor& x, const Lookup& lookup) {
+Tensor read(const Tensor& x, const Lookup& lookup, bool* outside = nullptr) {
   const Tensor y = empty(lookup.shape, x.dtype(), x.device());
   if (y.numel() > 0) {
     run("index", kernels<IndexKernels>(x.device()).read, y.numel(), 0,
-        IndexedCopy{x->data, y->data, item_bytes(x.dtype()), walk(lookup, y), lookup.at});
+        IndexedCopy{x->data, y->data, item_bytes(x.dtype()), walk(lookup, y), lookup.at, outside});
   }
   return y;
 }
 
 // x at the looked-up places becomes y, or grows by it; y is expanded to the index space.
-void write(const Tensor& x, const Lookup& lookup, const Tensor& y, bool accumulate) {
+void write(const Tensor& x, const Lookup& lookup, const Tensor& y, bool accumulate, bool* outside = nullptr) {
   const Tensor values = expand(y, lookup.shape);
   if (values.numel() == 0) return;
   if (!accumulate) {
     run("index_put_", kernels<IndexKernels>(x.device()).write, values.numel(), 0,
-        IndexedCopy{x->data, values->data, item_bytes(x.dtype()), walk(lookup, values), lookup.at});
+        IndexedCopy{x->data, values->data, item_bytes(x.dtype()), walk(lookup, values), lookup.at, outside});
     return;
   }
   dispatch_all(x.dtype(), [&]<class T>(T) {
     if constexpr (!std::is_same_v<T, bool>) {
       run("index_put_", kernels<IndexAddKernels<T>>(x.device()).add_at, values.numel(), 0,
-          IndexedAdd<T>{x.data<T>(), values.data<T>(), walk(lookup, values), lookup.at});
+          IndexedAdd<T>{x.data<T>(), values.data<T>(), walk(lookup, values), lookup.at, outside});
     } else {
       throw RuntimeError("index_put_: accumulate is not supported for boolean tensors");
     }
@@ -65,7 +65,7 @@ void write(const Tensor& x, const Lookup& lookup, const Tensor& y, bool accumula
 }
 
 // Along `dim` x is indexed by a tensor whose other dimensions run beside x's: gather and scatter.
-Lookup along(const char* op, const Tensor& x, int dim, const Tensor& index) {
+Lookup along(const char* op, const Tensor& x, int dim, const Tensor& index, bool is_trusted = false) {
   check(index.ndim() == x.ndim(), op, ": index must have as many dimensions as the input, ", x.ndim(), ", got ",
         index.shape());
   Lookup lookup;
@@ -75,10 +75,31 @@ Lookup along(const char* op, const Tensor& x, int dim, const Tensor& index) {
           " apart from dimension ", dim, ", got ", index.shape());
     lookup.x_strides.push_back(d == dim ? 0 : x.strides()[d]);
   }
-  const Tensor places = plain_index<RuntimeError>(op, index, x.ndim() ? x.size(dim) : 1);
+  const Tensor places = is_trusted ? index : plain_index<RuntimeError>(op, index, x.ndim() ? x.size(dim) : 1);
   add_index(lookup, places, places.strides(), x.ndim() ? x.size(dim) : 1, x.ndim() ? x.strides()[dim] : 0);
   return lookup;
 }
+
+// Whether a kernel may check the numbers on its way, where it reads or writes what is thrown away if one is outside: a
+// pass over them beforehand takes about as long as the gathering.
+class CheckedOnTheWay {
+ public:
+  CheckedOnTheWay(const char* op, const Tensor& x, int dim, const Tensor& index)
+      : op_(op), index_(index), size_(x.ndim() ? x.size(dim) : 1) {
+    is_possible_ = index.dtype() == DType::int64 && x.numel() > 0;
+  }
+  bool is_possible() const { return is_possible_; }
+  bool* outside() { return is_possible_ ? &is_outside_ : nullptr; }
+  void check() const {
+    if (is_outside_) plain_index<RuntimeError>(op_, index_, size_);  // says which
+  }
+
+ private:
+  const char* op_;
+  const Tensor& index_;
+  Index size_;
+  bool is_possible_, is_outside_ = false;
+};
 
 struct GatherNode final : Node {
   Saved index{this};
@@ -111,46 +132,55 @@ struct ScatterNode final : Node {
   }
 };
 
-Tensor scattered(const char* op, const Tensor& x, Index dim, const Tensor& index, const Tensor& source, bool adds) {
-  const int d = normalize_dim(op, dim, x.ndim());
+void check_source(const char* op, const Tensor& x, const Tensor& index, const Tensor& source) {
   check(x.dtype() == source.dtype(), op, ": src must have dtype ", x.dtype(), ", got ", source.dtype());
   check(source.ndim() == index.ndim(), op, ": src must have as many dimensions as index, got ", source.shape(), " and ",
         index.shape());
   for (int i = 0; i < index.ndim(); ++i)
     check(index.size(i) <= source.size(i), op, ": src must be at least as large as index ", index.shape(), ", got ",
           source.shape());
+}
+
+Tensor scattered(const char* op, const Tensor& x, Index dim, const Tensor& index, const Tensor& source, bool adds) {
+  const int d = normalize_dim(op, dim, x.ndim());
+  check_source(op, x, index, source);
   Tensor y;
   {
     const GradMode off(false);
     y = clone_contiguous(x);
-    write(y, along(op, y, d, index), alias(source, index.shape(), source.strides(), source.offset()), adds);
+    CheckedOnTheWay checked(op, x, d, index);
+    write(y, along(op, y, d, index, checked.is_possible()),
+          alias(source, index.shape(), source.strides(), source.offset()), adds, checked.outside());
+    checked.check();
   }
   if (auto* node = record<ScatterNode>(y, {&x, &source}, d, adds, source.shape())) node->index.save(index);
   return y;
 }
 
-struct Counted {  // a contiguous mask and how many of it are true
-  Tensor mask;
-  Index before[kMaxChunks + 1] = {};
-  explicit Counted(const Tensor& mask) : mask(mask) {
-    run("nonzero", kernels<IndexKernels>(mask.device()).count_true, mask.numel(), 0, of());
-  }
-  MaskCount of() const { return {mask.data<bool>(), mask.numel(), const_cast<Index*>(before)}; }
-  Index total() const { return before[kMaxChunks]; }
-};
+}  // namespace
 
-// What lies under the true elements of a mask over the first dimensions of x: without a tape there need be no indices.
-Tensor select_true(const Tensor& input, const Tensor& over) {
-  const Tensor x = contiguous(input), mask = contiguous(over);
-  const Counted counted(mask);
-  Shape shape{counted.total()};
-  for (int d = mask.ndim(); d < x.ndim(); ++d) shape.push_back(x.size(d));
-  const Tensor y = empty(shape, x.dtype(), x.device());
-  if (y.numel() == 0) return y;
-  run("index", kernels<IndexKernels>(x.device()).select_true, x.numel(), 0,
-      MaskSelect{counted.of(), x->data, y->data, x.numel() / mask.numel() * item_bytes(x.dtype())});
+Tensor scatter_join(ScatterOp op, const Tensor& x, Index dim, const Tensor& index, const Tensor& source) {
+  const GradMode off(false);
+  const int d = normalize_dim("scatter_reduce", dim, x.ndim());
+  check_source("scatter_reduce", x, index, source);
+  const Tensor y = clone_contiguous(x);
+  CheckedOnTheWay checked("scatter_reduce", x, d, index);
+  const Lookup lookup = along("scatter_reduce", y, d, index, checked.is_possible());
+  const Tensor values = alias(source, index.shape(), source.strides(), source.offset());
+  if (values.numel() == 0) return y;
+  dispatch_all(y.dtype(), [&]<class T>(T) {
+    if constexpr (!std::is_same_v<T, bool>) {
+      run("scatter_reduce", kernels<IndexAddKernels<T>>(y.device()).scatter, values.numel(), 0, op,
+          IndexedAdd<T>{y.data<T>(), values.data<T>(), walk(lookup, values), lookup.at, checked.outside()});
+    } else {
+      throw RuntimeError("scatter_reduce: not supported for boolean tensors");
+    }
+  });
+  checked.check();
   return y;
 }
+
+namespace {
 
 bool is_mask(const Tensor& index) {
   return index.defined() && (index.dtype() == DType::bool_ || index.dtype() == DType::uint8);
@@ -296,7 +326,9 @@ Tensor spread(const Tensor& dy, const Shape& shape, const Tensors& plain) {
 
 Tensor gather(const Tensor& x, Index dim, const Tensor& index) {
   const int d = normalize_dim("gather", dim, x.ndim());
-  const Tensor y = read(x, along("gather", x, d, index));
+  CheckedOnTheWay checked("gather", x, d, index);
+  const Tensor y = read(x, along("gather", x, d, index, checked.is_possible()), checked.outside());
+  checked.check();
   if (auto* node = record<GatherNode>(y, {&x}, x.shape(), d)) node->index.save(index);
   return y;
 }
@@ -353,18 +385,6 @@ void index_put_(Tensor& self, const Tensors& indices, const Tensor& values, bool
   }
   record<IndexPutNode>(y, {&before, &source}, plain, accumulate, source.shape());
   assign(self, y);
-}
-
-Tensor nonzero(const Tensor& x) {
-  const GradMode off(false);
-  const Tensor mask = contiguous(x.dtype() == DType::bool_ ? x : compare(CompareOp::ne, x, Scalar(0)));
-  const Counted counted(mask);
-  const Tensor y = empty({counted.total(), x.ndim()}, DType::int64);
-  if (y.numel() == 0) return y;
-  MaskPlaces places{.of = counted.of(), .y = y.data<Index>(), .ndim = x.ndim(), .shape = {}};
-  std::copy(x.shape().begin(), x.shape().end(), places.shape);
-  run("nonzero", kernels<IndexKernels>(x.device()).find_true, mask.numel(), 0, places);
-  return y;
 }
 
 }  // namespace dd2424::ops

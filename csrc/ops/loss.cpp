@@ -154,22 +154,25 @@ struct CrossEntropyNode final : Node {
   }
 };
 
-void check_targets(const Tensor& x, const Tensor& target, const Tensor& weight, std::int64_t ignore_index) {
-  Shape expected = x.shape();
+}  // namespace
+
+void check_targets(const char* op, const Shape& scores, const Tensor& target, const Tensor& weight,
+                   std::int64_t ignore_index) {
+  Shape expected = scores;
   expected.erase(1);
-  check<ValueError>(target.shape() == expected, "cross_entropy: target must have shape ", expected, " for input ",
-                    x.shape(), ", got ", target.shape());
-  check(!weight.defined() || (weight.ndim() == 1 && weight.size(0) == x.size(1)),
-        "cross_entropy: weight must have one "
-        "element per class, ",
-        x.size(1));
+  check<ValueError>(target.shape() == expected, op, ": target must have shape ", expected, " for input ", scores,
+                    ", got ", target.shape());
+  check(!weight.defined() || (weight.ndim() == 1 && weight.size(0) == scores[1]), op,
+        ": weight must have one element per class, ", scores[1]);
   if (target.numel() == 0) return;
   const std::int64_t* labels = target.data<Index>();
   for (Index i = 0; i < target.numel(); ++i)
-    check<IndexError>((labels[i] >= 0 && labels[i] < x.size(1)) || labels[i] == ignore_index,
-                      "cross_entropy: target must be from 0 to ", x.size(1) - 1, ", or ignore_index ", ignore_index,
-                      ", got ", labels[i], " at position ", i);
+    check<IndexError>((labels[i] >= 0 && labels[i] < scores[1]) || labels[i] == ignore_index, op,
+                      ": target must be from 0 to ", scores[1] - 1, ", or ignore_index ", ignore_index, ", got ",
+                      labels[i], " at position ", i);
 }
+
+namespace {
 
 // Targets that are probabilities: the mean is over the items, whatever the weights.
 Tensor soft_cross_entropy(const Tensor& x, const Tensor& target, const Tensor& weight, Reduction reduction,
@@ -213,7 +216,7 @@ Tensor cross_entropy(const Tensor& input, const Tensor& target, const Tensor& we
   const Tensor x = contiguous(input), labels = contiguous(to(target, DType::int64));
   const DType acc = accumulator(x.dtype());
   const Tensor w = weight.defined() ? contiguous(detach(to(weight, acc))) : Tensor();
-  check_targets(x, labels, w, ignore_index);
+  check_targets("cross_entropy", x.shape(), labels, w, ignore_index);
   const Layout at(x.shape(), 1);
   const Tensor lse = empty({at.outer, at.inner}, acc), losses = empty(labels.shape(), acc), total = empty({1}, acc);
   const bool single = reduction != Reduction::none;

@@ -10,5 +10,13 @@ Tensor logsumexp(const Tensor& x, const Shape& dims, bool keepdim);
 // x (N, C, *) or (C), target (N, *) or () of class numbers, weight (C) or undefined.
 Tensor cross_entropy(const Tensor& x, const Tensor& target, const Tensor& weight, std::int64_t ignore_index,
                      Reduction reduction, double smoothing);
+// cross_entropy(linear(x, weight, bias), target, class_weight, ...), without the scores of more than some rows at a
+// time. x (N, D), weight (C, D), bias (C) or undefined.
+Tensor linear_cross_entropy(const Tensor& x, const Tensor& weight, const Tensor& target, const Tensor& bias,
+                            const Tensor& class_weight, std::int64_t ignore_index, Reduction reduction,
+                            double smoothing);
+// Scores (N, C, *): a target (N, *) of int64, contiguous, and a weight for each class.
+void check_targets(const char* op, const Shape& scores, const Tensor& target, const Tensor& weight,
+                   std::int64_t ignore_index);
 
 }  // namespace dd2424::ops

@@ -51,7 +51,6 @@ from dd2424.functional.gemm import *
 from dd2424.functional.gemm_einsum import einsum as einsum
 from dd2424.functional.index import *
 from dd2424.functional.index_reduce import *
-from dd2424.functional.index_sort import *
 from dd2424.functional.loss_distance import (
     cosine_embedding_loss as cosine_embedding_loss,
     triplet_margin_loss as triplet_margin_loss,
@@ -83,6 +82,7 @@ from dd2424.functional.resample import (
 from dd2424.functional.rnn import *
 from dd2424.functional.shape import *
 from dd2424.functional.shape_repeat import *
+from dd2424.functional.sort import *
 
 if TYPE_CHECKING:
     from dd2424 import (

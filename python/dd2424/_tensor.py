@@ -27,7 +27,7 @@ _METHODS = {
                      "diag", "diag_embed", "diagflat", "flip"),
     "index": ("index_copy", "index_fill", "index_put", "scatter", "put", "take", "take_along_dim", "masked_select",
               "masked_scatter", "select_scatter", "slice_scatter", "diagonal_scatter", "nonzero", "argwhere"),
-    "index_sort": ("sort", "msort", "argsort", "topk", "kthvalue", "median", "nanmedian", "mode", "quantile",
+    "sort": ("sort", "msort", "argsort", "topk", "kthvalue", "median", "nanmedian", "mode", "quantile",
                    "nanquantile", "cummax", "cummin", "unique", "unique_consecutive", "bincount", "histc"),
     "index_reduce": ("scatter_reduce", "index_reduce"),
     "gemm": ("outer", "ger", "vdot", "inner", "addbmm", "addr", "kron", "cross", "trace"),

@@ -71,15 +71,3 @@ def index_add(x: Array, dim: int, index: Array, source: Array, alpha: float) -> 
     for i, target in enumerate(index):
         y[target] += alpha * np.moveaxis(source, dim, 0)[i]
     return np.moveaxis(y, 0, dim)
-
-
-def sort(x: Array, dim: int, descending: bool) -> tuple[Array, Array]:
-    """Stable, NaN as the largest: values and the places they came from."""
-    values, places = np.empty_like(x), np.empty(x.shape, np.int64)
-    for place in np.ndindex(*x.shape[:dim], *x.shape[dim + 1 :]):
-        at = (*place[:dim], slice(None), *place[dim:])
-        row = [(bool(v != v), 0 if v != v else v, i) for i, v in enumerate(x[at].tolist())]
-        order = sorted(row, key=lambda t: t[:2], reverse=descending)  # sorted() is stable either way
-        places[at] = [i for _, _, i in order]
-        values[at] = x[at][places[at]]
-    return values, places

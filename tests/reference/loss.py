@@ -215,3 +215,27 @@ def ctc(log_probs: Array, labels: list[int], blank: int = 0) -> float:
                 paths.append(before[s - 2])
             alpha[s] = np.logaddexp.reduce(paths) + row[extended[s]]
     return float(-np.logaddexp.reduce(alpha[-2:]))
+
+
+def linear_cross_entropy(
+    x: Array,
+    layer: Array,
+    bias: Array,
+    target: Array,
+    weight: Array,
+    smoothing: float = 0.0,
+    ignore_index: int = -100,
+    reduction: str = "mean",
+) -> tuple[Array, tuple[Array, Array, Array]]:
+    """The loss of the scores x layer^T + bias, and the gradients of its sum by x, layer and bias."""
+    scores = x.astype(np.float64) @ layer.T.astype(np.float64) + bias
+    kept = target != ignore_index
+    safe = np.where(kept, target, 0)
+    q = weight * ((1 - smoothing) * np.eye(len(layer))[safe] + smoothing / len(layer)) * kept[:, None]
+    p = softmax(scores, 1)
+    top = scores.max(1, keepdims=True)
+    losses = -(q * (scores - top - np.log(np.exp(scores - top).sum(1, keepdims=True)))).sum(1)
+    total = (weight[safe] * kept).sum() if reduction == "mean" else 1.0
+    slope = (p * q.sum(1, keepdims=True) - q) / total
+    loss = losses if reduction == "none" else losses.sum() / total
+    return loss, (slope @ layer, slope.T @ x, slope.sum(0))

@@ -24,6 +24,8 @@ def kernel_checks(rng: np.random.Generator) -> Iterator[Check]:
     yield from _normalisation(rng)
     yield from _attention(rng)
     yield from _copies(rng)
+    yield from _orders(rng)
+    yield from _tables(rng)
     yield from _updates(rng)
     yield from _empty()
 
@@ -161,6 +163,23 @@ def _losses(rng: np.random.Generator) -> Iterator[Check]:
     yield Check("cross_entropy", lambda: F.cross_entropy(tensor(x), tensor(labels)), -log_p[right == 1].mean(), 4)
     run = lambda: gradient(lambda t: F.cross_entropy(t, tensor(labels)), x)
     yield Check("cross_entropy backward", run, (p - right) / 131, 4, scale=1 / 131)
+    yield from _linear_cross_entropy(rng)
+
+
+def _linear_cross_entropy(rng: np.random.Generator) -> Iterator[Check]:
+    x, weight = rng.standard_normal((131, 7)).astype(np.float32), rng.standard_normal((70, 7)).astype(np.float32)
+    labels = rng.integers(0, 70, 131)
+    scores = x.astype(np.float64) @ weight.T
+    p = np.exp(scores - scores.max(1, keepdims=True))
+    p /= p.sum(1, keepdims=True)
+    slope = (p - np.eye(70)[labels]) / 131
+
+    def run(t: dd2424.Tensor) -> dd2424.Tensor:
+        return F.linear_cross_entropy(t, tensor(weight), tensor(labels))
+
+    yield Check("linear_cross_entropy", lambda: run(tensor(x)), -np.log(p[np.arange(131), labels]).mean(), 16)
+    scale = np.abs(slope) @ np.abs(weight)
+    yield Check("linear_cross_entropy backward", lambda: gradient(run, x), slope @ weight, 64, scale=scale)
 
 
 def _normalisation(rng: np.random.Generator) -> Iterator[Check]:
@@ -220,6 +239,38 @@ def _copies(rng: np.random.Generator) -> Iterator[Check]:
     rows = rng.integers(0, 61, 200)
     yield Check("index_select", lambda: dd2424.index_select(tensor(x), 0, tensor(rows)), x[rows].astype(np.float64), 0)
     yield Check("cat", lambda: dd2424.cat([tensor(x), tensor(x)], 1), np.concatenate([x, x], 1).astype(np.float64), 0)
+
+
+def _orders(rng: np.random.Generator) -> Iterator[Check]:
+    x = rng.standard_normal((67, 1031)).astype(np.float32)
+    wide = x.astype(np.float64)
+    for dim in (0, 1):
+        yield Check(f"sort dim={dim}", lambda d=dim: dd2424.sort(tensor(x), d).values, np.sort(wide, dim), 0)
+        yield Check(f"cummax dim={dim}", lambda d=dim: dd2424.cummax(tensor(x), d).values,
+                    np.maximum.accumulate(wide, dim), 0)  # fmt: skip
+    order = np.argsort(-wide, 1, kind="stable")
+    yield Check("argsort", lambda: dd2424.argsort(tensor(x), 1, True).double(), order * 1.0, 0)
+    yield Check("topk", lambda: dd2424.topk(tensor(x), 7).values, -np.sort(-wide, 1)[:, :7], 0)
+    yield Check("median", lambda: dd2424.median(tensor(x), 1).values, np.sort(wide, 1)[:, 515], 0)
+    edges = np.sort(x[0])
+    places = np.searchsorted(edges, x).astype(np.float64)
+    yield Check("searchsorted", lambda: dd2424.searchsorted(tensor(edges), tensor(x)).double(), places, 0)
+
+
+def _tables(rng: np.random.Generator) -> Iterator[Check]:
+    table, dy = rng.standard_normal((61, 67)).astype(np.float32), rng.standard_normal((400, 67)).astype(np.float32)
+    rows, starts = rng.integers(0, 61, 400), np.arange(0, 400, 8)
+    exact, size = np.zeros((2, 61, 67))
+    np.add.at(exact, rows, dy.astype(np.float64))
+    np.add.at(size, rows, np.abs(dy))
+
+    def run(t: dd2424.Tensor) -> dd2424.Tensor:
+        return (F.embedding(tensor(rows), t) * tensor(dy)).sum()
+
+    yield Check("embedding backward", lambda: gradient(run, table), exact, 4, scale=size)
+    groups = table.astype(np.float64)[rows].reshape(50, 8, 67)
+    bags = lambda: F.embedding_bag(tensor(rows), tensor(table), tensor(starts), mode="sum")
+    yield Check("embedding_bag", bags, groups.sum(1), 4, scale=np.abs(groups).sum(1))
 
 
 def _updates(rng: np.random.Generator) -> Iterator[Check]:

@@ -14,7 +14,6 @@ from dd2424.functional.gemm import *
 from dd2424.functional.gemm_einsum import *
 from dd2424.functional.index import *
 from dd2424.functional.index_reduce import *
-from dd2424.functional.index_sort import *
 from dd2424.functional.linear import *
 from dd2424.functional.loss import *
 from dd2424.functional.loss_ctc import *
@@ -33,3 +32,4 @@ from dd2424.functional.resample_pad import *
 from dd2424.functional.rnn import *
 from dd2424.functional.shape import *
 from dd2424.functional.shape_repeat import *
+from dd2424.functional.sort import *

@@ -2,31 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from dd2424 import _core
 from dd2424._core import Tensor
 from dd2424._grad_mode import no_grad
-from dd2424.autograd.function import Function
 from dd2424.functional.index import index_add
-from dd2424.functional.index_sort import bincount, unique
 from dd2424.functional.reduce import renorm
+from dd2424.functional.sort import searchsorted, unique
 
 __all__ = ["embedding", "embedding_bag", "one_hot"]
-
-
-class _ScaledGradient(Function):
-    """The identity, whose gradient is multiplied by a factor."""
-
-    @staticmethod
-    def forward(ctx: Any, x: Tensor, factor: Tensor) -> Tensor:
-        ctx.save_for_backward(factor)
-        return x.view_as(x)
-
-    @staticmethod
-    def backward(ctx: Any, dy: Tensor) -> tuple[Tensor, None]:
-        (factor,) = ctx.saved_tensors
-        return dy * factor, None
 
 
 def embedding(
@@ -45,23 +28,14 @@ def embedding(
     Shapes: input (*); weight (V, D); output (*, D).
     Raises: IndexError for a number outside [0, V); RuntimeError for numbers that are no integers.
     """
-    flat, rows = input.reshape((-1,)), weight.shape[0]
-    if input.dtype not in (_core.int64, _core.int32):
-        raise RuntimeError(f"embedding: input must be int64 or int32, got {input.dtype}")
-    if padding_idx is not None and not -rows <= padding_idx < rows:
-        raise RuntimeError(f"embedding: padding_idx must be in [-{rows}, {rows}), got {padding_idx}")
-    if flat.numel() and int(flat.min().item()) < 0:
-        raise IndexError(f"embedding: input must be from 0 to {rows - 1}, got {int(flat.min().item())}")
+    if padding_idx is not None:
+        rows = weight.shape[0]
+        if not -rows <= padding_idx < rows:
+            raise RuntimeError(f"embedding: padding_idx must be in [-{rows}, {rows}), got {padding_idx}")
+        padding_idx %= rows
     if max_norm is not None:
-        _limit(weight, flat, max_norm, norm_type)
-    chosen = _core.index_select(weight, 0, flat)
-    if weight.requires_grad and padding_idx is not None:
-        is_padding = (flat == padding_idx % rows).unsqueeze(1)
-        chosen = _core.where(is_padding, chosen.detach(), chosen)
-    if weight.requires_grad and scale_grad_by_freq and flat.numel():
-        counts = _core.index_select(bincount(flat, minlength=rows), 0, flat)
-        chosen = _ScaledGradient.apply(chosen, (1 / counts.to(weight.dtype)).unsqueeze(1))
-    return chosen.reshape((*input.shape, weight.shape[1]))
+        _limit(weight, input, max_norm, norm_type)
+    return _core.embedding(input, weight, -1 if padding_idx is None else padding_idx, scale_grad_by_freq)
 
 
 def embedding_bag(
@@ -87,52 +61,64 @@ def embedding_bag(
     """
     if mode not in ("sum", "mean", "max"):
         raise ValueError(f"embedding_bag: mode must be 'sum', 'mean' or 'max', got '{mode}'")
+    if scale_grad_by_freq and mode == "max":
+        raise RuntimeError("embedding_bag: scale_grad_by_freq must be False in mode 'max', got True")
     if per_sample_weights is not None and mode != "sum":
         raise NotImplementedError(f"embedding_bag: mode must be 'sum' with per_sample_weights, got '{mode}'")
     if per_sample_weights is not None and per_sample_weights.shape != input.shape:
         raise ValueError(f"embedding_bag: per_sample_weights must be {tuple(input.shape)}, "
                          f"got {tuple(per_sample_weights.shape)}")  # fmt: skip
-    starts = _starts(input, offsets, include_last_offset)
-    flat = input.reshape((-1,))
-    rows = embedding(flat, weight, padding_idx, max_norm, norm_type, scale_grad_by_freq)
-    if per_sample_weights is not None:
-        rows = rows * per_sample_weights.reshape((-1, 1))
-    kept = _core.ones(flat.shape, dtype=_core.bool) if padding_idx is None else flat != padding_idx % weight.shape[0]
-    ends = [*starts[1:], flat.numel()]
+    if per_sample_weights is not None and per_sample_weights.dtype != weight.dtype:
+        raise RuntimeError(f"embedding_bag: per_sample_weights must be {weight.dtype}, got {per_sample_weights.dtype}")
+    rows = weight.shape[0]
+    if padding_idx is not None and not -rows <= padding_idx < rows:
+        raise RuntimeError(f"embedding_bag: padding_idx must be in [-{rows}, {rows}), got {padding_idx}")
+    count, bags = _bags(input, offsets, include_last_offset)
+    flat = input.reshape((-1,))[: bags.shape[0]]
+    if max_norm is not None:
+        _limit(weight, flat, max_norm, norm_type)
+    is_kept = None if padding_idx is None else flat != padding_idx % rows
     if mode == "max":
-        return _core.stack([_largest(rows[a:b], kept[a:b]) for a, b in zip(starts, ends, strict=True)])
-    bags = _core.tensor([bag for bag, (a, b) in enumerate(zip(starts, ends, strict=True)) for _ in range(a, b)],
-                        dtype=_core.int64)  # fmt: skip
-    rows = _core.where(kept.unsqueeze(1), rows, 0)
-    total = index_add(_core.zeros((len(starts), weight.shape[1]), dtype=rows.dtype), 0, bags, rows)
-    if mode == "sum":
-        return total
-    counts = index_add(_core.zeros((len(starts),), dtype=rows.dtype), 0, bags, kept.to(rows.dtype))
-    return total / _core.clamp(counts, 1.0).unsqueeze(1)
+        if is_kept is not None:
+            flat, bags = flat[is_kept], bags[is_kept]
+        return _core.largest_rows(weight, flat, bags, count)
+    kept = None if is_kept is None else is_kept.to(weight.dtype)
+    factor = kept
+    if per_sample_weights is not None:
+        given = per_sample_weights.reshape((-1,))[: bags.shape[0]]
+        factor = given if kept is None else given * kept
+    if scale_grad_by_freq:  # the sum itself is not scaled
+        picked = _core.embedding(flat, weight, -1, True)
+        total = _core.row_sums(picked, None, bags, factor, count)
+    else:
+        total = _core.row_sums(weight, flat, bags, factor, count)
+    return total if mode == "sum" else total / _sizes(count, bags, kept, weight).unsqueeze(1)
 
 
-def _starts(input: Tensor, offsets: Tensor | None, include_last_offset: bool) -> list[int]:
-    """Where each bag begins in the flattened input."""
+def _bags(input: Tensor, offsets: Tensor | None, include_last_offset: bool) -> tuple[int, Tensor]:
+    """How many bags there are, and the one of each element of the flat input, as far as there are any."""
     if input.ndim == 2:
         if offsets is not None:
             raise ValueError("embedding_bag: offsets must be None where input has 2 dimensions, got a tensor")
-        return [row * input.shape[1] for row in range(input.shape[0])]
+        count = input.shape[0]
+        return count, _core.arange(0, count).unsqueeze(1).expand((count, input.shape[1])).reshape((-1,))
     if input.ndim != 1:
         raise ValueError(f"embedding_bag: input must have 1 or 2 dimensions, got {input.ndim}")
     if offsets is None or offsets.ndim != 1:
         raise ValueError("embedding_bag: offsets must be a vector where input has 1 dimension, got "
                          f"{None if offsets is None else tuple(offsets.shape)}")  # fmt: skip
-    starts: list[int] = [int(start) for start in offsets.tolist()]
-    if (starts and starts[0] != 0) or starts != sorted(starts) or (starts and starts[-1] > input.numel()):
-        raise ValueError(f"embedding_bag: offsets must rise from 0 to at most {input.numel()}, got {starts}")
-    return starts[:-1] if include_last_offset else starts
+    size, starts = input.shape[0], offsets.shape[0]
+    last = int(offsets[-1]) if starts else 0
+    if starts and not (int(offsets[0]) == 0 and last <= size and bool((offsets[1:] >= offsets[:-1]).all())):
+        raise ValueError(f"embedding_bag: offsets must rise from 0 to at most {size}, got {offsets.tolist()}")
+    used = last if include_last_offset or not starts else size
+    return max(starts - include_last_offset, 0), searchsorted(offsets, _core.arange(0, used), right=True) - 1
 
 
-def _largest(rows: Tensor, kept: Tensor) -> Tensor:
-    if not bool(kept.any()):
-        return rows.new_zeros((rows.shape[1],))
-    largest: Tensor = _core.where(kept.unsqueeze(1), rows, float("-inf")).max(0)[0]
-    return largest
+def _sizes(count: int, bags: Tensor, kept: Tensor | None, weight: Tensor) -> Tensor:
+    """How many elements each bag has, at least 1."""
+    ones = _core.ones(bags.shape, dtype=weight.dtype) if kept is None else kept
+    return _core.clamp(index_add(_core.zeros((count,), dtype=weight.dtype), 0, bags, ones), 1.0)
 
 
 def _limit(weight: Tensor, flat: Tensor, max_norm: float, norm_type: float) -> None:

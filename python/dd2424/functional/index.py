@@ -1,4 +1,4 @@
-"""Indexing by tensors: gathering, scattering, masking. What sorts is in `index_sort.py`."""
+"""Indexing by tensors: gathering, scattering, masking. What sorts is in `sort.py`."""
 
 from __future__ import annotations
 

@@ -2,36 +2,32 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
-import numpy as np
-
 from dd2424 import _core
-from dd2424._core import Tensor
+from dd2424._core import Tensor, dtype
+from dd2424._dtypes import iinfo
+from dd2424._types import Number
 from dd2424.autograd.function import Context, Function
 from dd2424.functional.shape import _wrap
 
 __all__ = ["index_reduce", "scatter_reduce"]
 
-_JOIN = {"prod": np.multiply, "amax": np.maximum, "amin": np.minimum}
-_START = {"prod": 1, "amax": -np.inf, "amin": np.inf}
+_START = {"prod": 1, "amax": -math.inf, "amin": math.inf}
 
 
 def _joined(x: Tensor, dim: int, index: Tensor, src: Tensor, reduce: str, include_self: bool) -> Tensor:
     """x with src joined to it in row-major order; without `include_self`, places that src reaches start afresh."""
-    result, places = x.detach().clone(), index.numpy()
-    window = src.detach()[tuple(slice(0, size) for size in index.shape)].numpy()
-    array = result.array
-    where: list[Any] = list(np.indices(places.shape, sparse=True))
-    where[dim] = places
-    if not include_self:
-        start = _START[reduce]
-        if array.dtype.kind in "iu" and reduce != "prod":
-            limits = np.iinfo(array.dtype)
-            start = limits.min if reduce == "amax" else limits.max
-        array[tuple(where)] = start
-    _JOIN[reduce].at(array, tuple(where), window)
-    return result
+    started = x if include_self else _core.scatter(x, dim, index, _start(x.dtype, reduce))
+    return _core.scatter_join(started, dim, index, src, reduce)
+
+
+def _start(dtype: dtype, reduce: str) -> Number:
+    if dtype.is_floating_point or reduce == "prod":
+        return _START[reduce]
+    limits = iinfo(dtype)
+    return limits.min if reduce == "amax" else limits.max
 
 
 class ScatterExtreme(Function):
@@ -102,9 +98,8 @@ def scatter_reduce(
     Raises: RuntimeError for another `reduce`, another dtype or an index out of range.
     """
     dim = _wrap(dim, input.ndim, "scatter_reduce")
-    if reduce not in ("sum", "mean", *_JOIN):
+    if reduce not in ("sum", "mean", *_START):
         raise RuntimeError(f'scatter_reduce: reduce must be "sum", "prod", "mean", "amax" or "amin", got "{reduce}"')
-    _core.scatter_add(input.detach(), dim, index, src.detach())  # refuses what does not fit
     if reduce in ("amax", "amin"):
         return _applied(ScatterExtreme, input, src, index, dim, reduce, include_self)
     if reduce == "prod":
@@ -131,7 +126,7 @@ def index_reduce(
 
     Raises: RuntimeError for another `reduce`, or where source does not fit.
     """
-    if reduce not in ("mean", *_JOIN):
+    if reduce not in ("mean", *_START):
         raise RuntimeError(f'index_reduce: reduce must be "prod", "mean", "amax" or "amin", got "{reduce}"')
     dim = _wrap(dim, input.ndim, "index_reduce")
     shape = [1] * input.ndim

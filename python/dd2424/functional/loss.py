@@ -11,8 +11,8 @@ from dd2424.functional.loss_reduction import legacy_reduction, reduce_loss
 
 # fmt: off
 __all__ = [
-    "cross_entropy", "nll_loss", "binary_cross_entropy", "binary_cross_entropy_with_logits", "kl_div",
-    "poisson_nll_loss", "gaussian_nll_loss",
+    "cross_entropy", "linear_cross_entropy", "nll_loss", "binary_cross_entropy", "binary_cross_entropy_with_logits",
+    "kl_div", "poisson_nll_loss", "gaussian_nll_loss",
 ]
 # fmt: on
 
@@ -40,6 +40,45 @@ def cross_entropy(
     if size_average is not None or reduce is not None:
         reduction = legacy_reduction(size_average, reduce)
     return _core.cross_entropy(input, target, weight, ignore_index, reduction, label_smoothing)
+
+
+def linear_cross_entropy(
+    input: Tensor,
+    linear_weight: Tensor,
+    target: Tensor,
+    *,
+    linear_bias: Tensor | None = None,
+    weight: Tensor | None = None,
+    reduction: Reduction = "mean",
+    ignore_index: int | None = None,
+    label_smoothing: float = 0.0,
+    options: object = None,
+) -> Tensor:
+    """cross_entropy(linear(input, linear_weight, linear_bias), target, ...), whose scores are never there as a whole.
+
+    Rows are taken so many at a time that their scores fill 64 MB in float32; of "mean" and "sum" the gradients are made
+    on the way forward, of "none" on the way back from scores that are made again. Targets that are probabilities, other
+    dtypes than float32 and float64, and scores of several dimensions go through the whole scores. `options` is taken
+    for the sake of PyTorch's signature: there is nothing to choose.
+
+    Shapes: input (N, D) or (D,); linear_weight (C, D) or (C, *, D); linear_bias (C,) or (C, *); target (N, *) or () of
+    class numbers, or (N, C, *) of probabilities; weight (C,).
+    Raises: what `cross_entropy` raises; RuntimeError where input and linear_weight do not fit.
+    """
+    ignored = -100 if ignore_index is None else ignore_index
+    if input.ndim == 2 and linear_weight.ndim == 2:
+        return _core.linear_cross_entropy(
+            input, linear_weight, target, linear_bias, weight, ignored, reduction, label_smoothing
+        )
+    if input.ndim not in (1, 2) or linear_weight.ndim < 2 or (input.ndim == 1 and linear_weight.ndim > 2):
+        raise RuntimeError(
+            f"linear_cross_entropy: input must be (N, D) or (D,) and linear_weight (C, D) or (C, *, D), got "
+            f"{tuple(input.shape)} and {tuple(linear_weight.shape)}"
+        )
+    bias = None if linear_bias is None else linear_bias.reshape((-1,))
+    scores = _core.linear(input, linear_weight.reshape((-1, linear_weight.shape[-1])), bias)
+    scores = scores.reshape((*input.shape[:-1], *linear_weight.shape[:-1]))
+    return _core.cross_entropy(scores, target, weight, ignored, reduction, label_smoothing)
 
 
 def nll_loss(

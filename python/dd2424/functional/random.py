@@ -11,8 +11,8 @@ from dd2424 import _core
 from dd2424._core import Generator, Tensor, dtype
 from dd2424._device import device, require_cpu
 from dd2424.functional.creation import _size
-from dd2424.functional.index_sort import searchsorted
 from dd2424.functional.shape import broadcast_shapes
+from dd2424.functional.sort import searchsorted
 
 # fmt: off
 __all__ = [
@@ -161,7 +161,7 @@ def multinomial(
         raise RuntimeError(f"multinomial: num_samples must be at most the weights above 0, got {num_samples}")
     if not replacement:  # the smallest of exponential waiting times with these rates: Efraimidis and Spirakis, 2006
         waits = -_core.log1p(-_core.random(tuple(weights.shape), "uniform", 0.0, 1.0, _core.float64, generator))
-        return _core.where(weights > 0, waits / weights, math.inf).argsort(-1)[..., :num_samples].contiguous()
+        return _core.where(weights > 0, waits / weights, math.inf).topk(num_samples, -1, largest=False).indices
     sums = weights.cumsum(-1)
     shape = (*sums.shape[:-1], num_samples)
     targets = _core.random(shape, "uniform", 0.0, 1.0, _core.float64, generator) * sums[..., -1:]

@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
+from typing import Any
 
 from dd2424 import _core
-from dd2424._core import Tensor
+from dd2424._core import Tensor, dtype
 from dd2424._types import Reduction
 from dd2424.functional.loss_ctc import ctc_loss
 from dd2424.nn import functional as F
+from dd2424.nn.linear import Linear
 from dd2424.nn.loss_reduction import Loss
 
 # fmt: off
 __all__ = [
-    "CrossEntropyLoss", "NLLLoss", "BCELoss", "BCEWithLogitsLoss", "KLDivLoss", "PoissonNLLLoss", "GaussianNLLLoss",
-    "CTCLoss",
+    "CrossEntropyLoss", "LinearCrossEntropyLoss", "NLLLoss", "BCELoss", "BCEWithLogitsLoss", "KLDivLoss",
+    "PoissonNLLLoss", "GaussianNLLLoss", "CTCLoss",
 ]
 # fmt: on
 
@@ -40,6 +43,51 @@ class CrossEntropyLoss(Loss):
 
     def forward(self, input: Tensor, target: Tensor) -> Tensor:
         return _core.cross_entropy(input, target, self.weight, self.ignore_index, self.reduction, self.label_smoothing)
+
+
+class LinearCrossEntropyLoss(Loss):
+    """A linear layer and the cross-entropy of its scores, which are never there as a whole.
+
+    Shapes: input (N, in_features) or (in_features,); the layer's weight (num_classes * out_features, in_features).
+    Formulas: `functional.linear_cross_entropy`.
+    """
+
+    def __init__(
+        self,
+        in_features: int,
+        num_classes: int,
+        *,
+        out_features: Sequence[int] = (),
+        bias: bool = False,
+        device: Any = None,
+        dtype: dtype | None = None,
+        reduction: Reduction = "mean",
+        weight: Tensor | None = None,
+        ignore_index: int | None = None,
+        label_smoothing: float = 0.0,
+        options: object = None,
+    ) -> None:
+        super().__init__(None, None, reduction)
+        if weight is not None and tuple(weight.shape) != (num_classes,):
+            raise RuntimeError(f"LinearCrossEntropyLoss: weight must be ({num_classes},), got {tuple(weight.shape)}")
+        if not 0 <= label_smoothing <= 1:
+            raise RuntimeError(f"LinearCrossEntropyLoss: label_smoothing must be from 0 to 1, got {label_smoothing}")
+        self.register_buffer("weight", weight)
+        self.num_classes, self.out_features = num_classes, tuple(out_features)
+        self.ignore_index, self.label_smoothing = ignore_index, label_smoothing
+        self.linear = Linear(in_features, math.prod(out_features, start=num_classes), bias, device, dtype)
+
+    def forward(self, input: Tensor, target: Tensor) -> Tensor:
+        scores = (self.num_classes, *self.out_features)
+        bias = None if self.linear.bias is None else self.linear.bias.reshape(scores)
+        return F.linear_cross_entropy(
+            input, self.linear.weight.reshape((*scores, self.linear.in_features)), target, linear_bias=bias,
+            weight=self.weight, reduction=self.reduction, ignore_index=self.ignore_index,
+            label_smoothing=self.label_smoothing,
+        )  # fmt: skip
+
+    def extra_repr(self) -> str:
+        return f"in_features={self.linear.in_features}, num_classes={self.num_classes}"
 
 
 class NLLLoss(Loss):

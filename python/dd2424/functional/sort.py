@@ -1,8 +1,9 @@
-"""Indexing by order: everything that sorts, counts or looks up in sorted order. NaN counts as the largest."""
+"""Order: everything that sorts, counts or looks up in sorted order. NaN counts as the largest."""
 
 from __future__ import annotations
 
-from typing import Any, Literal, NamedTuple
+import math
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -26,106 +27,79 @@ class ValuesAndIndices(NamedTuple):
     indices: Tensor
 
 
-def _indices(array: Any) -> Tensor:
-    return _core.from_numpy(np.ascontiguousarray(array, np.int64).reshape(np.shape(array)))
-
-
-def _order(input: Tensor, dim: int, descending: bool) -> Any:
-    """Indices that sort, equals in their order, NaN as the largest."""
-    array = input.detach().numpy()
-    if array.ndim == 0:
-        return np.zeros((), np.int64)
-    if not descending:
-        return np.argsort(array, axis=dim, kind="stable")
-    turned = np.argsort(np.flip(array, dim), axis=dim, kind="stable")
-    return np.ascontiguousarray(np.flip(array.shape[dim] - 1 - turned, dim))
-
-
-def _taken(input: Tensor, indices: Any, dim: int) -> ValuesAndIndices:
-    index = _indices(indices)
-    if input.ndim == 0:
-        return ValuesAndIndices(input.clone(), index)
-    return ValuesAndIndices(_core.gather(input, dim, index), index)
-
-
-def _alone(input: Tensor) -> ValuesAndIndices:
-    """Of a tensor without dimensions: itself, at place 0."""
-    return _taken(input, np.zeros((), np.int64), 0)
-
-
 def sort(input: Tensor, dim: int = -1, descending: bool = False, stable: bool = True) -> ValuesAndIndices:
-    """Sorted along `dim`, always stably; NaN counts as the largest."""
-    return _taken(input, _order(input, dim, descending), dim)
+    """Sorted along `dim`, always stably; NaN counts as the largest. Source: Musser, "Introspective sorting and
+    selection algorithms", 1997; Batcher, "Sorting networks and their applications", 1968, for the last 64."""
+    return ValuesAndIndices(*_core.sort(input, dim, descending))
 
 
 def argsort(input: Tensor, dim: int = -1, descending: bool = False, stable: bool = True) -> Tensor:
     """The indices that sort along `dim`, always stably."""
-    return _indices(_order(input, dim, descending))
+    return _core.sort(input.detach(), dim, descending)[1]
 
 
 def msort(input: Tensor) -> Tensor:
     """Sorted along the first dimension."""
-    return sort(input, 0).values
+    return _core.sort(input, 0, False)[0]
 
 
 def topk(input: Tensor, k: int, dim: int = -1, largest: bool = True, sorted: bool = True) -> ValuesAndIndices:
-    """The k largest (or smallest) elements along `dim`, best first. Raises: RuntimeError where there are fewer."""
-    size = input.shape[dim] if input.ndim else 1
-    if not 0 <= k <= size:
-        raise RuntimeError(f"topk: k must be in [0, {size}], got {k}")
-    order = _order(input, dim, largest)
-    return _taken(input, np.take(order, np.arange(k), axis=dim) if input.ndim else order, dim)
+    """The k largest (or smallest) elements along `dim`, best first, equals in their order.
+
+    Raises: RuntimeError where there are fewer.
+    """
+    return ValuesAndIndices(*_core.topk(input, k, dim, largest))
 
 
 def kthvalue(input: Tensor, k: int, dim: int = -1, keepdim: bool = False) -> ValuesAndIndices:
-    """The k-th smallest element along `dim`, counted from 1."""
-    size = input.shape[dim] if input.ndim else 1
-    if not 1 <= k <= size:
-        raise RuntimeError(f"kthvalue: k must be in [1, {size}], got {k}")
-    return _at_rank(input, np.take(_order(input, dim, False), [k - 1], axis=dim), dim, keepdim)
+    """The k-th smallest element along `dim`, counted from 1; of equals the first comes first.
 
-
-def _at_rank(input: Tensor, indices: Any, dim: int, keepdim: bool) -> ValuesAndIndices:
-    found = _taken(input, indices, dim)
-    return found if keepdim else ValuesAndIndices(found.values.squeeze(dim), found.indices.squeeze(dim))
+    Raises: RuntimeError for k outside of [1, size].
+    """
+    return ValuesAndIndices(*_core.kthvalue(input, k, dim, keepdim))
 
 
 def median(input: Tensor, dim: int | None = None, keepdim: bool = False) -> Any:
-    """The middle element, the lower of two; a NaN wins. Along `dim`, (values, indices)."""
+    """The middle element, the lower of two; a NaN wins. Along `dim`, (values, indices). Raises: IndexError for an
+    empty dimension."""
     if dim is None:
-        return median(_core.reshape(input, (-1,)), 0).values
-    if input.ndim == 0:
-        return _alone(input)
-    order, array = _order(input, dim, False), input.detach().numpy()
-    middle = np.take(order, [(input.shape[dim] - 1) // 2], axis=dim)
-    if input.is_floating_point():
-        bad = np.isnan(array)
-        middle = np.where(bad.any(axis=dim, keepdims=True), np.expand_dims(bad.argmax(axis=dim), dim), middle)
-    return _at_rank(input, middle, dim, keepdim)
+        return _core.median(_over_all(input), 0, False)[0]
+    return ValuesAndIndices(*_core.median(input, dim, keepdim))
 
 
 def nanmedian(input: Tensor, dim: int | None = None, keepdim: bool = False) -> Any:
     """The middle element of those that are not NaN, the lower of two."""
     if dim is None:
-        return nanmedian(_core.reshape(input, (-1,)), 0).values
-    if input.ndim == 0:
-        return _alone(input)
-    order = _order(input, dim, False)  # NaN come last
-    count = (~np.isnan(input.detach().numpy())).sum(axis=dim, keepdims=True)
-    return _at_rank(input, np.take_along_axis(order, np.maximum(count - 1, 0) // 2, dim), dim, keepdim)
+        return _core.nanmedian(_over_all(input), 0, False)[0]
+    return ValuesAndIndices(*_core.nanmedian(input, dim, keepdim))
+
+
+def _over_all(input: Tensor) -> Tensor:
+    """A vector; of nothing the median is NaN."""
+    if input.numel() == 0 and input.is_floating_point():
+        return _core.full((1,), math.nan, dtype=input.dtype)
+    return _core.reshape(input, (-1,))
 
 
 def mode(input: Tensor, dim: int = -1, keepdim: bool = False) -> ValuesAndIndices:
     """The most frequent element along `dim`, the smallest of equally frequent ones, at its last index."""
-
-    def last_of_most_frequent(row: Any) -> int:
-        values, counts = np.unique(row, return_counts=True)
-        return int(np.nonzero(row == values[counts.argmax()])[0][-1])
-
+    along = _wrap(dim, input.ndim, "mode")
+    ordered, places = _core.sort(input.detach(), along, False)
     if input.ndim == 0:
-        return _alone(input)
-    places = np.apply_along_axis(last_of_most_frequent, dim, input.detach().numpy())
-    return _at_rank(input, np.expand_dims(places, dim), dim, keepdim)
+        return ValuesAndIndices(input.clone(), places)
+    size = input.shape[along]
+    if size == 0:
+        raise IndexError(f"mode: dim must not be empty, got shape {tuple(input.shape)}")
+    column = [1] * input.ndim
+    column[along] = size
+    numbers = _core.reshape(_core.arange(0, size), column)
+    first = _core.ones_like(_core.narrow(ordered, along, 0, 1), dtype=_core.bool)
+    differs = _core.narrow(ordered, along, 1, size - 1) != _core.narrow(ordered, along, 0, size - 1)
+    begins = _core.cat([first, differs], along)
+    lengths = numbers - _core.cummax(_core.where(begins, numbers, 0), along)[0]  # so far, of the run of equals
+    indices = _core.gather(places, along, _core.argmax(lengths, along, True))
+    values = _core.gather(input, along, indices)
+    return ValuesAndIndices(*(t if keepdim else t.squeeze(along) for t in (values, indices)))
 
 
 def quantile(
@@ -196,28 +170,14 @@ def _quantile(
     return _core.reshape(moved, (*fractions.shape, *moved.shape[1:]))
 
 
-def _running_extreme(input: Tensor, dim: int, better: Any) -> ValuesAndIndices:
-    if input.ndim == 0:
-        return _alone(input)
-    array = np.moveaxis(input.detach().numpy(), dim, 0)
-    places = np.zeros(array.shape, np.int64)
-    for i in range(1, array.shape[0]):
-        best = np.take_along_axis(array, places[i - 1 : i], 0)[0]
-        is_new = (
-            (better(array[i], best) | (array[i] != array[i])) if array.dtype.kind == "f" else better(array[i], best)
-        )
-        places[i] = np.where(is_new, i, places[i - 1])
-    return _taken(input, np.moveaxis(places, 0, dim), dim)
-
-
 def cummax(input: Tensor, dim: int) -> ValuesAndIndices:
-    """The largest element so far along `dim`, the last of equals."""
-    return _running_extreme(input, dim, np.greater_equal)
+    """The largest element so far along `dim`, the last of equals; from the first NaN on, NaN."""
+    return ValuesAndIndices(*_core.cummax(input, dim))
 
 
 def cummin(input: Tensor, dim: int) -> ValuesAndIndices:
-    """The smallest element so far along `dim`, the last of equals."""
-    return _running_extreme(input, dim, np.less_equal)
+    """The smallest element so far along `dim`, the last of equals; from the first NaN on, NaN."""
+    return ValuesAndIndices(*_core.cummin(input, dim))
 
 
 def searchsorted(
@@ -231,21 +191,15 @@ def searchsorted(
 ) -> Tensor:
     """Where each element would be inserted to keep the order along the last dimension, before (or after) equals.
 
-    Raises: RuntimeError where the other dimensions of a sequence of several rows are not the input's.
+    Raises: RuntimeError where the other dimensions of a sequence of several rows are not the input's, or where side
+    is neither "left" nor "right" or contradicts `right`.
     """
-    after: Literal["left", "right"] = "right" if right or side == "right" else "left"
+    if side not in (None, "left", "right") or (side == "left" and right):
+        raise RuntimeError(f'searchsorted: side must be "left" or "right", and agree with right, got "{side}", {right}')
     edges = sorted_sequence if sorter is None else _core.gather(sorted_sequence, -1, sorter)
-    rows, values = edges.detach().numpy(), input.detach().numpy() if isinstance(input, Tensor) else np.asarray(input)
-    if rows.ndim == 1:
-        found = np.searchsorted(rows, values, after)
-    elif rows.shape[:-1] != values.shape[:-1]:
-        raise RuntimeError(
-            f"searchsorted: input must have the sequence's first dimensions {rows.shape[:-1]}, got {values.shape}"
-        )
-    else:
-        pairs = zip(rows.reshape(-1, rows.shape[-1]), values.reshape(-1, values.shape[-1]), strict=True)
-        found = np.asarray([np.searchsorted(row, wanted, after) for row, wanted in pairs]).reshape(values.shape)
-    return _indices(found).to(_core.int32 if out_int32 else _core.int64)
+    values = input if isinstance(input, Tensor) else _core.tensor(input)
+    found = _core.searchsorted(edges, values, right or side == "right")
+    return found.to(_core.int32) if out_int32 else found
 
 
 def bucketize(input: Tensor | Number, boundaries: Tensor, *, out_int32: bool = False, right: bool = False) -> Tensor:
@@ -261,11 +215,43 @@ def unique(
     dim: int | None = None,
 ) -> Any:
     """The different elements (or slices of `dim`), sorted; if asked, where each one went and how many there were."""
+    if dim is not None:
+        return _unique_slices(input, return_inverse, return_counts, dim)
+    ordered, places = _core.sort(_core.reshape(input.detach(), (-1,)), 0, False)
+    runs = _Runs(ordered)
+    result = [runs.values]
+    if return_inverse:
+        result.append(_core.reshape(_core.scatter(places, 0, places, runs.inverse()), input.shape))
+    if return_counts:
+        result.append(runs.counts())
+    return result[0] if len(result) == 1 else tuple(result)
+
+
+class _Runs:
+    """A vector by its runs of equal elements."""
+
+    def __init__(self, x: Tensor) -> None:
+        self.size = x.shape[0]
+        first = _core.ones((min(self.size, 1),), dtype=_core.bool)
+        self.begins = _core.cat([first, x[1:] != x[:-1]], 0)
+        self.places = _core.reshape(_core.nonzero(self.begins), (-1,))
+        self.values = _core.index_select(x, 0, self.places)
+
+    def inverse(self) -> Tensor:
+        """The number of each element's run."""
+        return _core.cumsum(self.begins, 0) - 1
+
+    def counts(self) -> Tensor:
+        """How long each run is."""
+        ends = _core.full((min(self.size, 1),), self.size, dtype=_core.int64)
+        return _core.cat([self.places[1:], ends], 0) - self.places
+
+
+def _unique_slices(input: Tensor, return_inverse: bool, return_counts: bool, dim: int) -> Any:
     values, inverse, counts = np.unique(
         input.detach().numpy(), return_inverse=True, return_counts=True, axis=dim, equal_nan=False
     )
-    shape = tuple(input.shape) if dim is None else (input.shape[dim],)
-    return _with_extras(values, inverse.reshape(shape), counts, return_inverse, return_counts)
+    return _with_extras(values, inverse.reshape((input.shape[dim],)), counts, return_inverse, return_counts)
 
 
 def _with_extras(values: Any, inverse: Any, counts: Any, return_inverse: bool, return_counts: bool) -> Any:
@@ -281,13 +267,20 @@ def unique_consecutive(
     input: Tensor, return_inverse: bool = False, return_counts: bool = False, dim: int | None = None
 ) -> Any:
     """Runs of equal elements (or slices of `dim`) reduced to one each; see `unique`."""
+    if dim is None:
+        runs = _Runs(_core.reshape(input.detach(), (-1,)))
+        result = [runs.values]
+        if return_inverse:
+            result.append(_core.reshape(runs.inverse(), input.shape))
+        if return_counts:
+            result.append(runs.counts())
+        return result[0] if len(result) == 1 else tuple(result)
     array = input.detach().numpy()
-    rows = array.reshape(-1, 1) if dim is None else np.moveaxis(array, dim, 0).reshape(array.shape[dim], -1)
+    rows = np.moveaxis(array, dim, 0).reshape(array.shape[dim], -1)
     starts = np.ones(len(rows), bool)
     starts[1:] = (rows[1:] != rows[:-1]).any(axis=1)
     first = np.nonzero(starts)[0]
-    values = array.reshape(-1)[first] if dim is None else np.take(array, first, axis=dim)
-    inverse = (np.cumsum(starts) - 1).reshape(array.shape if dim is None else (-1,))
+    values, inverse = np.take(array, first, axis=dim), (np.cumsum(starts) - 1).reshape(-1)
     return _with_extras(values, inverse, np.diff(np.append(first, len(rows))), return_inverse, return_counts)
 
 
