@@ -82,8 +82,7 @@ Status handoffs(const Context&, Handoffs& h) {
   parallel_for(2, 1, [&](Index begin, Index end) {
     if (end - begin == 2) return;
     for (Index r = 0; r < h.rounds; ++r) {
-      while (__atomic_load_n(&turn, __ATOMIC_ACQUIRE) != 2 * r + begin) {
-      }
+      while (__atomic_load_n(&turn, __ATOMIC_ACQUIRE) != 2 * r + begin) {}
       __atomic_store_n(&turn, 2 * r + begin + 1, __ATOMIC_RELEASE);
     }
   });
