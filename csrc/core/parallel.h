@@ -13,6 +13,18 @@ void set_num_threads(int threads);
 namespace detail {
 using Task = void (*)(const void* data, Index begin, Index end, int slot);
 void run_parallel(Index n, Index grain, Task task, const void* data);
+
+// A Task. Never inlined: the body would stand in the code twice, for the caller alone and for the pool.
+template <class Body>
+[[gnu::noinline]] void call_body(const void* data, Index begin, Index end, int slot) {
+  const Body& body = *static_cast<const Body*>(data);
+  if constexpr (std::is_invocable_v<const Body&, Index, Index, int>) {
+    body(begin, end, slot);
+  } else {
+    (void)slot;
+    body(begin, end);
+  }
+}
 }  // namespace detail
 
 // Calls body(begin, end) or body(begin, end, slot) on ranges that cover [0, n) once, none shorter than `grain` but the
@@ -20,20 +32,11 @@ void run_parallel(Index n, Index grain, Task task, const void* data);
 // body computes for an item must not depend on the range it came in.
 template <class Body>
 inline void parallel_for(Index n, Index grain, const Body& body) {
-  const auto call = [](const void* data, Index begin, Index end, int slot) {
-    const Body& body = *static_cast<const Body*>(data);
-    if constexpr (std::is_invocable_v<const Body&, Index, Index, int>) {
-      body(begin, end, slot);
-    } else {
-      (void)slot;
-      body(begin, end);
-    }
-  };
   if (n <= grain) {
-    if (n > 0) call(&body, 0, n, 0);
+    if (n > 0) detail::call_body<Body>(&body, 0, n, 0);
     return;
   }
-  detail::run_parallel(n, grain, call, &body);
+  detail::run_parallel(n, grain, detail::call_body<Body>, &body);
 }
 
 // How a reduction over n items is cut: `count` chunks of `size` items (the last may be shorter), combined in the order

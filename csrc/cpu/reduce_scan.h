@@ -32,12 +32,14 @@ inline typename ScannedAs<T>::Type scanned(T x) {
   else return static_cast<typename ScannedAs<T>::Type>(x);
 }
 
-// Sums along a line, four terms at a time, so that of four additions only one waits for those before. Not for double: a
-// sum of a few terms might overflow where the running one does not.
+// Sums of floats along a line, four terms at a time, so that of four additions only one waits for those before. Not for
+// double: a sum of a few terms might overflow where the running one does not; nor for integers, which are added faster.
+template <class T>
+constexpr bool by_fours = std::is_same_v<typename ScannedAs<T>::Type, double> && !std::is_same_v<T, double>;
 template <class T, class Run>
 void scan_line(const T* x, T* y, Index n, Run run) {
   Index i = 0;
-  if constexpr (!std::is_same_v<T, double>) {
+  if constexpr (by_fours<T>) {
     for (; i + 4 <= n; i += 4) {
       const Run a = scanned(x[i]), b = a + scanned(x[i + 1]), c = scanned(x[i + 2]), d = c + scanned(x[i + 3]);
       y[i] = stored<T>(run + a);
@@ -53,8 +55,9 @@ template <class T, class Run>
 Run line_total(const T* x, Index n) {
   Run sums[8] = {}, total = 0;
   Index i = 0;
-  for (; i + 8 <= n; i += 8)
-    for (int k = 0; k < 8; ++k) sums[k] += scanned(x[i + k]);
+  if constexpr (by_fours<T>)
+    for (; i + 8 <= n; i += 8)
+      for (int k = 0; k < 8; ++k) sums[k] += scanned(x[i + k]);
   for (; i < n; ++i) sums[0] += scanned(x[i]);
   for (const Run sum : sums) total += sum;
   return total;

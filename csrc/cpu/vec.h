@@ -171,30 +171,43 @@ inline bfloat16 to_bfloat16(float x) {
   if (x != x) return {static_cast<std::uint16_t>(bits >> 16 | 0x40)};
   return {static_cast<std::uint16_t>((bits + 0x7fff + (bits >> 16 & 1)) >> 16)};
 }
+typedef std::uint16_t HalfFloats __attribute__((vector_size(kVectorBytes / 2)));
 inline Vec<float> load(const bfloat16* p) {
-  typedef std::uint16_t Half __attribute__((vector_size(kVectorBytes / 2)));
-  Half half;
-  __builtin_memcpy(&half, p, sizeof half);
-  return __builtin_bit_cast(Vec<float>, __builtin_convertvector(half, Vec<std::uint32_t>) << 16);
+  HalfFloats halves;
+  __builtin_memcpy(&halves, p, sizeof halves);
+  return __builtin_bit_cast(Vec<float>, __builtin_convertvector(halves, Vec<std::uint32_t>) << 16);
 }
+inline HalfFloats rounded_halves(Vec<float> v) {
+  const auto bits = __builtin_bit_cast(Vec<std::uint32_t>, v);
+  const auto rounded = (bits + 0x7fff + (bits >> 16 & 1)) >> 16, nan = bits >> 16 | 0x40;
+  return __builtin_convertvector(v == v ? rounded : nan, HalfFloats);
+}
+inline void store(bfloat16* p, Vec<float> v) {
+  const HalfFloats halves = rounded_halves(v);
+  __builtin_memcpy(p, &halves, sizeof halves);
+}
+#if defined(__AVX512BW__) && defined(__AVX512VL__)
 inline Vec<float> load(const bfloat16* p, Index count, float padding = 0) {
+  const __m256i others = _mm256_set1_epi16(static_cast<short>(to_bfloat16(padding).bits));
+  const auto halves = (HalfFloats)_mm256_mask_loadu_epi16(others, __mmask16(first_lanes<float>(count)), p);
+  return __builtin_bit_cast(Vec<float>, __builtin_convertvector(halves, Vec<std::uint32_t>) << 16);
+}
+inline void store(bfloat16* p, Vec<float> v, Index count) {
+  _mm256_mask_storeu_epi16(p, __mmask16(first_lanes<float>(count)), (__m256i)rounded_halves(v));
+}
+#else  // never inlined, for they are long
+[[gnu::noinline]] inline Vec<float> load(const bfloat16* p, Index count, float padding = 0) {
   bfloat16 lanes[kLanes<float>];
   for (bfloat16& lane : lanes) lane = to_bfloat16(padding);
   memcpy(lanes, p, static_cast<std::size_t>(count) * sizeof *p);
   return load(lanes);
 }
-inline void store(bfloat16* p, Vec<float> v) {
-  typedef std::uint16_t Half __attribute__((vector_size(kVectorBytes / 2)));
-  const auto bits = __builtin_bit_cast(Vec<std::uint32_t>, v);
-  const auto rounded = (bits + 0x7fff + (bits >> 16 & 1)) >> 16, nan = bits >> 16 | 0x40;
-  const Half half = __builtin_convertvector(v == v ? rounded : nan, Half);
-  __builtin_memcpy(p, &half, sizeof half);
-}
-inline void store(bfloat16* p, Vec<float> v, Index count) {
+[[gnu::noinline]] inline void store(bfloat16* p, Vec<float> v, Index count) {
   bfloat16 lanes[kLanes<float>];
   store(lanes, v);
   memcpy(p, lanes, static_cast<std::size_t>(count) * sizeof *p);
 }
+#endif
 
 // a * b + c: one rounding where the level has the instruction, two where it has not.
 inline float fma(float a, float b, float c) {
