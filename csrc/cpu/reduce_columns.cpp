@@ -5,7 +5,7 @@
 namespace dd2424::cpu::DD2424_ISA {
 namespace {
 
-constexpr Index kNarrow = 512;    // outputs; below it the chunks of a column are shared among threads
+constexpr Index kNarrow = 4096;   // outputs; below it the chunks of a column are shared among threads
 constexpr Index kNarrowest = 64;  // columns of a tile
 constexpr int kTreeLevels = 7;    // of kMaxChunks chunks
 
@@ -22,11 +22,11 @@ struct Tiles {
     return {i / per_row * columns + first, columns - first < width ? columns - first : width};
   }
 };
-// Wide, for rows are read faster in long pieces, but one for each thread at least; bits do not depend on it.
+// Wide, for rows are read faster in long pieces, but `least` of them at least; bits do not depend on it.
 template <class C>
-Tiles tiles_of(const ReduceShape& at) {
+Tiles tiles_of(const ReduceShape& at, Index least) {
   const Index columns = innermost_kept(at);
-  Index width = (at.outputs / num_threads() + kNarrowest - 1) / kNarrowest * kNarrowest;
+  Index width = (at.outputs / least + kNarrowest - 1) / kNarrowest * kNarrowest;
   width = width < kNarrowest ? kNarrowest : width > kColumnWidth<C> ? kColumnWidth<C> : width;
   const Index per_row = (columns + width - 1) / width;
   return {width, per_row, at.outputs / columns * per_row};
@@ -92,9 +92,10 @@ void reduce_whole_tile(const Reduction<T>& r, Tile tile, Chunks chunks) {
 }
 
 template <class T>
-void reduce_narrow(const Reduction<T>& r, const Tiles& tiles, Chunks chunks) {
+void reduce_narrow(const Reduction<T>& r, Chunks chunks) {
   using Sum = Total<Compute<T>>;
   const ReduceShape& at = *r.at;
+  const Tiles tiles = tiles_of<Compute<T>>(at, (num_threads() + chunks.count - 1) / chunks.count);
   Sum* totals = static_cast<Sum*>(r.workspace);  // (chunks, outputs)
   const Index work = chunks.size * (at.outputs / tiles.count + 1);
   parallel_for(chunks.count * tiles.count, kReduceGrain / work + 1, [&](Index begin, Index end) {
@@ -129,8 +130,8 @@ std::size_t column_workspace(const ReduceShape& at) {
 template <class T>
 void reduce_columns(const Reduction<T>& r) {
   const Chunks chunks = reduction_chunks(r.at->terms, kColumnChunk);
-  const Tiles tiles = tiles_of<Compute<T>>(*r.at);
-  if (is_narrow(*r.at, chunks)) return reduce_narrow(r, tiles, chunks);
+  if (is_narrow(*r.at, chunks)) return reduce_narrow(r, chunks);
+  const Tiles tiles = tiles_of<Compute<T>>(*r.at, num_threads());
   parallel_for(tiles.count, kReduceGrain / (r.at->terms * tiles.width + 1) + 1, [&](Index begin, Index end) {
     for (Index i = begin; i < end; ++i) reduce_whole_tile(r, tiles.tile(*r.at, i), chunks);
   });

@@ -136,7 +136,15 @@ inline C lanes_combined(Vec<C> v) {
   }
 }
 
-// Eight vectors of partial results, then a tree over them and over the lanes.
+// a in the lanes below count, else b
+template <class C>
+inline Vec<C> first_of(Index count, Vec<C> a, Vec<C> b) {
+  C numbers[kLanes<C>];
+  for (int k = 0; k < kLanes<C>; ++k) numbers[k] = static_cast<C>(k);
+  return load(numbers) < broadcast(static_cast<C>(count)) ? a : b;
+}
+
+// Eight vectors of partial results, and one of what is left; then a tree over them and over the lanes.
 template <class Op, class C>
 Total<C> row(const C* x, Index n, C p, C q) {
   using V = Vec<C>;
@@ -148,20 +156,13 @@ Total<C> row(const C* x, Index n, C p, C q) {
   for (; i + unroll * lanes <= n; i += unroll * lanes)
     for (Index k = 0; k < unroll; ++k)
       parts[k] = Op::combine(parts[k], Op::term(load_ahead(x + i + k * lanes), origin, shift));
-  for (Index k = 0; i < n; ++k, i += lanes) {
-    if (i + lanes <= n) {
-      parts[k] = Op::combine(parts[k], Op::term(load(x + i), origin, shift));
-    } else {  // spare lanes keep what they have
-      C kept[kLanes<C>], added[kLanes<C>];
-      store(kept, parts[k]);
-      store(added, Op::combine(parts[k], Op::term(load(x + i, n - i), origin, shift)));
-      memcpy(kept, added, static_cast<std::size_t>(n - i) * sizeof(C));
-      parts[k] = load(kept);
-    }
-  }
+  V rest = none;
+  for (; i + lanes <= n; i += lanes) rest = Op::combine(rest, Op::term(load(x + i), origin, shift));
+  if (i < n)  // spare lanes keep what they have
+    rest = first_of<C>(n - i, Op::combine(rest, Op::term(load(x + i, n - i), origin, shift)), rest);
   for (Index width = unroll / 2; width > 0; width /= 2)
     for (Index k = 0; k < width; ++k) parts[k] = Op::combine(parts[k], parts[k + width]);
-  return lanes_combined<Op, C>(parts[0]);
+  return lanes_combined<Op, C>(Op::combine(parts[0], rest));
 }
 
 template <class Op, class C>

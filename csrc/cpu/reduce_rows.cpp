@@ -31,6 +31,29 @@ Total<Compute<T>> reduce_chunk(const Reduction<T>& r, Index output, Index begin,
   return total;
 }
 
+// Whether each output's terms are one run of one block, a stride from the next: no more need be asked of a row.
+template <class T>
+inline bool are_plain(const ReduceShape& at) {
+  return std::is_same_v<T, Compute<T>> && at.kept == 1 && at.reduced == 1 && at.strides[1] == 1 && at.terms > 0 &&
+         at.terms <= kRowBlock<Compute<T>>;
+}
+template <class T>
+void reduce_plain_rows(const Reduction<T>& r, Index begin, Index end) {
+  using C = Compute<T>;
+  constexpr Index most = 64;  // that are finished together
+  Total<C> totals[most];
+  while (begin < end) {
+    const Index count = end - begin < most ? end - begin : most;
+    for (Index i = 0; i < count; ++i) {
+      const Index o = begin + i;
+      const C* x = reinterpret_cast<const C*>(r.x) + o * r.at->strides[0];
+      totals[i] = r.combination->row(x, r.at->terms, r.p ? r.p[o] : C(0), r.q ? r.q[o] : C(0));
+    }
+    r.finish.function(r.finish.data, begin, totals, count);
+    begin += count;
+  }
+}
+
 template <class T>
 Total<Compute<T>> tree(const Reduction<T>& r, Total<Compute<T>>* totals, Index count) {
   if (count == 0) return r.combination->identity;
@@ -66,6 +89,7 @@ void reduce_rows(const Reduction<T>& r) {
     return;
   }
   parallel_for(at.outputs, kReduceGrain / (at.terms + 1) + 1, [&](Index begin, Index end) {
+    if (are_plain<T>(at)) return reduce_plain_rows(r, begin, end);
     for (Index o = begin; o < end; ++o) {
       Sum totals[kMaxChunks];
       bool is_final = false;
