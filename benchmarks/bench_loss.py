@@ -1,13 +1,15 @@
-"""Softmax and cross-entropy, of the course's scores and of a large vocabulary's."""
+"""Softmax and cross-entropy, of the course's scores, of a large vocabulary's, and of every pixel of images."""
 
 from __future__ import annotations
 
+import math
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
 from case import Case, normal
-from shapes import SCORES
+from shapes import SCORES, SEGMENTATION
 
 
 def cross_entropy(n: int, k: int) -> Case:
@@ -26,7 +28,7 @@ def cross_entropy(n: int, k: int) -> Case:
         f"cross_entropy ({n}, {k}), forward and backward",
         program=program,
         inputs=lambda rng: [rng.standard_normal((n, k), np.float32), rng.integers(0, k, n)],
-        goals={"torch": 1.0},
+        goals={"torch": 1.3},
     )
 
 
@@ -77,7 +79,40 @@ def softmax(n: int, k: int) -> Case:
         reads=1,
         writes=1,
         array_bytes=4 * n * k,
-        goals={"numpy": 1.0, "torch": 1.0},
+        goals={"numpy": 1.0, "torch": 1.3},
+    )
+
+
+def of_pixels(name: str, loss: Callable[..., Any]) -> Case:
+    """Forward and backward of `loss(torch.nn.functional, scores, labels)`."""
+
+    def program(torch, scores, labels):
+        scores.requires_grad_()
+
+        def step():
+            scores.grad = None
+            loss(torch.nn.functional, scores, labels).backward()
+            return scores.grad
+
+        return step
+
+    n, classes, height, width = SEGMENTATION
+
+    def inputs(rng: np.random.Generator) -> list[Any]:
+        return [rng.standard_normal(SEGMENTATION, np.float32), rng.integers(0, classes, (n, height, width))]
+
+    return Case(f"{name} {SEGMENTATION}, forward and backward", program, inputs, goals={"torch": 1.3})
+
+
+def along_channels(name: str) -> Case:
+    return Case(
+        f"{name} {SEGMENTATION}, along channels",
+        program=lambda torch, x: lambda: getattr(torch, name)(x, 1),
+        inputs=normal(SEGMENTATION),
+        reads=1,
+        writes=1,
+        array_bytes=4 * math.prod(SEGMENTATION),
+        goals={"torch": 1.3},
     )
 
 
@@ -85,4 +120,8 @@ CASES = [
     *(cross_entropy(*shape) for shape in SCORES),
     softmax(*SCORES[-1]),
     linear_cross_entropy(1024, 256, 50_257),
+    of_pixels("cross_entropy", lambda F, scores, labels: F.cross_entropy(scores, labels)),
+    of_pixels("nll_loss of log_softmax", lambda F, scores, labels: F.nll_loss(F.log_softmax(scores, 1), labels)),
+    along_channels("softmax"),
+    along_channels("log_softmax"),
 ]

@@ -26,8 +26,10 @@ LARGE_BYTES = 4 * 2048 * 2048
 SMALL = (256, 256)  # 256 kB: a layer's activations, in the second-level cache
 # (N, C, H, W) of a residual network's activations, CIFAR images in batches of 64
 IMAGES = ((64, 64, 32, 32), (64, 128, 16, 16), (64, 512, 4, 4))
+ALEXNET = (32, 64, 27, 27)  # behind its first convolution and pooling
 # (N, K) of scores: the course's, and a large vocabulary; (N, D) of normalised activations, likewise
 SCORES = ((BATCH, CLASSES), (4096, 1000))
+SEGMENTATION = (8, 21, 128, 128)  # (N, K, H, W): scores of the classes of Pascal VOC for each pixel
 ACTIVATIONS = ((BATCH, 50), (4096, 1024))
 
 

@@ -12,7 +12,8 @@ from accuracy import assert_accurate, bits, same_for_any_threads
 from dd2424 import autograd
 from reference import loss as reference
 
-# Rows of up to 64 classes go a row to a lane, longer ones a vector at a time; inner dimensions go a pixel to a lane.
+# Rows of up to 64 classes go a row to a lane, longer ones a vector at a time; inner dimensions go a pixel to a lane, in
+# tiles of many pixels, or, of many classes, of a vector of them.
 SHAPES = [
     ((1, 1), 1),
     ((3, 7), 1),
@@ -20,6 +21,8 @@ SHAPES = [
     ((5, 65), 1),
     ((3, 1000), 1),
     ((2, 3, 5, 7), 1),
+    ((2, 19, 9, 50), 1),
+    ((2, 300, 3, 7), 1),
     ((4, 5), 0),
     ((7,), 0),
 ]

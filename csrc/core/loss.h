@@ -68,6 +68,7 @@ struct LossKernels {  // float, double, bfloat16
   Status (*logsumexp)(const Context&, const LogSumExp<T>&);
   Status (*cross_entropy)(const Context&, const CrossEntropy<T>&);
   Status (*cross_entropy_backward)(const Context&, const CrossEntropyBackward<T>&);
+  std::size_t (*workspace)(Index classes, Index inner);  // bytes, for each of them
 };
 
 }  // namespace dd2424

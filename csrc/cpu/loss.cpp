@@ -23,7 +23,7 @@ inline auto keep_in([[maybe_unused]] T* y) {
 }
 
 template <class T>
-Status softmax(const Context&, const Softmax<T>& a) {
+Status softmax(const Context& context, const Softmax<T>& a) {
   const FloatMode mode;
   using L = Lane<T>;
   using V = Vec<L>;
@@ -38,24 +38,20 @@ Status softmax(const Context&, const Softmax<T>& a) {
   };
   const auto strip = [&](const auto& in, const auto& y, Index, Index) {
     const auto& x = in[0];
-    constexpr bool keeps = std::is_same_v<std::remove_cvref_t<decltype(y)>, Strip<L>>;
     const V m = highest(x, a.classes);
     const V r = L(1) / sum_classes<V>(a.classes, [&](Index c) {
                   const V e = exp(x.at(c) - m);
-                  if constexpr (keeps) y.put(c, e);
+                  y.put(c, e);
                   return e;
                 });
-    for (Index c = 0; c < a.classes; ++c) {
-      if constexpr (keeps) y.put(c, Strip<const L>{y.p, y.step, y.count}.at(c) * r);
-      else y.put(c, exp(x.at(c) - m) * r);
-    }
+    for (Index c = 0; c < a.classes; ++c) y.put(c, y.at(c) * r);
   };
-  for_rows(rows, {a.x}, a.y, line, strip);
+  for_rows(context, rows, {a.x}, a.y, line, strip);
   return Status::ok;
 }
 
 template <class T>
-Status log_softmax(const Context&, const Softmax<T>& a) {
+Status log_softmax(const Context& context, const Softmax<T>& a) {
   const FloatMode mode;
   using L = Lane<T>;
   using V = Vec<L>;
@@ -72,13 +68,13 @@ Status log_softmax(const Context&, const Softmax<T>& a) {
     const V s = log(sum_classes<V>(a.classes, [&](Index c) { return exp(x.at(c) - m); }));
     for (Index c = 0; c < a.classes; ++c) y.put(c, (x.at(c) - m) - s);
   };
-  for_rows(rows, {a.x}, a.y, line, strip);
+  for_rows(context, rows, {a.x}, a.y, line, strip);
   return Status::ok;
 }
 
 // dx = y * (dy - sum of y * dy)
 template <class T>
-Status softmax_backward(const Context&, const SoftmaxBackward<T>& a) {
+Status softmax_backward(const Context& context, const SoftmaxBackward<T>& a) {
   const FloatMode mode;
   using L = Lane<T>;
   using V = Vec<L>;
@@ -93,13 +89,13 @@ Status softmax_backward(const Context&, const SoftmaxBackward<T>& a) {
     const V s = sum_classes<V>(a.classes, [&](Index c) { return y.at(c) * dy.at(c); });
     for (Index c = 0; c < a.classes; ++c) dx.put(c, y.at(c) * (dy.at(c) - s));
   };
-  for_rows(rows, {a.y, a.dy}, a.dx, line, strip);
+  for_rows(context, rows, {a.y, a.dy}, a.dx, line, strip);
   return Status::ok;
 }
 
 // dx = dy - exp(y) * sum of dy
 template <class T>
-Status log_softmax_backward(const Context&, const SoftmaxBackward<T>& a) {
+Status log_softmax_backward(const Context& context, const SoftmaxBackward<T>& a) {
   const FloatMode mode;
   using L = Lane<T>;
   using V = Vec<L>;
@@ -114,13 +110,13 @@ Status log_softmax_backward(const Context&, const SoftmaxBackward<T>& a) {
     const V s = sum_classes<V>(a.classes, [&](Index c) { return dy.at(c); });
     for (Index c = 0; c < a.classes; ++c) dx.put(c, dy.at(c) - exp(y.at(c)) * s);
   };
-  for_rows(rows, {a.y, a.dy}, a.dx, line, strip);
+  for_rows(context, rows, {a.y, a.dy}, a.dx, line, strip);
   return Status::ok;
 }
 
 // An infinite maximum is not subtracted: rows of -inf give -inf, rows with inf give inf, as in PyTorch.
 template <class T>
-Status logsumexp(const Context&, const LogSumExp<T>& a) {
+Status logsumexp(const Context& context, const LogSumExp<T>& a) {
   const FloatMode mode;
   using L = Lane<T>;
   using V = Vec<L>;
@@ -136,7 +132,7 @@ Status logsumexp(const Context&, const LogSumExp<T>& a) {
     const V s = sum_classes<V>(a.classes, [&](Index c) { return exp(in[0].at(c) - m); });
     store_some(a.y + row, m + log(s), count);
   };
-  for_rows(rows, {a.x}, static_cast<T*>(nullptr), line, strip);
+  for_rows(context, rows, {a.x}, static_cast<T*>(nullptr), line, strip);
   return Status::ok;
 }
 
@@ -174,7 +170,7 @@ struct RowLoss {
 
 // Losses of rows begin ... end - 1.
 template <class T>
-void row_losses(const CrossEntropy<T>& a, double weights, Index begin, Index end) {
+void row_losses(const CrossEntropy<T>& a, double weights, Index begin, Index end, void* workspace) {
   using L = Lane<T>;
   using V = Vec<L>;
   const RowLoss<T> finish{a, weights};
@@ -198,7 +194,7 @@ void row_losses(const CrossEntropy<T>& a, double weights, Index begin, Index end
       weighted = sum_classes<V>(a.classes, [&](Index c) { return (a.weight ? a.weight[c] : L(1)) * (x.at(c) - m); });
     for (Index k = 0; k < count; ++k) finish(row + k, m[k], log_sum[k], weighted[k]);
   };
-  for_rows({a.outer, a.classes, a.inner}, {a.x}, static_cast<T*>(nullptr), begin, end, line, strip);
+  for_rows({a.outer, a.classes, a.inner}, {a.x}, static_cast<T*>(nullptr), begin, end, workspace, line, strip);
 }
 
 struct Totals {
@@ -230,16 +226,17 @@ inline double sum_weights(const auto* weight, Index classes) {
 }
 
 template <class T>
-Status cross_entropy(const Context&, const CrossEntropy<T>& a) {
+Status cross_entropy(const Context& context, const CrossEntropy<T>& a) {
   const FloatMode mode;
   const Index rows = a.outer * a.inner;
   const Chunks chunks = reduction_chunks(rows, kGrain / (a.classes + 1) + 1);
   const double weights = a.smoothing != 0 ? sum_weights(a.weight, a.classes) : 0;
   Totals parts[kMaxChunks]{};
-  parallel_for(chunks.count, 1, [&](Index begin, Index end) {
+  parallel_for(chunks.count, 1, [&](Index begin, Index end, int slot) {
+    void* workspace = tiles_of(context, {a.outer, a.classes, a.inner}, slot);
     for (Index c = begin; c < end; ++c) {
       const Index first = c * chunks.size, last = smaller(first + chunks.size, rows);
-      row_losses(a, weights, first, last);
+      row_losses(a, weights, first, last, workspace);
       if (a.reduction != Reduction::none) parts[c] = sum_losses(a, first, last);
     }
   });
@@ -279,7 +276,7 @@ struct RowGradients {
 };
 
 template <class T>
-Status cross_entropy_backward(const Context&, const CrossEntropyBackward<T>& a) {
+Status cross_entropy_backward(const Context& context, const CrossEntropyBackward<T>& a) {
   const FloatMode mode;
   using L = Lane<T>;
   using V = Vec<L>;
@@ -319,7 +316,7 @@ Status cross_entropy_backward(const Context&, const CrossEntropyBackward<T>& a) 
       dx.put(c, target < L(0) ? V{} : v);
     }
   };
-  for_rows({a.outer, a.classes, a.inner}, {a.x}, a.dx, line, strip);
+  for_rows(context, {a.outer, a.classes, a.inner}, {a.x}, a.dx, line, strip);
   return Status::ok;
 }
 
@@ -330,7 +327,8 @@ constexpr LossKernels<T> kLoss{.softmax = softmax<T>,
                                .log_softmax_backward = log_softmax_backward<T>,
                                .logsumexp = logsumexp<T>,
                                .cross_entropy = cross_entropy<T>,
-                               .cross_entropy_backward = cross_entropy_backward<T>};
+                               .cross_entropy_backward = cross_entropy_backward<T>,
+                               .workspace = loss_workspace};
 
 }  // namespace
 }  // namespace dd2424::cpu::DD2424_ISA

@@ -12,6 +12,8 @@ constexpr Index kGrain = 1 << 14;  // elements worth a second thread
 constexpr Index kShort = 64;       // rows of up to so many classes are turned on their side
 constexpr Index kClassBlock = 64;  // sums run over blocks, so that the error grows with their number
 constexpr Index kLineBlock = 16;   // likewise along a line, in steps of four vectors
+constexpr Index kTileBytes = 1 << 14;
+constexpr int kTiles = 3;  // two inputs and the output, at most
 
 struct Rows {
   Index outer, classes, inner;
@@ -31,19 +33,18 @@ inline void store_some(T* p, Vec<Lane<T>> v, Index count) {
   else store(p, v);
 }
 
-// A vector's worth of rows: class c of all of them.
-template <class T>
+// A vector's worth of rows: class c of all of them, in a tile. Lanes beyond the rows hold what is never looked at.
+template <class L>
 struct Strip {
-  using V = Vec<Lane<std::remove_const_t<T>>>;
-  T* p;
-  Index step, count;  // from class to class; rows, the lanes beyond them hold zeros
-  V at(Index c) const { return load_some(p + c * step, count); }
-  void put(Index c, V v) const { store_some(p + c * step, v, count); }
+  L* p;
+  Index step;  // from class to class
+  Vec<std::remove_const_t<L>> at(Index c) const { return load(p + c * step); }
+  void put(Index c, Vec<std::remove_const_t<L>> v) const { store(p + c * step, v); }
 };
 
 // tile[c][lane] = x[lane][c]. Reads past a row's end where `end` allows it, which is faster than a short load.
 template <class T>
-inline void turn_in(const T* x, const T* end, Index rows, Index classes, Lane<T>* tile) {
+[[gnu::noinline]] void turn_in(const T* x, const T* end, Index rows, Index classes, Lane<T>* tile) {
   constexpr int lanes = kLanes<Lane<T>>;
   for (Index c = 0; c < classes; c += lanes) {
     Vec<Lane<T>> v[lanes];
@@ -57,7 +58,7 @@ inline void turn_in(const T* x, const T* end, Index rows, Index classes, Lane<T>
   }
 }
 template <class T>
-inline void turn_out(const Lane<T>* tile, Index rows, Index classes, T* y) {
+[[gnu::noinline]] void turn_out(const Lane<T>* tile, Index rows, Index classes, T* y) {
   constexpr int lanes = kLanes<Lane<T>>;
   for (Index c = 0; c < classes; c += lanes) {
     Vec<Lane<T>> v[lanes];
@@ -68,53 +69,84 @@ inline void turn_out(const Lane<T>* tile, Index rows, Index classes, T* y) {
   }
 }
 
+// tile[c][i] = x[c * step + i], rows of the tile being `width` long. Classes lie far apart, often by a power of two: their
+// lines would push each other out of the cache, were they read where they are. The next tile's are fetched meanwhile.
+template <class T>
+[[gnu::noinline]] void copy_in(const T* x, Index step, Index classes, Index count, Index width, Lane<T>* tile) {
+  constexpr Index lanes = kLanes<Lane<T>>;
+  for (Index c = 0; c < classes; ++c, x += step, tile += width)
+    for (Index i = 0; i < count; i += lanes) {
+      __builtin_prefetch(x + i + count);
+      store(tile + i, load_some(x + i, count - i));
+    }
+}
+template <class T>
+[[gnu::noinline]] void copy_out(const Lane<T>* tile, Index step, Index classes, Index count, Index width, T* y) {
+  constexpr Index lanes = kLanes<Lane<T>>;
+  for (Index c = 0; c < classes; ++c, y += step, tile += width)
+    for (Index i = 0; i < count; i += lanes) store_some(y + i, load(tile + i), count - i);
+}
+
+// Tiles are on the stack, or, of many classes, in the workspace.
+inline std::size_t loss_workspace(Index classes, Index inner) {
+  const std::size_t tile = static_cast<std::size_t>(classes) * kVectorBytes;
+  return inner > 1 && tile > kTileBytes ? tile * kTiles * static_cast<std::size_t>(num_threads()) : 0;
+}
+
 // Calls body(strips of in, strip of y, first row, rows) for rows begin ... end - 1. y may be null: then nothing is put.
 template <class T, int N, class Body>
-void for_strips(const Rows& rows, const T* const (&in)[N], T* y, Index begin, Index end, const Body& body) {
+void for_strips(const Rows& rows, const T* const (&in)[N], T* y, Index begin, Index end, void* workspace,
+                const Body& body) {
   using L = Lane<T>;
-  constexpr Index lanes = kLanes<L>;
-  if (rows.inner == 1) {
-    alignas(64) L tiles[N + 1][kShort * lanes];
-    for (Index row = begin; row < end; row += lanes) {
-      const Index count = smaller(lanes, end - row);
-      Strip<const L> from[N];
-      for (int k = 0; k < N; ++k) {
-        turn_in(in[k] + row * rows.classes, in[k] + rows.outer * rows.classes, count, rows.classes, tiles[k]);
-        from[k] = {tiles[k], lanes, lanes};
-      }
-      body(from, Strip<L>{tiles[N], lanes, lanes}, row, count);
-      if (y) turn_out(tiles[N], count, rows.classes, y + row * rows.classes);
-    }
-    return;
-  }
+  constexpr Index lanes = kLanes<L>, room = kTileBytes / sizeof(L);
+  alignas(64) L on_stack[N + 1][room];
+  const bool is_turned = rows.inner == 1, is_large = !is_turned && rows.classes * lanes > room;
+  const Index width = is_turned || is_large ? lanes : room / (rows.classes + (rows.classes == 0)) / lanes * lanes;
+  L* tiles[N + 1];
+  for (int k = 0; k <= N; ++k) tiles[k] = is_large ? static_cast<L*>(workspace) + k * rows.classes * lanes : on_stack[k];
   for (Index row = begin; row < end;) {
     const Index o = row / rows.inner, i = row % rows.inner, at = o * rows.classes * rows.inner + i;
-    const Index count = smaller(lanes, smaller(end - row, rows.inner - i));
-    Strip<const T> from[N];
-    for (int k = 0; k < N; ++k) from[k] = {in[k] + at, rows.inner, count};
-    body(from, Strip<T>{y + at, rows.inner, count}, row, count);
+    const Index left = is_turned ? end - row : smaller(end - row, rows.inner - i), count = smaller(width, left);
+    for (int k = 0; k < N; ++k) {
+      if (is_turned) turn_in(in[k] + at, in[k] + rows.outer * rows.classes, count, rows.classes, tiles[k]);
+      else copy_in(in[k] + at, rows.inner, rows.classes, count, width, tiles[k]);
+    }
+    for (Index s = 0; s < count; s += lanes) {
+      Strip<const L> from[N];
+      for (int k = 0; k < N; ++k) from[k] = {tiles[k] + s, width};
+      body(from, Strip<L>{tiles[N] + s, width}, row + s, smaller(lanes, count - s));
+    }
+    if (y && is_turned) turn_out(tiles[N], count, rows.classes, y + at);
+    else if (y) copy_out(tiles[N], rows.inner, rows.classes, count, width, y + at);
     row += count;
   }
 }
 
 // Runs line(row) for each row where rows are lines, else strip(...) as for_strips does.
 template <class T, int N, class Line, class Body>
-void for_rows(const Rows& rows, const T* const (&in)[N], T* y, Index begin, Index end, const Line& line,
-              const Body& strip) {
-  if (!rows.are_lines()) return for_strips(rows, in, y, begin, end, strip);
+void for_rows(const Rows& rows, const T* const (&in)[N], T* y, Index begin, Index end, void* workspace,
+              const Line& line, const Body& strip) {
+  if (!rows.are_lines()) return for_strips(rows, in, y, begin, end, workspace, strip);
   for (Index row = begin; row < end; ++row) line(row);
 }
+// The part of the workspace that is the thread's in `slot`.
+inline void* tiles_of(const Context& context, const Rows& rows, int slot) {
+  const Index bytes = rows.classes * kVectorBytes * kTiles;
+  return context.workspace ? static_cast<char*>(context.workspace) + slot * bytes : nullptr;
+}
 template <class T, int N, class Line, class Body>
-void for_rows(const Rows& rows, const T* const (&in)[N], T* y, const Line& line, const Body& strip) {
+void for_rows(const Context& context, const Rows& rows, const T* const (&in)[N], T* y, const Line& line,
+              const Body& strip) {
   if (rows.classes == 0) return;
-  parallel_for(rows.count(), kGrain / rows.classes + 1,
-               [&](Index begin, Index end) { for_rows(rows, in, y, begin, end, line, strip); });
+  parallel_for(rows.count(), kGrain / rows.classes + 1, [&](Index begin, Index end, int slot) {
+    for_rows(rows, in, y, begin, end, tiles_of(context, rows, slot), line, strip);
+  });
 }
 
 // Over the classes of a strip.
 
-template <class T>
-inline auto highest(const Strip<T>& x, Index classes) {
+template <class L>
+inline auto highest(const Strip<L>& x, Index classes) {
   auto m = x.at(0);
   for (Index c = 1; c < classes; ++c) m = larger(m, x.at(c));
   return m;

@@ -36,7 +36,8 @@ struct SoftmaxNode final : Node {
     dispatch_float(name(), dy.dtype(), [&]<class T>(T) {
       const auto& table = kernels<LossKernels<T>>(dy.device());
       if (dy.numel() > 0)
-        run(name(), log ? table.log_softmax_backward : table.softmax_backward, dy.numel(), 0,
+        run(name(), log ? table.log_softmax_backward : table.softmax_backward, dy.numel(),
+            table.workspace(at.classes, at.inner),
             SoftmaxBackward<T>{out.data<T>(), dy.data<T>(), dx.data<T>(), at.outer, at.classes, at.inner});
     });
     return {dx};
@@ -51,7 +52,7 @@ Tensor run_softmax(const char* name, bool log, const Tensor& input, int dim) {
   dispatch_float(name, x.dtype(), [&]<class T>(T) {
     const auto& table = kernels<LossKernels<T>>(x.device());
     if (y.numel() > 0)
-      run(name, log ? table.log_softmax : table.softmax, y.numel(), 0,
+      run(name, log ? table.log_softmax : table.softmax, y.numel(), table.workspace(at.classes, at.inner),
           Softmax<T>{x.data<T>(), y.data<T>(), at.outer, at.classes, at.inner});
   });
   if (auto* node = record<SoftmaxNode>(y, {&x}, log, dim)) node->y.save_output(y);
@@ -73,6 +74,35 @@ struct LogSumExpNode final : Node {
   }
 };
 
+Shape without(Shape shape, int dim, bool keepdim) {
+  if (keepdim) shape[dim] = 1;
+  else shape.erase(dim);
+  return shape;
+}
+
+// Along one dimension.
+Tensor logsumexp_of(const Tensor& input, int dim, bool keepdim) {
+  const Tensor x = contiguous(detach(input)), y = empty(without(x.shape(), dim, keepdim), accumulator(x.dtype()));
+  const Layout at(x.shape(), dim);
+  dispatch_float("logsumexp", x.dtype(), [&]<class T>(T) {
+    const auto& table = kernels<LossKernels<T>>(x.device());
+    if (y.numel() > 0)
+      run("logsumexp", table.logsumexp, 4 * x.numel(), table.workspace(at.classes, at.inner),
+          LogSumExp<T>{x.data<T>(), y.data<Accumulator<T>>(), at.outer, at.classes, at.inner});
+  });
+  return to(y, x.dtype());
+}
+
+// By operations, along several.
+Tensor logsumexp_composed(const Tensor& x, const Shape& dims, bool keepdim) {
+  Shape kept = dims.empty() ? Shape::filled(x.ndim(), 1) : x.shape();
+  for (Index d : dims) kept[static_cast<int>(d)] = 1;
+  const Tensor top = x.numel() > 0 ? amax(x, dims, true) : full(kept, Scalar(0), x.dtype());
+  const Tensor shift = where(test(TestOp::isfinite, top), Operand(top), Operand(0.0));
+  const Tensor y = add(unary(UnaryOp::log, sum(unary(UnaryOp::exp, sub(x, shift)), dims, true)), shift);
+  return clone(keepdim ? y : reshape(y, sum(x, dims, false).shape()));
+}
+
 }  // namespace
 
 Tensor softmax(const Tensor& x, Index dim) {
@@ -84,6 +114,8 @@ Tensor log_softmax(const Tensor& x, Index dim) {
 
 // Shifted by the maximum, where that is finite.
 Tensor logsumexp(const Tensor& input, const Shape& dims, bool keepdim) {
+  if (mode_is_active()) [[unlikely]]
+    return through_door({"logsumexp", {input}, [=](const Tensors& t) { return logsumexp(t[0], dims, keepdim); }});
   const Tensor x = is_floating(input.dtype()) ? input : to(input, default_dtype());
   Shape all;
   for (Index dim : dims) all.push_back(normalize_dim("logsumexp", dim, x.ndim()));
@@ -91,13 +123,8 @@ Tensor logsumexp(const Tensor& input, const Shape& dims, bool keepdim) {
   Tensor y;
   {
     const GradMode off(false);
-    Shape kept = all.empty() ? Shape::filled(x.ndim(), 1) : x.shape();
-    for (Index d : all) kept[static_cast<int>(d)] = 1;
-    const Tensor top = x.numel() > 0 ? amax(x, all, true) : full(kept, Scalar(0), x.dtype());
-    const Tensor shift = where(test(TestOp::isfinite, top), Operand(top), Operand(0.0));
-    y = add(unary(UnaryOp::log, sum(unary(UnaryOp::exp, sub(x, shift)), all, true)), shift);
-    if (!keepdim) y = reshape(y, sum(x, all, false).shape());
-    y = clone(y);
+    const bool along_one = all.size() == 1 && x.size(static_cast<int>(all[0])) > 0;
+    y = along_one ? logsumexp_of(x, static_cast<int>(all[0]), keepdim) : logsumexp_composed(x, all, keepdim);
   }
   if (auto* node = record<LogSumExpNode>(y, {&x}, all, keepdim)) {
     node->x.save(x);
@@ -124,7 +151,8 @@ struct CrossEntropyNode final : Node {
     const Layout at(input.shape(), 1);
     dispatch_float(name(), input.dtype(), [&]<class T>(T) {
       using Acc = Accumulator<T>;
-      run(name(), kernels<LossKernels<T>>(input.device()).cross_entropy_backward, 4 * dx.numel(), 0,
+      const auto& table = kernels<LossKernels<T>>(input.device());
+      run(name(), table.cross_entropy_backward, 4 * dx.numel(), table.workspace(at.classes, at.inner),
           CrossEntropyBackward<T>{input.data<T>(), target.get().data<Index>(), weight.get().data<Acc>(),
                                   lse.get().data<Acc>(), total_weight.get().data<Acc>(), dloss.data<T>(), dx.data<T>(),
                                   at.outer, at.classes, at.inner, ignore_index, smoothing, reduction});
@@ -223,7 +251,8 @@ Tensor cross_entropy(const Tensor& input, const Tensor& target, const Tensor& we
   Tensor loss = single ? empty({}, x.dtype()) : Tensor();
   dispatch_float("cross_entropy", x.dtype(), [&]<class T>(T) {
     using Acc = Accumulator<T>;
-    run("cross_entropy", kernels<LossKernels<T>>(x.device()).cross_entropy, 4 * x.numel(), 0,
+    const auto& table = kernels<LossKernels<T>>(x.device());
+    run("cross_entropy", table.cross_entropy, 4 * x.numel(), table.workspace(at.classes, at.inner),
         CrossEntropy<T>{x.data<T>(), labels.data<Index>(), w.data<Acc>(), lse.data<Acc>(), losses.data<Acc>(),
                         total.data<Acc>(), loss.data<T>(), at.outer, at.classes, at.inner, ignore_index, smoothing,
                         reduction});
