@@ -15,6 +15,7 @@ from dd2424.nn import functional as F
 
 CHANNELS = [(F.dropout1d, nn.Dropout1d, (40, 50, 3)), (F.dropout2d, nn.Dropout2d, (40, 50, 2, 3)),
             (F.dropout3d, nn.Dropout3d, (40, 50, 2, 2, 3))]  # fmt: skip
+SELU_FLOOR = -1.7580993408473766
 
 
 @pytest.mark.parametrize("p", [0.1, 0.5, 0.9])
@@ -73,6 +74,19 @@ def test_in_place(function: Any) -> None:
     z = leaf * 1
     nn.Dropout(0.5, inplace=True)(z).sum().backward()
     assert bits(leaf.grad) == bits(z)
+
+
+@pytest.mark.parametrize(("function", "shape"), [(F.alpha_dropout, (30, 41)), (F.feature_alpha_dropout, (30, 41, 5))])
+def test_the_gradient_of_alpha_dropout(isa: str, function: Any, shape: tuple[int, ...]) -> None:
+    x, p = dd2424.zeros(*shape, requires_grad=True), 0.3
+    before = dd2424.kernel_count()
+    y = function(x, p, True)
+    y.backward(dd2424.ones(*shape))
+    assert dd2424.kernel_count() - before == 3, "a mask is drawn again, not stored; ones are the third"
+    scale = ((1 - p) * (1 + p * SELU_FLOOR**2)) ** -0.5
+    kept = y.detach().numpy() > 0
+    assert_accurate(y, np.where(kept, -scale * p * SELU_FLOOR, scale * (1 - p) * SELU_FLOOR), roundings=2)
+    assert_accurate(x.grad, np.where(kept, scale, 0), roundings=1)
 
 
 @pytest.mark.parametrize(("function", "layer", "shape"), CHANNELS)

@@ -190,10 +190,10 @@ void bind_random(py::module_& m) {
       "n"_a, "dtype"_a = DType::int64, "generator"_a = py::none());
   m.def(
       "dropout",
-      [](const Tensor& x, double p, bool channels, Generator* generator) {
-        return ops::dropout(x, p, channels, chosen(generator));
+      [](const Tensor& x, double p, bool channels, bool alpha, Generator* generator) {
+        return ops::dropout(x, p, channels, chosen(generator), alpha);
       },
-      "input"_a, "p"_a, "channels"_a = false, "generator"_a = py::none());
+      "input"_a, "p"_a, "channels"_a = false, "alpha"_a = false, "generator"_a = py::none());
   bind_fills();
   bind_skewed_fills();
 }

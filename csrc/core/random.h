@@ -26,7 +26,8 @@ struct Permutation {  // Fisher-Yates from the end
   Index n;
   Philox bits;
 };
-// y = keep ? x * scale : 0, keep[i] with probability 1 - p. Backward is the same call on dy: the mask is drawn again.
+// y = keep ? x * scale + shift : dropped, keep[i] with probability 1 - p. Backward is the same call on dy, without shift
+// and with 0 for dropped: the mask is drawn again.
 template <class T>
 struct Dropout {
   const T* x;
@@ -34,6 +35,7 @@ struct Dropout {
   Index n, inner;  // element i takes the bit i / inner (inner > 1: whole channels)
   double p, scale;
   Philox bits;
+  double shift = -0.0, dropped = 0;  // of a shift, -0 is the one that changes no x
 };
 
 struct RandomIntegerKernels {

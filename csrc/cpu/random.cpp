@@ -236,13 +236,15 @@ Status dropout(const Context&, const Dropout<T>& a) {
   const FloatMode mode;
   using Acc = Accumulator<T>;
   const Threshold kept(1 - a.p);
-  const Acc scale = static_cast<Acc>(a.scale);
+  using V = Vec<Acc>;
+  const V scale = broadcast(static_cast<Acc>(a.scale)), shift = broadcast(static_cast<Acc>(a.shift)),
+          dropped = broadcast(static_cast<Acc>(a.dropped));
   draw<1>(a.bits, (a.n + a.inner - 1) / a.inner, [&](const std::uint32_t* words, Index first, Index count) {
     if (a.inner > 1) {
       for (Index c = 0; c < count; ++c) {
         const Index begin = (first + c) * a.inner, left = a.n - begin, size = left < a.inner ? left : a.inner;
         const bool keep = !kept.none && words[c] <= kept.last;
-        map(a.y + begin, size, [=](Vec<Acc> x) { return keep ? x * scale : Vec<Acc>{}; }, a.x + begin);
+        map(a.y + begin, size, [=](V x) { return keep ? fma(x, scale, shift) : dropped; }, a.x + begin);
       }
       return;
     }
@@ -251,18 +253,18 @@ Status dropout(const Context&, const Dropout<T>& a) {
       const T* x = a.x + first + i;
       T* y = a.y + first + i;
       const Index rest = count - i;
-      const Vec<Acc> v = rest < kLanes<Acc> ? load(x, rest) : load(x);
-      Vec<Acc> dropped;
+      const V kept_x = fma(rest < kLanes<Acc> ? load(x, rest) : load(x), scale, shift);
+      V v;
       if constexpr (sizeof(Acc) == 4) {
-        dropped = load(words + i) <= last ? v * scale : Vec<Acc>{};
+        v = load(words + i) <= last ? kept_x : dropped;
       } else {
         Vec<std::uint64_t> lanes{};
         for (int k = 0; k < kLanes<Acc>; ++k) lanes[k] = words[i + k];
-        dropped = lanes <= broadcast(std::uint64_t{kept.last}) ? v * scale : Vec<Acc>{};
+        v = lanes <= broadcast(std::uint64_t{kept.last}) ? kept_x : dropped;
       }
-      if (kept.none) dropped = Vec<Acc>{};
-      if (rest < kLanes<Acc>) store(y, dropped, rest);
-      else store(y, dropped);
+      if (kept.none) v = dropped;
+      if (rest < kLanes<Acc>) store(y, v, rest);
+      else store(y, v);
     }
   });
   return Status::ok;

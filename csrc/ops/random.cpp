@@ -1,5 +1,7 @@
 #include "ops/random.h"
 
+#include <cmath>
+
 #include "ops/copy.h"
 
 namespace dd2424::ops {
@@ -75,45 +77,61 @@ Tensor randperm(Index n, DType dtype, Generator& generator) {
 
 namespace {
 
-Tensor masked(const Tensor& x, double p, Index inner, const Philox& bits);
-
-struct DropoutNode final : Node {  // the mask is drawn again, not stored
-  double p;
+struct Mask {
+  double p, scale, shift, dropped;
   Index inner;
   Philox bits;
-  DropoutNode(double p, Index inner, const Philox& bits) : p(p), inner(inner), bits(bits) {}
-  const char* name() const override { return "dropout"; }
-  Tensors backward(const Tensors& grads, const Needs&) override { return {masked(grads[0], p, inner, bits)}; }
 };
 
-Tensor masked(const Tensor& input, double p, Index inner, const Philox& bits) {
+Tensor masked(const Tensor& x, const Mask& mask);
+
+struct DropoutNode final : Node {  // the mask is drawn again, not stored
+  Mask mask;
+  explicit DropoutNode(const Mask& mask) : mask(mask) {}
+  const char* name() const override { return "dropout"; }
+  Tensors backward(const Tensors& grads, const Needs&) override {
+    return {masked(grads[0], {mask.p, mask.scale, -0.0, 0, mask.inner, mask.bits})};
+  }
+};
+
+Tensor masked(const Tensor& input, const Mask& mask) {
   const Tensor x = contiguous(detach(input));
   Tensor y = empty(x.shape(), x.dtype(), x.device());
   dispatch_float("dropout", x.dtype(), [&]<class T>(T) {
     if (y.numel() > 0)
       run("dropout", kernels<RandomKernels<T>>(y.device()).dropout, y.numel(), 0,
-          Dropout<T>{x.data<T>(), y.data<T>(), y.numel(), inner, p, p == 1 ? 0 : 1 / (1 - p), bits});
+          Dropout<T>{x.data<T>(), y.data<T>(), y.numel(), mask.inner, mask.p, mask.scale, mask.bits, mask.shift,
+                     mask.dropped});
   });
   if (!input.is_contiguous()) {  // drawn by index, laid out as the input is
     const Tensor laid_out = empty_like(input);
     copy_into(laid_out, y);
     y = laid_out;
   }
-  record<DropoutNode>(y, {&input}, p, inner, bits);
+  record<DropoutNode>(y, {&input}, mask);
   return y;
 }
 
+constexpr double kSeluFloor = -1.7580993408473766;  // what SELU gives for large negative input
+
 }  // namespace
 
-Tensor dropout(const Tensor& x, double p, bool channels, Generator& generator) {
-  check<ValueError>(p >= 0 && p <= 1, "dropout: p must be a probability from 0 to 1, got ", p);
+Tensor dropout(const Tensor& x, double p, bool channels, Generator& generator, bool alpha) {
+  const char* name = alpha ? "alpha_dropout" : "dropout";
+  check<ValueError>(p >= 0 && p <= 1, name, ": p must be a probability from 0 to 1, got ", p);
   if (mode_is_active()) [[unlikely]]
     return through_door(
-        {"dropout", {x}, [=, &generator](const Tensors& t) { return dropout(t[0], p, channels, generator); }});
-  check(!channels || x.ndim() >= 2, "dropout: input must be (N, C, *), got ", x.shape());
-  Index inner = 1;
-  for (int d = 2; channels && d < x.ndim(); ++d) inner *= x.size(d);
-  return masked(x, p, inner, generator.next());
+        {name, {x}, [=, &generator](const Tensors& t) { return dropout(t[0], p, channels, generator, alpha); }});
+  check(!channels || x.ndim() >= 2, name, ": input must be (N, C, *), got ", x.shape());
+  Mask mask{p, p == 1 ? 0 : 1 / (1 - p), -0.0, 0, 1, {}};
+  if (alpha && p < 1) {  // Klambauer et al., "Self-Normalizing Neural Networks", arXiv:1706.02515, section 2
+    mask.scale = 1 / std::sqrt((1 - p) * (1 + p * kSeluFloor * kSeluFloor));
+    mask.shift = -mask.scale * p * kSeluFloor;
+    mask.dropped = mask.scale * kSeluFloor + mask.shift;
+  }
+  for (int d = 2; channels && d < x.ndim(); ++d) mask.inner *= x.size(d);
+  mask.bits = generator.next();
+  return masked(x, mask);
 }
 
 }  // namespace dd2424::ops

@@ -4,14 +4,12 @@ from __future__ import annotations
 
 from dd2424 import _core
 from dd2424._core import Tensor
-from dd2424.functional.random import bernoulli
 
 # fmt: off
 __all__ = [
     "dropout", "dropout1d", "dropout2d", "dropout3d", "alpha_dropout", "feature_alpha_dropout",
 ]
 # fmt: on
-_SELU_FLOOR = -1.7580993408473766  # what SELU gives for large negative input
 
 
 def _check(name: str, p: float) -> None:
@@ -57,15 +55,11 @@ def dropout3d(input: Tensor, p: float = 0.5, training: bool = True, inplace: boo
     return _drop_channels("dropout3d", input, p, training, inplace, 5)
 
 
-def _alpha(name: str, input: Tensor, p: float, training: bool, inplace: bool, shape: tuple[int, ...]) -> Tensor:
+def _alpha(name: str, input: Tensor, p: float, training: bool, inplace: bool, channels: bool) -> Tensor:
     _check(name, p)
     if not training or p == 0:
         return input
-    if p == 1:
-        return input * 0
-    keep = bernoulli(_core.full(shape, 1 - p, dtype=input.dtype))
-    scale = ((1 - p) * (1 + p * _SELU_FLOOR**2)) ** -0.5
-    dropped = (input * keep + _SELU_FLOOR * (1 - keep)) * scale - scale * p * _SELU_FLOOR
+    dropped = _core.dropout(input, p, channels, alpha=True)
     return input.copy_(dropped) if inplace else dropped
 
 
@@ -74,10 +68,9 @@ def alpha_dropout(input: Tensor, p: float = 0.5, training: bool = False, inplace
 
     Source: Klambauer et al., "Self-Normalizing Neural Networks", arXiv:1706.02515, section 2.
     """
-    return _alpha("alpha_dropout", input, p, training, inplace, tuple(input.shape))
+    return _alpha("alpha_dropout", input, p, training, inplace, channels=False)
 
 
 def feature_alpha_dropout(input: Tensor, p: float = 0.5, training: bool = False, inplace: bool = False) -> Tensor:
     """`alpha_dropout` of whole channels. Shapes: (N, C, *)."""
-    shape = tuple(input.shape[:2]) + (1,) * (input.ndim - 2)
-    return _alpha("feature_alpha_dropout", input, p, training, inplace, shape)
+    return _alpha("feature_alpha_dropout", input, p, training, inplace, channels=True)
