@@ -13,8 +13,10 @@ from dd2424 import autograd
 from dd2424.nn import functional as F
 from reference import norm as reference
 
-# Whole channels in the cache, tiles of images of few pixels, chunks of images, and odd tails of each; volumes last.
-SHAPES = [(3, 5, 3, 7), (5, 70, 3, 3), (4, 18, 9, 11), (600, 3, 2, 5), (9, 67, 4, 4), (2, 3, 260, 260), (3, 5, 2, 3, 4)]
+# Whole channels in the cache, in one block and in two, tiles of images of few pixels, chunks of images, and odd tails
+# of each; volumes last.
+SHAPES = [(3, 5, 3, 7), (5, 70, 3, 3), (4, 18, 9, 11), (25, 17, 9, 11), (600, 3, 2, 5), (9, 67, 4, 4), (2, 3, 260, 260),
+          (3, 5, 2, 3, 4)]  # fmt: skip
 OPTIONS = [(False, False), (True, False), (False, True), (True, True)]
 each_option = pytest.mark.parametrize(("relu", "has_residual"), OPTIONS)
 both_formats = pytest.mark.parametrize("channels_last", [False, True])
@@ -137,8 +139,9 @@ def test_no_images(channels_last: bool, training: bool) -> None:
     assert var.tolist() == [1, 1, 1]
 
 
-def test_bfloat16_with_a_residual(rng: np.random.Generator, isa: str) -> None:
-    x, weight, bias, residual = (dd2424.from_numpy(a) for a in data(rng, (6, 5, 3, 7)))
+@pytest.mark.parametrize("shape", [(6, 5, 3, 7), (25, 17, 9, 11)])
+def test_bfloat16_with_a_residual(rng: np.random.Generator, isa: str, shape: Any) -> None:
+    x, weight, bias, residual = (dd2424.from_numpy(a) for a in data(rng, shape))
     x, residual = x.bfloat16(), residual.bfloat16().requires_grad_()
     y = F.batch_norm(x, None, None, weight, bias, True, relu=True, residual=residual)
     exact = reference.batch_norm(*(t.double().numpy() for t in (x, weight, bias))) + residual.detach().double().numpy()

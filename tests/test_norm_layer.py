@@ -64,12 +64,46 @@ def test_instance_norm(rng: np.random.Generator, isa: str, shape: tuple[int, ...
     assert_accurate(by_running, x / np.sqrt(1 + 1e-5), roundings=4)
 
 
+# Of one pixel, channels last in effect; of fewer pixels than a tile, and of more.
+@pytest.mark.parametrize("shape", [(2, 6, 1), (2, 6, 3), (2, 7, 9, 11), (3, 20, 4, 5)])
 @pytest.mark.parametrize("size", [1, 2, 3, 5, 9])
-def test_local_response_norm(rng: np.random.Generator, size: int) -> None:
-    x = data(rng, (2, 6, 3))
-    options = {"alpha": 0.5, "beta": 0.75, "k": 2.0}
-    y = nn.LocalResponseNorm(size, **options)(dd2424.from_numpy(x))
+@pytest.mark.parametrize("channels_last", [False, True])
+def test_local_response_norm(
+    rng: np.random.Generator, isa: str, shape: tuple[int, ...], size: int, channels_last: bool
+) -> None:
+    x, dy, options = data(rng, shape), data(rng, shape), {"alpha": 0.5, "beta": 0.75, "k": 2.0}
+    layout = dd2424.channels_last if channels_last and len(shape) == 4 else dd2424.contiguous_format
+    tensor = dd2424.from_numpy(x).contiguous(memory_format=layout).requires_grad_()
+    y = nn.LocalResponseNorm(size, **options)(tensor)
+    y.backward(dd2424.from_numpy(dy))
     assert_accurate(y, reference.local_response_norm(x, size, **options), roundings=8)
+    gradient = reference.local_response_norm_gradient(x, dy, size, **options)
+    assert_accurate(tensor.grad, gradient, roundings=16, scale=1.0)
+    assert y.stride() == tensor.grad.stride() == tensor.stride()
+
+
+def test_local_response_norm_is_one_kernel_each_way(rng: np.random.Generator) -> None:
+    arrays = data(rng, (4, 30, 20, 21)), data(rng, (4, 30, 20, 21))
+
+    def run() -> Any:
+        x, dy = map(dd2424.from_numpy, arrays)
+        before = dd2424.kernel_count()
+        y = F.local_response_norm(x.requires_grad_(), 5)
+        y.backward(dy)
+        assert dd2424.kernel_count() - before == 2
+        return [y.detach(), x.grad]
+
+    same_for_any_threads(run)
+    assert F.local_response_norm(dd2424.zeros(0, 3, 2), 5).shape == (0, 3, 2)
+    y = F.local_response_norm(dd2424.ones(1, 1, 1).bfloat16(), 1, 3.0)
+    assert_accurate(y, np.full((1, 1, 1), 2**-1.5), roundings=1)
+
+
+def test_refusals_of_local_response_norm() -> None:
+    with pytest.raises(ValueError, match=r"local_response_norm: input must be \(N, C, \*\), got \(2, 3\)"):
+        F.local_response_norm(dd2424.ones(2, 3), 2)
+    with pytest.raises(RuntimeError, match="local_response_norm: size must be at least 1, got 0"):
+        F.local_response_norm(dd2424.ones(2, 3, 4), 0)
 
 
 @pytest.mark.parametrize("p", [1.0, 2.0, 3.0, float("inf")])

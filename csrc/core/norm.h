@@ -71,6 +71,19 @@ struct RowNormBackward {
   bool centred;
 };
 
+// Local response normalisation: with s = k + slope * (sum of x^2 over channels c - before ... c + after),
+//   y = x * s^-beta
+// or, where dy is given, y is the gradient of x. Laid out as for batch norm.
+template <class T>
+struct LocalResponse {
+  const T* x;
+  const T* dy;  // or null: forward
+  T* y;
+  Index outer, channels, inner;
+  Index before, after;
+  double slope, beta, k;
+};
+
 template <class T>
 struct NormKernels {  // float, double, bfloat16
   Status (*batch_norm_forward)(const Context&, const BatchNormForward<T>&);
@@ -79,6 +92,8 @@ struct NormKernels {  // float, double, bfloat16
   Status (*row_norm_forward)(const Context&, const RowNormForward<T>&);
   Status (*row_norm_backward)(const Context&, const RowNormBackward<T>&);
   std::size_t (*row_norm_workspace)(Index rows, Index cols);  // bytes, for backward with dweight or dbias
+  Status (*local_response)(const Context&, const LocalResponse<T>&);
+  std::size_t (*local_response_workspace)(const LocalResponse<T>&);
 };
 
 }  // namespace dd2424

@@ -3,14 +3,16 @@
 #include "core/table.h"
 #include "cpu/norm_backward.h"
 #include "cpu/norm_forward.h"
+#include "cpu/norm_local.h"
 #include "cpu/norm_rows.h"
 
 namespace dd2424::cpu::DD2424_ISA {
 namespace {
 
 std::size_t batch_norm_workspace(Index outer, Index channels, Index inner) {
-  const Index chunks = Extent{outer, channels, inner}.chunks().count;
-  return chunks > 1 ? static_cast<std::size_t>(chunks * kSums * channels) * sizeof(double) : 0;
+  const Extent extent{outer, channels, inner};
+  const Chunks chunks = extent.chunks();
+  return chunks.count > 1 ? static_cast<std::size_t>(chunks.count * kSums * channels) * sizeof(double) : 0;
 }
 
 template <class T>
@@ -19,7 +21,9 @@ constexpr NormKernels<T> kNorm{.batch_norm_forward = batch_norm_forward<T>,
                                .batch_norm_workspace = batch_norm_workspace,
                                .row_norm_forward = row_norm_forward<T>,
                                .row_norm_backward = row_norm_backward<T>,
-                               .row_norm_workspace = row_norm_workspace};
+                               .row_norm_workspace = row_norm_workspace,
+                               .local_response = local_response<T>,
+                               .local_response_workspace = local_response_workspace<T>};
 
 }  // namespace
 }  // namespace dd2424::cpu::DD2424_ISA

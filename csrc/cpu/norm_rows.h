@@ -15,51 +15,50 @@ inline Vec<L> distance(const T* x, Index count, L about) {
   return keep_lanes<L>(count) ? load(x, count) - about : Vec<L>{};
 }
 
-template <bool centred, class T, class L = Lane<T>>
-inline void row_statistics(const T* x, Index cols, double eps, L& mean, L& low, L& rstd) {
+template <class T, class L = Lane<T>>
+void row_statistics(const T* x, Index cols, double eps, bool centred, L& mean, L& low, L& rstd) {
   const L n = static_cast<L>(cols);
   mean = 0;
-  if constexpr (centred) {
+  if (centred) {
     Vec<L> sum[1]{};
     const L origin = load_some(x, 1)[0];
-    add_plane<L>(0, cols, sum,
-                 [&](Index i, Index count, Vec<L>* part) { part[0] += distance<T>(x + i, count, origin); });
+    add_row<L>(cols, sum, [&](Index i, Index count, Vec<L>* part) { part[0] += distance<T>(x + i, count, origin); });
     mean = origin + lanes_sum<L>(sum[0]) / n;
   }
   Vec<L> sums[2]{};
-  add_plane<L>(0, cols, sums, [&](Index i, Index count, Vec<L>* part) {
+  add_row<L>(cols, sums, [&](Index i, Index count, Vec<L>* part) {
     const Vec<L> d = distance<T>(x + i, count, mean);
-    if constexpr (centred) part[0] += d;
+    part[0] += d;
     part[1] = fma(d, d, part[1]);
   });
-  low = lanes_sum<L>(sums[0]) / n;
+  low = centred ? lanes_sum<L>(sums[0]) / n : L(0);
   rstd = 1 / sqrt(lanes_sum<L>(sums[1]) / n - low * low + static_cast<L>(eps));
 }
 
-template <bool centred, bool around, class T, class L = Lane<T>>
-void normalize_rows(const RowNormForward<T>& a, Index begin, Index end) {
+template <class T, class L = Lane<T>>
+void normalize_rows(const RowNormForward<T>& a, bool around, Index begin, Index end) {
   const Index n = a.cols;
   for (Index row = begin; row < end; ++row) {
     const T* x = a.x + row * n;
     T* y = a.y + row * n;
     L mean, low, rstd;
-    row_statistics<centred>(x, n, a.eps, mean, low, rstd);
+    row_statistics(x, n, a.eps, a.centred, mean, low, rstd);
     const L back = -low * rstd;
     const auto normal = [=](Vec<L> v) { return fma(v - mean, broadcast(rstd), broadcast(back)); };
     if (a.weight && a.bias) {
-      map_out<around>(y, n, [=](Vec<L> v, Vec<L> w, Vec<L> b) { return fma(normal(v), w, b); }, x, a.weight, a.bias);
+      map_out(around, y, n, [=](Vec<L> v, Vec<L> w, Vec<L> b) { return fma(normal(v), w, b); }, x, a.weight, a.bias);
     } else if (a.weight) {
-      map_out<around>(y, n, [=](Vec<L> v, Vec<L> w) { return normal(v) * w; }, x, a.weight);
+      map_out(around, y, n, [=](Vec<L> v, Vec<L> w) { return normal(v) * w; }, x, a.weight);
     } else if (a.bias) {
-      map_out<around>(y, n, [=](Vec<L> v, Vec<L> b) { return normal(v) + b; }, x, a.bias);
+      map_out(around, y, n, [=](Vec<L> v, Vec<L> b) { return normal(v) + b; }, x, a.bias);
     } else {
-      map_out<around>(y, n, normal, x);
+      map_out(around, y, n, normal, x);
     }
     if (!a.rstd) continue;
     a.rstd[row] = rstd;
-    if constexpr (centred) a.mean[row] = mean, a.low[row] = low;
+    if (a.centred) a.mean[row] = mean, a.low[row] = low;
   }
-  if constexpr (around) end_stores_around();
+  end_stores_around();
 }
 
 template <class T>
@@ -67,10 +66,7 @@ Status row_norm_forward(const Context&, const RowNormForward<T>& a) {
   const FloatMode mode;
   if (a.cols == 0) return Status::ok;
   const bool around = goes_around(a.y, a.rows * a.cols, a.cols);
-  parallel_for(a.rows, kGrain / a.cols + 1, [&](Index begin, Index end) {
-    if (around) a.centred ? normalize_rows<true, true>(a, begin, end) : normalize_rows<false, true>(a, begin, end);
-    else a.centred ? normalize_rows<true, false>(a, begin, end) : normalize_rows<false, false>(a, begin, end);
-  });
+  parallel_for(a.rows, kGrain / a.cols + 1, [&](Index begin, Index end) { normalize_rows(a, around, begin, end); });
   return Status::ok;
 }
 
@@ -103,51 +99,43 @@ struct RowSums {
   }
 };
 
-template <bool centred, bool scaled, bool sums, class T, class L = Lane<T>>
-void row_gradient(const RowNormBackward<T>& a, Index row, const RowSums<L>* to) {
+// dx of a row, and, where `to` is given, what the row adds to its sums.
+template <class T, class L = Lane<T>>
+void row_gradient(const RowNormBackward<T>& a, bool around, Index row, const RowSums<L>* to) {
   const T *x = a.x + row * a.cols, *dy = a.dy + row * a.cols;
-  const L mean = centred ? a.mean[row] : L(0), rstd = a.rstd[row], back = centred ? -a.low[row] * rstd : L(0);
+  const L mean = a.centred ? a.mean[row] : L(0), rstd = a.rstd[row], back = a.centred ? -a.low[row] * rstd : L(0);
   const L n = static_cast<L>(a.cols);
   const auto normal = [=](Vec<L> v) { return fma(v - mean, broadcast(rstd), broadcast(back)); };
   Vec<L> total[2]{};
-  add_plane<L>(0, a.cols, total, [&](Index i, Index count, Vec<L>* part) {
+  add_row<L>(a.cols, total, [&](Index i, Index count, Vec<L>* part) {
     Vec<L> y = normal(load_some(x + i, count)), g = load_some(dy + i, count);
     if (count < kLanes<L>) y = keep_lanes<L>(count) ? y : Vec<L>{};
-    if constexpr (sums) {
+    if (to) {
       L *dweight = to->block + i, *dbias = dweight + to->width;
       store(dweight, fma(g, y, load(dweight)));
       store(dbias, load(dbias) + g);
     }
-    if constexpr (scaled) g *= load_some(a.weight + i, count);
-    if constexpr (centred) part[0] += g;
+    if (a.weight) g *= load_some(a.weight + i, count);
+    part[0] += g;
     part[1] = fma(g, y, part[1]);
   });
   if (!a.dx) return;
-  const Vec<L> slope = broadcast(rstd), shift = broadcast(rstd * (lanes_sum<L>(total[0]) / n)),
+  const Vec<L> slope = broadcast(rstd), shift = broadcast(a.centred ? rstd * (lanes_sum<L>(total[0]) / n) : L(0)),
                tilt = broadcast(rstd * (lanes_sum<L>(total[1]) / n));
   const auto dx = [=](Vec<L> v, Vec<L> g) { return fma(g, slope, -fma(normal(v), tilt, shift)); };
   T* to_dx = a.dx + row * a.cols;
-  const auto put_dx = [&](auto past) {
-    constexpr bool around = decltype(past)::value;
-    if constexpr (scaled)
-      map_out<around>(to_dx, a.cols, [=](Vec<L> v, Vec<L> g, Vec<L> w) { return dx(v, g * w); }, x, dy, a.weight);
-    else map_out<around>(to_dx, a.cols, dx, x, dy);
-  };
-  if (goes_around(a.dx, a.rows * a.cols, a.cols)) put_dx(Constant<1>{});
-  else put_dx(Constant<0>{});
+  if (a.weight)
+    map_out(around, to_dx, a.cols, [=](Vec<L> v, Vec<L> g, Vec<L> w) { return dx(v, g * w); }, x, dy, a.weight);
+  else map_out(around, to_dx, a.cols, dx, x, dy);
 }
 
-template <bool centred, bool scaled, class T, class L = Lane<T>>
+template <class T, class L = Lane<T>>
 void row_gradients(const RowNormBackward<T>& a, Index begin, Index end, const RowSums<L>* to) {
-  if (!to) {
-    for (Index row = begin; row < end; ++row) row_gradient<centred, scaled, false>(a, row, to);
-    return end_stores_around();
-  }
-  to->clear();
+  const bool around = goes_around(a.dx, a.rows * a.cols, a.cols);
+  if (to) to->clear();
   for (Index row = begin; row < end;) {
-    for (const Index stop = smaller(end, row + kBlockRows); row < stop; ++row)
-      row_gradient<centred, scaled, true>(a, row, to);
-    to->join();
+    for (const Index stop = smaller(end, row + kBlockRows); row < stop; ++row) row_gradient(a, around, row, to);
+    if (to) to->join();
   }
   end_stores_around();
 }
@@ -174,23 +162,17 @@ void join_row_sums(const RowNormBackward<T>& a, Index chunks, void* workspace) {
 template <class T, class L = Lane<T>>
 Status row_norm_backward(const Context& context, const RowNormBackward<T>& a) {
   const FloatMode mode;
-  const auto gradients = [&](Index begin, Index end, const RowSums<L>* to) {
-    if (a.centred) {
-      a.weight ? row_gradients<true, true>(a, begin, end, to) : row_gradients<true, false>(a, begin, end, to);
-    } else {
-      a.weight ? row_gradients<false, true>(a, begin, end, to) : row_gradients<false, false>(a, begin, end, to);
-    }
-  };
   if (a.cols == 0) return Status::ok;
   if (!a.dweight && !a.dbias) {
-    parallel_for(a.rows, kGrain / a.cols + 1, [&](Index begin, Index end) { gradients(begin, end, nullptr); });
+    const RowSums<L>* nowhere = nullptr;
+    parallel_for(a.rows, kGrain / a.cols + 1, [&](Index begin, Index end) { row_gradients(a, begin, end, nowhere); });
     return Status::ok;
   }
   const Chunks chunks = chunks_of_rows(a.rows, a.cols);
   parallel_for(chunks.count, 1, [&](Index begin, Index end) {
     for (Index chunk = begin; chunk < end; ++chunk) {
       const RowSums<L> to(context.workspace, chunk, a.cols);
-      gradients(chunk * chunks.size, smaller((chunk + 1) * chunks.size, a.rows), &to);
+      row_gradients(a, chunk * chunks.size, smaller((chunk + 1) * chunks.size, a.rows), &to);
     }
   });
   if (chunks.count == 0) RowSums<L>(context.workspace, 0, a.cols).clear();

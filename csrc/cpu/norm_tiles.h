@@ -1,36 +1,38 @@
 #pragma once
-// Batch norm of wide rows, (N, C) or channels-last. Rows are read as they lie in memory, a few at a time, while the
-// sums of a tile of their channels stay in the first-level cache: going down a group of columns would touch a page a
-// row.
+// Batch norm of rows, (N, C) or channels-last. Rows are read as they lie in memory, a few at a time, while the sums of
+// a tile of their channels stay in the first-level cache: going down a group of columns would touch a page a row. What
+// a call asks for (ReLU, residual, stores around the caches) is looked at as the loops run: memory is slower than that,
+// and each choice made beforehand would double the code.
 #include "core/norm.h"
 #include "cpu/norm_walk.h"
 
 namespace dd2424::cpu::DD2424_ISA {
 namespace {
 
-template <bool relu, class V>
-inline V rectified(V y) {
-  if constexpr (relu) return y < V{} ? V{} : y;  // NaN stays NaN
-  else return y;
+// The lowest y may be: 0 with ReLU.
+template <class L>
+inline Vec<L> floor_of(bool relu) {
+  return broadcast(relu ? L(0) : -L(__builtin_huge_val()));
 }
-// What dy must pass: nothing, a ReLU whose y is found again from x, or one whose y is read.
-enum class Gate { open, by_x, by_y };
-template <class T>
-inline Gate gate_of(const BatchNormBackward<T>& a) {
-  if (!a.relu) return Gate::open;
-  return a.y ? Gate::by_y : Gate::by_x;
-}
+template <class V>
+inline V at_least(V y, V floor) {
+  return y < floor ? floor : y;
+}  // NaN stays NaN
+// dy where the ReLU that made y let it through
 template <class V>
 inline V through(V dy, V y) {
   return y <= V{} ? V{} : dy;
+}
+// Whether y, above 0 where dy counts, is found again from x: neither open to all nor read.
+template <class T>
+inline bool is_found_again(const BatchNormBackward<T>& a) {
+  return a.relu && !a.y;
 }
 
 constexpr Index kTileRows = 128;   // rows that are added up before they join the total
 constexpr Index kOriginRows = 16;  // whose mean the first of them are taken about
 template <class L>
 constexpr Index kTile = 4096 / sizeof(L);  // channels: of a 32 KiB cache, with six or seven such lines, an eighth each
-
-inline bool has_tiles(const Extent& extent) { return extent.in_columns() && extent.channels > kGroup * kLanes<float>; }
 
 // Calls body(chunk, first channel, channels, first row, end of rows) for every tile of every chunk, on all threads.
 template <class L, class Body>
@@ -114,7 +116,8 @@ void join_block(Index width, Index before, Index rows, const L* first, const Lin
 // Mean and sum of squared differences of a tile's channels over rows [begin, end). The first block is taken about the
 // mean of its first rows, for one row alone may be an outlier, and the others about the mean of those before.
 template <class T, class L = Lane<T>>
-void tile_moments(const T* x, Index stride, Index width, Index begin, Index end, double* mean, double* m2) {
+[[gnu::noinline]] void tile_moments(const T* x, Index stride, Index width, Index begin, Index end, double* mean,
+                                    double* m2) {
   Line<L> first, origin, sum, squares;
   for_vectors<L>(width, [&](Index c, Index count) {
     store(first.of + c, load_some(x + c, count));
@@ -150,8 +153,10 @@ struct TileAffine {
   const L *mean, *scale, *shift;
 };
 
-template <bool relu, bool residual, bool around, class T, class L>
-void normalize_tile(const BatchNormForward<T>& a, const TileAffine<L>& f, const Tile& tile, Index begin, Index end) {
+template <class T, class L>
+[[gnu::noinline]] void normalize_tile(const BatchNormForward<T>& a, const TileAffine<L>& f, const Tile& tile,
+                                      bool around, Index begin, Index end) {
+  const Vec<L> floor = floor_of<L>(a.relu);
   for_rows<2>(begin, end, [&](auto rows, Index row) {
     constexpr int R = decltype(rows)::value;
     const Index at = row * tile.stride + tile.first;
@@ -162,32 +167,32 @@ void normalize_tile(const BatchNormForward<T>& a, const TileAffine<L>& f, const 
       for (int r = 0; r < R; ++r) {
         const Index place = at + r * tile.stride + c;
         Vec<L> v = fma(load_some(a.x + place, count) - mean, scale, shift);
-        if constexpr (residual) v += load_some(a.residual + place, count);
-        put<around>(a.y + place, rectified<relu>(v), count);
+        if (a.residual) v += load_some(a.residual + place, count);
+        put(around, a.y + place, at_least(v, floor), count);
       }
     });
   });
 }
 
 // Adds rows [begin, end) of g, g * (x - mean) and x - mean, with g = dy where ReLU let it through.
-template <Gate gate, class T, class L>
+template <class T, class L>
 void add_gradients(const BatchNormBackward<T>& a, const TileAffine<L>& f, const Tile& tile, Index begin, Index end,
                    Line<L> (&sums)[3]) {
+  const bool found_again = is_found_again(a);
   for_rows<2>(begin, end, [&](auto rows, Index row) {
     constexpr int R = decltype(rows)::value;
     const Index at = row * tile.stride + tile.first;
     for_vectors<L>(tile.width, [&](Index c, Index count) {
       const Vec<L> mean = load_some(f.mean + c, count);
-      Vec<L> scale{}, shift{};
-      if constexpr (gate == Gate::by_x) scale = load_some(f.scale + c, count), shift = load_some(f.shift + c, count);
+      Vec<L> scale{}, shift = broadcast(L(1));
+      if (found_again) scale = load_some(f.scale + c, count), shift = load_some(f.shift + c, count);
       Vec<L> g[R], d[R], product = load(sums[1].of + c);
 #pragma GCC unroll 2
       for (int r = 0; r < R; ++r) {
         const Index place = at + r * tile.stride + c;
         d[r] = load_some(a.x + place, count) - mean;
-        g[r] = load_some(a.dy + place, count);
-        if constexpr (gate == Gate::by_x) g[r] = through(g[r], fma(d[r], scale, shift));
-        if constexpr (gate == Gate::by_y) {
+        g[r] = through(load_some(a.dy + place, count), fma(d[r], scale, shift));
+        if (a.y) {
           g[r] = through(g[r], load_some(a.y + place, count));
           store_some(a.dresidual + place, g[r], count);
         }
@@ -202,18 +207,15 @@ void add_gradients(const BatchNormBackward<T>& a, const TileAffine<L>& f, const 
 
 // to[s][c]: the sums over rows [begin, end) for channel c of the tile.
 template <class T, class L = Lane<T>>
-void tile_sums(const BatchNormBackward<T>& a, const TileAffine<L>& f, const Tile& tile, Index begin, Index end,
-               double* const (&to)[3]) {
+[[gnu::noinline]] void tile_sums(const BatchNormBackward<T>& a, const TileAffine<L>& f, const Tile& tile, Index begin,
+                                 Index end, double* const (&to)[3]) {
   Line<L> sums[3];
   for (double* total : to)
     for (Index c = 0; c < tile.width; ++c) total[c] = 0;
-  const Gate gate = gate_of(a);
   for (Index row = begin; row < end;) {
     const Index stop = smaller(end, row + kTileRows);
     for (Line<L>& sum : sums) for_vectors<L>(tile.width, [&](Index c, Index) { store(sum.of + c, Vec<L>{}); });
-    if (gate == Gate::open) add_gradients<Gate::open>(a, f, tile, row, stop, sums);
-    else if (gate == Gate::by_x) add_gradients<Gate::by_x>(a, f, tile, row, stop, sums);
-    else add_gradients<Gate::by_y>(a, f, tile, row, stop, sums);
+    add_gradients(a, f, tile, row, stop, sums);
     for (int s = 0; s < 3; ++s)
       for (Index c = 0; c < tile.width; ++c) to[s][c] += static_cast<double>(sums[s].of[c]);
     row = stop;
@@ -226,10 +228,12 @@ struct TileGradient {
   const L *slope, *tilt, *shift;
 };
 
-template <bool by_x, bool around, class T, class L>
-void differentiate_tile(const BatchNormBackward<T>& a, const TileAffine<L>& f, const TileGradient<L>& d,
-                        const Tile& tile, Index begin, Index end) {
+template <class T, class L>
+[[gnu::noinline]] void differentiate_tile(const BatchNormBackward<T>& a, const TileAffine<L>& f,
+                                          const TileGradient<L>& d, const Tile& tile, bool around, Index begin,
+                                          Index end) {
   const T* from = a.y ? a.dresidual : a.dy;
+  const bool found_again = is_found_again(a);
   for_rows<2>(begin, end, [&](auto rows, Index row) {
     constexpr int R = decltype(rows)::value;
     const Index at = row * tile.stride + tile.first;
@@ -237,15 +241,14 @@ void differentiate_tile(const BatchNormBackward<T>& a, const TileAffine<L>& f, c
       const auto of_channel = [=](const L* p) { return load_some(p + c, count); };
       const Vec<L> mean = of_channel(f.mean), slope = of_channel(d.slope), tilt = of_channel(d.tilt),
                    shift = of_channel(d.shift);
-      Vec<L> scale{}, level{};
-      if constexpr (by_x) scale = of_channel(f.scale), level = of_channel(f.shift);
+      Vec<L> scale{}, level = broadcast(L(1));
+      if (found_again) scale = of_channel(f.scale), level = of_channel(f.shift);
 #pragma GCC unroll 2
       for (int r = 0; r < R; ++r) {
         const Index place = at + r * tile.stride + c;
         const Vec<L> distance = load_some(a.x + place, count) - mean;
-        Vec<L> g = load_some(from + place, count);
-        if constexpr (by_x) g = through(g, fma(distance, scale, level));
-        put<around>(a.dx + place, fma(g, slope, -fma(distance, tilt, shift)), count);
+        const Vec<L> g = through(load_some(from + place, count), fma(distance, scale, level));
+        put(around, a.dx + place, fma(g, slope, -fma(distance, tilt, shift)), count);
       }
     });
   });
@@ -255,7 +258,7 @@ void differentiate_tile(const BatchNormBackward<T>& a, const TileAffine<L>& f, c
 // while it is in the second-level cache.
 constexpr Index kOnceRows = 512, kOncePixels = 64;
 inline bool is_once(const Extent& extent, const Chunks& chunks) {
-  if (extent.in_columns()) return has_tiles(extent) && chunks.count == 1;
+  if (extent.in_columns()) return chunks.count == 1;
   return extent.inner <= kOncePixels && extent.outer <= kOnceRows;
 }
 // Calls body(first channel, channels) for all of them, on all threads.

@@ -18,4 +18,7 @@ Tensor batch_norm(const Tensor& x, const Tensor& running_mean, const Tensor& run
 Tensor layer_norm(const Tensor& x, const Shape& normalized_shape, const Tensor& weight, const Tensor& bias, double eps);
 Tensor rms_norm(const Tensor& x, const Shape& normalized_shape, const Tensor& weight, double eps);
 
+// x / (k + alpha * mean of x^2 over `size` neighbouring channels)^beta, zeros standing beyond the edges.
+Tensor local_response_norm(const Tensor& x, Index size, double alpha, double beta, double k);
+
 }  // namespace dd2424::ops

@@ -85,9 +85,24 @@ def instance_norm(x: Array, weight: Array | None = None, bias: Array | None = No
     return group_norm(x, x.shape[1], weight, bias, eps)
 
 
+def _squares(x: Array, size: int) -> Array:
+    """For each channel, the sum of squares over its window."""
+    squares = np.asarray(x, np.float64) ** 2
+    channels = range(x.shape[1])
+    return np.stack([squares[:, max(0, c - size // 2) : c + (size - 1) // 2 + 1].sum(1) for c in channels], 1)
+
+
 def local_response_norm(x: Array, size: int, alpha: float = 1e-4, beta: float = 0.75, k: float = 1.0) -> Array:
-    y = np.empty(x.shape)
-    for c in range(x.shape[1]):
-        near = x[:, max(0, c - size // 2) : c + (size - 1) // 2 + 1].astype(np.float64)
-        y[:, c] = x[:, c] / (k + alpha * (near**2).sum(1) / size) ** beta
+    y: Array = x / (k + alpha * _squares(x, size) / size) ** beta
     return y
+
+
+def local_response_norm_gradient(x: Array, dy: Array, size: int, alpha: float, beta: float, k: float) -> Array:
+    """The gradient of sum(y * dy) by x: each channel counts in the windows that it is in."""
+    x, dy = np.asarray(x, np.float64), np.asarray(dy, np.float64)
+    s = k + alpha * _squares(x, size) / size
+    dx, terms = dy / s**beta, dy * x / s ** (beta + 1)
+    for c in range(x.shape[1]):
+        over = terms[:, max(0, c - (size - 1) // 2) : c + size // 2 + 1].sum(1)
+        dx[:, c] -= 2 * alpha * beta / size * x[:, c] * over
+    return dx

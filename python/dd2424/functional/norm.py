@@ -140,18 +140,8 @@ def normalize(input: Tensor, p: float = 2.0, dim: int | Sequence[int] = 1, eps: 
 def local_response_norm(input: Tensor, size: int, alpha: float = 1e-4, beta: float = 0.75, k: float = 1.0) -> Tensor:
     """x / (k + alpha * mean of x^2 over `size` neighbouring channels)^beta, zeros standing beyond the edges.
 
-    Shapes: (N, C, *). Source: Krizhevsky, Sutskever and Hinton, "ImageNet classification", NIPS 2012, section 3.3.
+    Shapes: (N, C, *), at least one *.
+    Raises: ValueError for fewer dimensions.
+    Source: Krizhevsky, Sutskever and Hinton, "ImageNet classification", NIPS 2012, section 3.3.
     """
-    squares, channels = _core.square(input), input.shape[1]
-    before, after = size // 2, (size - 1) // 2
-    wide = _core.cat(
-        [part for part in (_zeros(squares, before), squares, _zeros(squares, after)) if part is not None], 1
-    )
-    total = wide.narrow(1, 0, channels)
-    for shift in range(1, size):
-        total = total + wide.narrow(1, shift, channels)
-    return input / _core.pow(total * (alpha / size) + k, beta)
-
-
-def _zeros(like: Tensor, channels: int) -> Tensor | None:
-    return like.new_zeros((like.shape[0], channels, *like.shape[2:])) if channels else None
+    return _core.local_response_norm(input, size, alpha, beta, k)
