@@ -6,14 +6,14 @@ from collections.abc import Callable
 from typing import Any
 
 from case import Case, fastest, normal
-from shapes import ACTIVATIONS, IMAGES
+from shapes import ACTIVATIONS, ALEXNET, IMAGES
 
 # Passes over the data, without a residual and with it: where a channel's planes stay in the cache between statistics
 # and result, and where rows of all channels do not.
 PASSES = {"contiguous_format": (5, 8), "channels_last": (8, 11)}
 
 
-def norm(name: str, layer: Callable[..., Any], n: int, d: int) -> Case:
+def norm(name: str, layer: Callable[..., Any], goal: float, n: int, d: int) -> Case:
     """`layer(torch.nn, d)` is the module; its gradients are those of sum(y * dy)."""
 
     def program(torch, x, dy):
@@ -32,8 +32,28 @@ def norm(name: str, layer: Callable[..., Any], n: int, d: int) -> Case:
         f"{name} ({n}, {d}), forward and backward",
         program=program,
         inputs=normal((n, d), (n, d)),
-        goals={"torch": 1.0},
+        goals={"torch": goal},
     )
+
+
+def of_images(name: str, shape: tuple[int, ...], layer: Callable[..., Any]) -> Case:
+    """`layer(torch.nn.functional, x)`, forward and backward, in each contender's faster format."""
+
+    def program(torch, *operands):
+        def step_in(layout):
+            x, dy = (t.detach().contiguous(memory_format=getattr(torch, layout)) for t in operands)
+            x.requires_grad_()
+
+            def step():
+                x.grad = None
+                layer(torch.nn.functional, x).backward(dy)
+                return x.grad
+
+            return step
+
+        return fastest(*map(step_in, PASSES))
+
+    return Case(f"{name} {shape}, forward and backward", program, normal(shape, shape), goals={"torch": 1.3})
 
 
 def rectified(torch: Any, x: Any, weight: Any, bias: Any, residual: Any) -> Any:
@@ -80,7 +100,9 @@ def images(shape: tuple[int, ...], memory_format: str, has_residual: bool) -> Ca
 
 
 CASES = [
-    *(norm("batch_norm", lambda nn, d: nn.BatchNorm1d(d), *shape) for shape in ACTIVATIONS),
-    *(norm("layer_norm", lambda nn, d: nn.LayerNorm(d), *shape) for shape in ACTIVATIONS),
+    *(norm("batch_norm", lambda nn, d: nn.BatchNorm1d(d), 2.0, *shape) for shape in ACTIVATIONS),
+    *(norm("layer_norm", lambda nn, d: nn.LayerNorm(d), 1.3, *shape) for shape in ACTIVATIONS),
     *(images(shape, layout, added) for added in (False, True) for shape in IMAGES for layout in PASSES),
+    of_images("group_norm", IMAGES[1], lambda F, x: F.group_norm(x, 32)),
+    of_images("local_response_norm", ALEXNET, lambda F, x: F.local_response_norm(x, 5)),
 ]

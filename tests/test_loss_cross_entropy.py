@@ -14,7 +14,8 @@ from dd2424 import autograd
 from dd2424.nn import functional as F
 from reference import loss as reference
 
-SHAPES = [(1, 1), (3, 7), (100, 10), (21, 64), (9, 65), (4, 1000), (2, 3, 5), (2, 5, 3, 7), (2, 19, 450), (2, 300, 3, 7)]
+SHAPES = [(1, 1), (3, 7), (100, 10), (21, 64), (9, 65), (4, 1000), (2, 3, 5), (2, 5, 3, 7), (2, 19, 450),
+          (2, 300, 3, 7)]  # fmt: skip
 REDUCTIONS = ["mean", "sum", "none"]
 
 
