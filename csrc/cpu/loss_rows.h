@@ -69,8 +69,9 @@ template <class T>
   }
 }
 
-// tile[c][i] = x[c * step + i], rows of the tile being `width` long. Classes lie far apart, often by a power of two: their
-// lines would push each other out of the cache, were they read where they are. The next tile's are fetched meanwhile.
+// tile[c][i] = x[c * step + i], rows of the tile being `width` long. Classes lie far apart, often by a power of two:
+// their lines would push each other out of the cache, were they read where they are. The next tile's are fetched
+// meanwhile.
 template <class T>
 [[gnu::noinline]] void copy_in(const T* x, Index step, Index classes, Index count, Index width, Lane<T>* tile) {
   constexpr Index lanes = kLanes<Lane<T>>;
@@ -103,7 +104,8 @@ void for_strips(const Rows& rows, const T* const (&in)[N], T* y, Index begin, In
   const bool is_turned = rows.inner == 1, is_large = !is_turned && rows.classes * lanes > room;
   const Index width = is_turned || is_large ? lanes : room / (rows.classes + (rows.classes == 0)) / lanes * lanes;
   L* tiles[N + 1];
-  for (int k = 0; k <= N; ++k) tiles[k] = is_large ? static_cast<L*>(workspace) + k * rows.classes * lanes : on_stack[k];
+  for (int k = 0; k <= N; ++k)
+    tiles[k] = is_large ? static_cast<L*>(workspace) + k * rows.classes * lanes : on_stack[k];
   for (Index row = begin; row < end;) {
     const Index o = row / rows.inner, i = row % rows.inner, at = o * rows.classes * rows.inner + i;
     const Index left = is_turned ? end - row : smaller(end - row, rows.inner - i), count = smaller(width, left);
