@@ -26,8 +26,8 @@ struct Permutation {  // Fisher-Yates from the end
   Index n;
   Philox bits;
 };
-// y = keep ? x * scale + shift : dropped, keep[i] with probability 1 - p. Backward is the same call on dy, without shift
-// and with 0 for dropped: the mask is drawn again.
+// y = keep ? x * scale + shift : dropped, keep[i] with probability 1 - p. Backward is the same call on dy, without
+// shift and with 0 for dropped: the mask is drawn again.
 template <class T>
 struct Dropout {
   const T* x;
