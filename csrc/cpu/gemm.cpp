@@ -6,6 +6,7 @@
 #include "cpu/gemm_batch.h"
 #include "cpu/gemm_dot.h"
 #include "cpu/gemm_plan.h"
+#include "cpu/gemm_vector.h"
 
 namespace dd2424::cpu::DD2424_ISA {
 namespace {
@@ -239,7 +240,8 @@ void multiply_dots(const Plan& plan, const Product<T>& p, const Workspace& works
     lay_along_k(b, row, p.b, p.n, p.k);
     dot.b = b, dot.b_row = row;
   }
-  multiply_dot(dot, p.to, kGrainMacs);
+  const bool is_vector = p.n == 1 && p.m >= kLanes<Accumulator<T>> / 2;
+  is_vector ? multiply_vector(dot, p.to, kGrainMacs) : multiply_dot(dot, p.to, kGrainMacs);
 }
 
 template <class T>

@@ -78,8 +78,9 @@ struct Costs {
 
 template <class T>
 bool prefers_dot(const Product<T>& p) {
-  if (p.m * p.n > kSplitOutputs) return false;
   const bool a_along = lies_along_k(p.a, p.m, p.k, true), b_along = lies_along_k(p.b, p.n, p.k, false);
+  if (p.m == 1 || p.n == 1) return a_along && b_along;  // multiply_vector reads the matrix where it lies
+  if (p.m * p.n > kSplitOutputs) return false;
   const Index dots = Costs<T>::dots(p.m, p.n, p.k, a_along, b_along);
   return dots < Costs<T>::tiles(p.m, p.n, p.k, b_along, true) && dots < Costs<T>::tiles(p.n, p.m, p.k, a_along, false);
 }
