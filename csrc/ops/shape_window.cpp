@@ -52,6 +52,54 @@ struct WindowNode final : Node {
 
 Tensor window(const Tensor& x, const Window& w) { return as_view<WindowNode>(x, window_of(x, w), w); }
 
+using Windows = std::vector<Window>;
+
+// Windows side by side that together are the input: what their gradients make of it is written once.
+struct PartsNode final : Node {
+  Windows windows;
+  DType dtype;
+  PartsNode(const Windows& windows, DType dtype) : windows(windows), dtype(dtype) {
+    outputs = static_cast<std::uint32_t>(windows.size());
+  }
+  const char* name() const override { return windows[0].drops_dim ? "unbind" : "split"; }
+  Tensors backward(const Tensors& grads, const Needs&) override {
+    if (grad_enabled()) return {joined(grads)};
+    const Tensor dx = empty(windows[0].shape, dtype);
+    for (std::size_t i = 0; i < windows.size(); ++i) {
+      const Tensor part = window_of(dx, windows[i]);
+      if (grads[i].defined()) copy_into(part, grads[i]);
+      else fill_into(part, Scalar(0));
+    }
+    return {dx};
+  }
+  Tensor joined(const Tensors& grads) const {
+    Tensors parts;
+    for (std::size_t i = 0; i < windows.size(); ++i) {
+      Shape shape = windows[i].shape;
+      shape[windows[i].dim] = windows[i].length;
+      parts.push_back(grads[i].defined() ? reshape(grads[i], shape) : zeros(shape, dtype));
+    }
+    return cat(parts, windows[0].dim);
+  }
+};
+
+Tensors parts_of(const Tensor& x, const Windows& windows) {
+  Tensors parts;
+  if (windows.size() < 2) {
+    for (const Window& w : windows) parts.push_back(window(x, w));
+    return parts;
+  }
+  const Edge edge = grad_enabled() ? edge_to(x) : Edge();
+  const Ref<PartsNode> node = edge ? make_ref<PartsNode>(windows, x.dtype()) : Ref<PartsNode>();
+  if (node) node->edges.push_back(edge);
+  for (std::size_t i = 0; i < windows.size(); ++i) {
+    const Tensor part = known_as_view(x, window_of(x, windows[i]));
+    if (node) set_node(part, Ref<Node>(node.get()), static_cast<std::uint32_t>(i));
+    parts.push_back(part);
+  }
+  return parts;
+}
+
 }  // namespace
 
 Tensor select(const Tensor& x, Index dim, Index index) {
@@ -83,9 +131,9 @@ Tensor narrow(const Tensor& x, Index dim, Index start, Index length) {
 Tensors unbind(const Tensor& x, Index dim) {
   const int d = normalize_dim("unbind", dim, x.ndim());
   check<IndexError>(x.ndim() > 0, "unbind: input must have a dimension, got one without");
-  Tensors parts;
-  for (Index i = 0; i < x.size(d); ++i) parts.push_back(select(x, d, i));
-  return parts;
+  Windows windows;
+  for (Index i = 0; i < x.size(d); ++i) windows.push_back({x.shape(), d, i, 1, 1, true});
+  return parts_of(x, windows);
 }
 
 Tensors split(const Tensor& x, const std::vector<Index>& sizes, Index dim) {
@@ -95,13 +143,13 @@ Tensors split(const Tensor& x, const std::vector<Index>& sizes, Index dim) {
   for (Index size : sizes) fits &= !__builtin_add_overflow(total, size, &total);
   check(fits && x.ndim() > 0 && total == x.size(d), "split: sizes must add up to ", x.ndim() ? x.size(d) : 0,
         ", the size of dimension ", d, ", got ", sizes);
-  Tensors parts;
+  Windows windows;
   Index start = 0;
   for (Index size : sizes) {
-    parts.push_back(narrow(x, d, start, size));
+    windows.push_back({x.shape(), d, start, size, 1, false});
     start += size;
   }
-  return parts;
+  return parts_of(x, windows);
 }
 
 }  // namespace dd2424::ops
