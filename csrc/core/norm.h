@@ -43,6 +43,7 @@ struct BatchNormBackward {
 
 // Layer norm of the rows of x, or root mean square norm, which takes the mean for 0; x is (rows, cols), contiguous.
 //   y = (x - mean) * rstd * weight + bias
+// With a residual it is that of their sum, which is an output too.
 template <class T>
 struct RowNormForward {
   using Acc = Accumulator<T>;
@@ -55,12 +56,14 @@ struct RowNormForward {
   Acc* rstd;  // (rows)
   Index rows, cols;
   double eps;
-  bool centred;  // false: the mean is taken for 0
+  bool centred;                 // false: the mean is taken for 0
+  const T* residual = nullptr;  // as x, or null
+  T* sum = nullptr;             // x + residual, which then takes the place of x; may be either
 };
 template <class T>
 struct RowNormBackward {
   using Acc = Accumulator<T>;
-  const T* x;
+  const T* x;  // with a residual, the sum
   const T* dy;
   const Acc* weight;  // or null
   const Acc *mean, *low, *rstd;
@@ -69,6 +72,7 @@ struct RowNormBackward {
   Acc* dbias;    // or null
   Index rows, cols;
   bool centred;
+  const T* dsum = nullptr;  // what is added to dx: the sum's own gradient, or null
 };
 
 // Local response normalisation: with s = k + slope * (sum of x^2 over channels c - before ... c + after),

@@ -1,6 +1,7 @@
 #pragma once
-// Layer norm and root mean square norm. A row is read from memory once; the passes over it that follow find it in the
-// cache. As in batch norm, its mean is rounded, and what that left out is kept beside it.
+// Layer norm and root mean square norm, of a sum of two where asked for. A row is read from memory once; the passes
+// over it that follow find it in the cache. As in batch norm, its mean is rounded, and what that left out is kept
+// beside it.
 #include "core/float_mode.h"
 #include "core/norm.h"
 #include "cpu/norm_walk.h"
@@ -41,6 +42,11 @@ void normalize_rows(const RowNormForward<T>& a, bool around, Index begin, Index 
   for (Index row = begin; row < end; ++row) {
     const T* x = a.x + row * n;
     T* y = a.y + row * n;
+    if (a.residual) {
+      T* sum = a.sum + row * n;
+      map(sum, n, [](Vec<L> v, Vec<L> r) { return v + r; }, x, a.residual + row * n);
+      x = sum;
+    }
     L mean, low, rstd;
     row_statistics(x, n, a.eps, a.centred, mean, low, rstd);
     const L back = -low * rstd;
@@ -127,11 +133,12 @@ void row_gradient(const RowNormBackward<T>& a, bool around, Index row, const Row
   if (a.weight)
     map_out(around, to_dx, a.cols, [=](Vec<L> v, Vec<L> g, Vec<L> w) { return dx(v, g * w); }, x, dy, a.weight);
   else map_out(around, to_dx, a.cols, dx, x, dy);
+  if (a.dsum) map(to_dx, a.cols, [](Vec<L> v, Vec<L> more) { return v + more; }, to_dx, a.dsum + row * a.cols);
 }
 
 template <class T, class L = Lane<T>>
 void row_gradients(const RowNormBackward<T>& a, Index begin, Index end, const RowSums<L>* to) {
-  const bool around = goes_around(a.dx, a.rows * a.cols, a.cols);
+  const bool around = !a.dsum && goes_around(a.dx, a.rows * a.cols, a.cols);
   if (to) to->clear();
   for (Index row = begin; row < end;) {
     for (const Index stop = smaller(end, row + kBlockRows); row < stop; ++row) row_gradient(a, around, row, to);

@@ -17,6 +17,14 @@ Tensor batch_norm(const Tensor& x, const Tensor& running_mean, const Tensor& run
 // Over the last dimensions of x, which are normalized_shape; weight and bias have that shape or are undefined.
 Tensor layer_norm(const Tensor& x, const Shape& normalized_shape, const Tensor& weight, const Tensor& bias, double eps);
 Tensor rms_norm(const Tensor& x, const Shape& normalized_shape, const Tensor& weight, double eps);
+// The same of x + residual, and that sum, in one kernel each way.
+struct NormAndSum {
+  Tensor norm, sum;
+};
+NormAndSum add_layer_norm(const Tensor& x, const Tensor& residual, const Shape& normalized_shape, const Tensor& weight,
+                          const Tensor& bias, double eps);
+NormAndSum add_rms_norm(const Tensor& x, const Tensor& residual, const Shape& normalized_shape, const Tensor& weight,
+                        double eps);
 
 // x / (k + alpha * mean of x^2 over `size` neighbouring channels)^beta, zeros standing beyond the edges.
 Tensor local_response_norm(const Tensor& x, Index size, double alpha, double beta, double k);

@@ -7,20 +7,44 @@
 namespace dd2424::ops {
 namespace {
 
-const char* name_of(bool centred) { return centred ? "layer_norm" : "rms_norm"; }
+struct RowNorm {  // which norm
+  Shape normalized;
+  double eps;
+  bool centred, adds;
+  const char* name() const {
+    return adds ? (centred ? "add_layer_norm" : "add_rms_norm") : centred ? "layer_norm" : "rms_norm";
+  }
+};
 
 struct RowNormNode final : Node {
-  Saved x{this}, weight{this}, statistics{this};
-  Shape normalized, bias_shape;
+  Saved x{this}, weight{this}, statistics{this};  // x: what is normalised, with a residual the sum
+  Shape normalized;
   double eps;
   bool centred;
-  RowNormNode(const Shape& normalized, double eps, bool centred) : normalized(normalized), eps(eps), centred(centred) {}
-  const char* name() const override { return name_of(centred); }
+  const char* op;
+  explicit RowNormNode(const RowNorm& norm)
+      : normalized(norm.normalized), eps(norm.eps), centred(norm.centred), op(norm.name()) {}
+  const char* name() const override { return op; }
 
+  // Of x, weight, bias and, where the sum is an output, of the residual, whose gradient is that of x.
   Tensors backward(const Tensors& grads, const Needs& needs) override {
+    if (outputs == 1) return gradients(grads[0], Tensor(), needs);
+    const bool moves = needs[0] || needs[3];
+    if (!grads[0].defined()) return {grads[1], Tensor(), Tensor(), grads[1]};
+    Tensors found = gradients(grads[0], grads[1], {moves, needs[1], needs[2]});
+    found.push_back(found[0]);
+    return found;
+  }
+
+  Tensors gradients(const Tensor& grad, const Tensor& of_sum, const Needs& needs) {
     const Tensor input = x.get(), scale = weight.get();
-    if (grad_enabled()) return composed(input, scale, grads[0], needs);
-    const Tensor dy = contiguous(grads[0]), saved = statistics.get();
+    if (grad_enabled()) {
+      Tensors found = composed(input, scale, grad, needs);
+      if (of_sum.defined() && needs[0]) found[0] = add(found[0], of_sum);
+      return found;
+    }
+    const Tensor dy = contiguous(grad), dsum = of_sum.defined() ? contiguous(of_sum) : of_sum;
+    const Tensor saved = statistics.get();
     const DType acc = accumulator(input.dtype());
     const Index cols = product(normalized), rows = saved.size(1);
     const Tensor dx = needs[0] ? empty(input.shape(), input.dtype()) : Tensor();
@@ -34,7 +58,7 @@ struct RowNormNode final : Node {
           dweight.defined() || dbias.defined() ? table.row_norm_workspace(rows, cols) : 0,
           RowNormBackward<T>{input.data<T>(), dy.data<T>(), scale.data<Acc>(), of_rows, of_rows + rows,
                              of_rows + 2 * rows, dx.data<T>(), dweight.data<Acc>(), dbias.data<Acc>(), rows, cols,
-                             centred});
+                             centred, dsum.data<T>()});
     });
     return {dx, dweight, dbias};
   }
@@ -75,47 +99,86 @@ bool ends_with(const Shape& shape, const Shape& end) {
   return !end.empty() && end.size() <= shape.size() && std::equal(end.begin(), end.end(), shape.end() - end.size());
 }
 
-Tensor row_norm(const Tensor& input, const Shape& normalized, const Tensor& scale, const Tensor& shift, double eps,
-                bool centred) {
-  const char* op = name_of(centred);
-  if (mode_is_active()) [[unlikely]]
-    return through_door({op, {input, scale, shift}, [=](const Tensors& t) {
-                           return row_norm(t[0], normalized, t[1], t[2], eps, centred);
-                         }});
-  check(ends_with(input.shape(), normalized), op, ": input must end in normalized_shape ", normalized, ", got ",
-        input.shape());
-  check_parameter(op, "weight", scale, input, normalized);
-  check_parameter(op, "bias", shift, input, normalized);
+void check_arguments(const RowNorm& norm, const Tensor& input, const Tensor& residual, const Tensor& scale,
+                     const Tensor& shift) {
+  const char* op = norm.name();
+  check(ends_with(input.shape(), norm.normalized), op, ": input must end in normalized_shape ", norm.normalized,
+        ", got ", input.shape());
+  check_parameter(op, "weight", scale, input, norm.normalized);
+  check_parameter(op, "bias", shift, input, norm.normalized);
+  if (!norm.adds) return;
+  check(residual.shape() == input.shape(), op, ": residual must have the input's shape ", input.shape(), ", got ",
+        residual.shape());
+  check(residual.dtype() == input.dtype(), op, ": residual must have the input's dtype ", input.dtype(), ", got ",
+        residual.dtype());
+}
+
+NormAndSum row_norm(const RowNorm& norm, const Tensor& input, const Tensor& added, const Tensor& scale,
+                    const Tensor& shift) {
+  const char* op = norm.name();
+  check_arguments(norm, input, added, scale, shift);
   const DType acc = accumulator(input.dtype());
   const auto for_kernel = [&](const Tensor& t) { return t.defined() ? contiguous(to(t, acc)) : t; };
   const Tensor x = contiguous(input), weight = for_kernel(scale), bias = for_kernel(shift);
-  const Index cols = product(normalized), rows = cols == 0 ? 0 : x.numel() / cols;
-  const Tensor y = empty(x.shape(), x.dtype());
-  const Tensor statistics = records({&x, &weight, &bias}) ? empty({3, rows}, acc) : Tensor();
+  const Tensor residual = norm.adds ? contiguous(added) : added;
+  const Index cols = product(norm.normalized), rows = cols == 0 ? 0 : x.numel() / cols;
+  const Tensor y = empty(x.shape(), x.dtype()), total = norm.adds ? empty(x.shape(), x.dtype()) : Tensor();
+  const Tensor statistics = records({&x, &weight, &bias, &residual}) ? empty({3, rows}, acc) : Tensor();
   dispatch_float(op, x.dtype(), [&]<class T>(T) {
     using Acc = Accumulator<T>;
     Acc* of_rows = statistics.data<Acc>();
     run(op, kernels<NormKernels<T>>(x.device()).row_norm_forward, 4 * x.numel(), 0,
         RowNormForward<T>{x.data<T>(), weight.data<Acc>(), bias.data<Acc>(), y.data<T>(), of_rows,
-                          of_rows ? of_rows + rows : nullptr, of_rows ? of_rows + 2 * rows : nullptr, rows, cols, eps,
-                          centred});
+                          of_rows ? of_rows + rows : nullptr, of_rows ? of_rows + 2 * rows : nullptr, rows, cols,
+                          norm.eps, norm.centred, residual.data<T>(), total.data<T>()});
   });
-  if (auto* node = record<RowNormNode>(y, {&x, &weight, &bias}, normalized, eps, centred)) {
+  auto* node = norm.adds ? record<RowNormNode>(y, {&x, &weight, &bias, &residual}, norm)
+                         : record<RowNormNode>(y, {&x, &weight, &bias}, norm);
+  if (!node) return {y, total};
+  node->weight.save(weight);
+  node->statistics.save(statistics);
+  if (norm.adds) {
+    node->outputs = 2;
+    set_node(total, Ref<Node>(node), 1);
+    node->x.save_output(total);
+  } else {
     node->x.save(x);
-    node->weight.save(weight);
-    node->statistics.save(statistics);
   }
-  return y;
+  return {y, total};
+}
+
+Tensor plain(const RowNorm& norm, const Tensor& x, const Tensor& weight, const Tensor& bias) {
+  if (mode_is_active()) [[unlikely]]
+    return through_door(
+        {norm.name(), {x, weight, bias}, [=](const Tensors& t) { return plain(norm, t[0], t[1], t[2]); }});
+  return row_norm(norm, x, Tensor(), weight, bias).norm;
+}
+
+NormAndSum of_sum(const RowNorm& norm, const Tensor& x, const Tensor& residual, const Tensor& weight,
+                  const Tensor& bias) {
+  if (!mode_is_active()) [[likely]]
+    return row_norm(norm, x, residual, weight, bias);
+  check_arguments(norm, x, residual, weight, bias);  // modes know operations of one output: both by such ones
+  const Tensor total = add(x, residual);
+  return {plain({norm.normalized, norm.eps, norm.centred, false}, total, weight, bias), total};
 }
 
 }  // namespace
 
 Tensor layer_norm(const Tensor& x, const Shape& normalized_shape, const Tensor& weight, const Tensor& bias,
                   double eps) {
-  return row_norm(x, normalized_shape, weight, bias, eps, true);
+  return plain({normalized_shape, eps, true, false}, x, weight, bias);
 }
 Tensor rms_norm(const Tensor& x, const Shape& normalized_shape, const Tensor& weight, double eps) {
-  return row_norm(x, normalized_shape, weight, Tensor(), eps, false);
+  return plain({normalized_shape, eps, false, false}, x, weight, Tensor());
+}
+NormAndSum add_layer_norm(const Tensor& x, const Tensor& residual, const Shape& normalized_shape, const Tensor& weight,
+                          const Tensor& bias, double eps) {
+  return of_sum({normalized_shape, eps, true, true}, x, residual, weight, bias);
+}
+NormAndSum add_rms_norm(const Tensor& x, const Tensor& residual, const Shape& normalized_shape, const Tensor& weight,
+                        double eps) {
+  return of_sum({normalized_shape, eps, false, true}, x, residual, weight, Tensor());
 }
 
 }  // namespace dd2424::ops

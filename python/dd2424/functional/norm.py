@@ -11,7 +11,12 @@ from dd2424._dtypes import finfo
 from dd2424._formats import channels_last, channels_last_3d
 from dd2424.linalg.norm import vector_norm
 
-__all__ = ["batch_norm", "layer_norm", "rms_norm", "group_norm", "instance_norm", "normalize", "local_response_norm"]
+# fmt: off
+__all__ = [
+    "batch_norm", "layer_norm", "rms_norm", "add_layer_norm", "add_rms_norm", "group_norm", "instance_norm",
+    "normalize", "local_response_norm",
+]
+# fmt: on
 
 
 def batch_norm(
@@ -75,6 +80,41 @@ def rms_norm(
     """
     floor = finfo(input.dtype).eps if eps is None else eps
     return _core.rms_norm(input, normalized_shape, weight, floor)
+
+
+def add_layer_norm(
+    input: Tensor,
+    residual: Tensor,
+    normalized_shape: Sequence[int],
+    weight: Tensor | None = None,
+    bias: Tensor | None = None,
+    eps: float = 1e-5,
+) -> tuple[Tensor, Tensor]:
+    """`layer_norm` of input + residual, and that sum, in one kernel each way.
+
+        s = input + residual,  y = layer_norm(s),  returned as (y, s)
+
+    A Transformer block that normalises first carries s on, one that normalises afterwards y.
+    Shapes: input and residual (*, *normalized_shape), as both results; weight and bias normalized_shape.
+    Raises: RuntimeError where residual differs from input in shape or dtype.
+    """
+    return _core.add_layer_norm(input, residual, normalized_shape, weight, bias, eps)
+
+
+def add_rms_norm(
+    input: Tensor,
+    residual: Tensor,
+    normalized_shape: Sequence[int],
+    weight: Tensor | None = None,
+    eps: float | None = None,
+) -> tuple[Tensor, Tensor]:
+    """`rms_norm` of input + residual, and that sum, in one kernel each way: (rms_norm(s), s).
+
+    Shapes: input and residual (*, *normalized_shape), as both results; weight normalized_shape.
+    Raises: RuntimeError where residual differs from input in shape or dtype.
+    """
+    floor = finfo(input.dtype).eps if eps is None else eps
+    return _core.add_rms_norm(input, residual, normalized_shape, weight, floor)
 
 
 def _laid_out_like(x: Tensor, y: Tensor) -> Tensor:

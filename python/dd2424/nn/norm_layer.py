@@ -19,6 +19,7 @@ class LayerNorm(Module):
 
         y = (x - E[x]) / sqrt(Var[x] + eps) * weight + bias
 
+    Called with a residual too it normalises x + residual, and gives that sum beside the result: `add_layer_norm`.
     Shapes: input (*, *normalized_shape); output the same.
     Raises: RuntimeError when the input does not end in normalized_shape.
     Source: Ba, Kiros and Hinton, "Layer Normalization", arXiv:1607.06450, section 3.
@@ -51,8 +52,10 @@ class LayerNorm(Module):
         if self.bias is not None:
             init.zeros_(self.bias)
 
-    def forward(self, input: Tensor) -> Tensor:
-        return F.layer_norm(input, self.normalized_shape, self.weight, self.bias, self.eps)
+    def forward(self, input: Tensor, residual: Tensor | None = None) -> Tensor | tuple[Tensor, Tensor]:
+        if residual is None:
+            return F.layer_norm(input, self.normalized_shape, self.weight, self.bias, self.eps)
+        return F.add_layer_norm(input, residual, self.normalized_shape, self.weight, self.bias, self.eps)
 
     def extra_repr(self) -> str:
         return (f"{self.normalized_shape}, eps={self.eps}, elementwise_affine={self.elementwise_affine}, "
@@ -62,6 +65,7 @@ class LayerNorm(Module):
 class RMSNorm(Module):
     """x / sqrt(E[x^2] + eps) * weight over the last dimensions; eps None is the dtype's smallest step from 1.
 
+    Called with a residual too it normalises x + residual, and gives that sum beside the result: `add_rms_norm`.
     Shapes: input (*, *normalized_shape); output the same.
     Source: Zhang and Sennrich, "Root Mean Square Layer Normalization", arXiv:1910.07467, equation 4.
     """
@@ -88,8 +92,10 @@ class RMSNorm(Module):
         if self.weight is not None:
             init.ones_(self.weight)
 
-    def forward(self, input: Tensor) -> Tensor:
-        return F.rms_norm(input, self.normalized_shape, self.weight, self.eps)
+    def forward(self, input: Tensor, residual: Tensor | None = None) -> Tensor | tuple[Tensor, Tensor]:
+        if residual is None:
+            return F.rms_norm(input, self.normalized_shape, self.weight, self.eps)
+        return F.add_rms_norm(input, residual, self.normalized_shape, self.weight, self.eps)
 
     def extra_repr(self) -> str:
         return f"{self.normalized_shape}, eps={self.eps}, elementwise_affine={self.elementwise_affine}"
