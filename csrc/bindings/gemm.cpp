@@ -14,12 +14,14 @@ void check_dims(const char* op, const char* argument, const Tensor& t, int ndim)
         ", got shape ", t.shape());
 }
 
-Epilogue epilogue(const std::string& name) {
+Activation activation(const std::string& name) {
   for (const auto& [known, value] :
-       {std::pair("none", Epilogue::none), std::pair("relu", Epilogue::relu), std::pair("gelu", Epilogue::gelu),
-        std::pair("tanh", Epilogue::tanh), std::pair("sigmoid", Epilogue::sigmoid)})
+       {std::pair("none", Activation::none), std::pair("relu", Activation::relu), std::pair("gelu", Activation::gelu),
+        std::pair("tanh", Activation::tanh), std::pair("sigmoid", Activation::sigmoid),
+        std::pair("gelu_tanh", Activation::gelu_tanh), std::pair("silu", Activation::silu)})
     if (name == known) return value;
-  throw ValueError(message("linear: activation must be none, relu, gelu, tanh or sigmoid, got '", name, "'"));
+  throw ValueError(
+      message("linear: activation must be none, relu, gelu, gelu_tanh, silu, tanh or sigmoid, got '", name, "'"));
 }
 
 // beta * input + alpha * a b
@@ -56,8 +58,8 @@ void bind_gemm(py::module_& m) {
   define(m, "baddbmm", &add_product, "input"_a, "batch1"_a, "batch2"_a, py::kw_only(), "beta"_a = 1.0, "alpha"_a = 1.0);
   m.def(
       "linear",
-      [](const Tensor& x, const Tensor& weight, const Tensor& bias, const std::string& activation) {
-        return ops::linear(x, weight, bias, activation == "none" ? Epilogue::none : epilogue(activation));
+      [](const Tensor& x, const Tensor& weight, const Tensor& bias, const std::string& name) {
+        return ops::linear(x, weight, bias, name == "none" ? Activation::none : activation(name));
       },
       "input"_a, "weight"_a, "bias"_a = py::none(), "activation"_a = "none");
 }

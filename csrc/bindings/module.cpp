@@ -2,6 +2,7 @@
 
 namespace dd2424 {
 
+void bind_activation(py::module_& m);
 void bind_arguments(py::module_& m);
 void bind_attention(py::module_& m);
 void bind_autograd(py::module_& m);
@@ -54,6 +55,7 @@ PYBIND11_MODULE(_core, m) {
   bind_random(m);
   bind_loss(m);
   bind_machine(m);
+  bind_activation(m);
   bind_norm(m);
   bind_optim(m);
   bind_pool(m);

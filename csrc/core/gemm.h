@@ -1,11 +1,10 @@
 #pragma once
+#include "core/activation.h"
 #include "core/isa.h"
 #include "core/ladder.h"
 #include "core/types.h"
 
 namespace dd2424 {
-
-enum class Epilogue : std::uint8_t { none, relu, gelu, tanh, sigmoid };
 
 // For every item of the batch: c = epilogue(alpha * a b + beta * c + bias). Any strides, so any transposition; no
 // operand overlaps c. Batch dimensions broadcast by stride 0. As in BLAS, c is not read where beta is 0, nor a and b
@@ -22,7 +21,7 @@ struct Gemm {
   Index a_row, a_column, b_row, b_column, c_row, c_column;
   Strided<3> batch{.ndim = 0};  // c, a, b; ndim 0 for a single product
   double alpha = 1, beta = 0;
-  Epilogue epilogue = Epilogue::none;
+  Activation epilogue = Activation::none;
 };
 
 // float, double, bfloat16 (products and sums in float, one rounding at the end).

@@ -1,3 +1,4 @@
+#include "cpu/activation_slopes.h"
 #include "cpu/elementwise.h"
 #include "cpu/elementwise_scalar.h"
 #include "cpu/math.h"
@@ -70,28 +71,6 @@ BlockFunction floating(BinaryOp op) {
     case BinaryOp::hypot: return scalars<T>([](T a, T b) { return ::hypot(a, b); });
     default: return nullptr;
   }
-}
-
-// d gelu_tanh(x) / dx = s + x s (1 - s) du, with s = sigmoid(u) and u = kGeluLinear x + kGeluCubic x^3
-template <class V>
-V gelu_tanh_slope(V x) {
-  using T = Element<V>;
-  const V x2 = x * x, s = sigmoid(x * fma(x2, broadcast(T(kGeluCubic)), broadcast(T(kGeluLinear))));
-  const V du = fma(x2, broadcast(T(3 * kGeluCubic)), broadcast(T(kGeluLinear)));
-  const V rest = x * du * s * (T(1) - s);
-  return s + (s * (T(1) - s) == T(0) ? V{} : rest);  // far out, inf * 0
-}
-template <class V>
-V gelu_slope(V x) {  // Phi(x) + x phi(x)
-  const Normal<V> n = normal(x);
-  const V rest = x * n.bell * Element<V>(0.3989422804014327);
-  return normal_cdf(x, n) + (n.bell == Element<V>(0) ? V{} : rest);
-}
-template <class V>
-V silu_slope(V x) {
-  using T = Element<V>;
-  const V s = sigmoid(x), t = s * (T(1) - s);
-  return s + (t == T(0) ? V{} : x * t);
 }
 
 // d x t(x) / dx = t + x t', where t = tanh(log(1 + exp(x))) = n / (n + 2) with n = e (e + 2), e = exp(x); above 0 both

@@ -16,7 +16,7 @@ struct Output {
   const Acc* bias;  // element (i, j) takes bias[i * bias_row + j * bias_column]; or null
   Index bias_row, bias_column;
   Acc alpha, beta;
-  Epilogue epilogue;
+  Activation epilogue;
   Acc* sums = nullptr;  // what earlier blocks of k have summed, beta * c included; may be c itself
   Index sums_row = 0;
   bool ends_in_sums = false;  // these are partial sums: never stored to c
@@ -34,13 +34,15 @@ inline T narrow(Accumulator<T> x) {
 }
 
 template <class Acc>
-inline void activate(Acc* x, Index n, Epilogue epilogue) {
+inline void activate(Acc* x, Index n, Activation epilogue) {
   switch (epilogue) {
-    case Epilogue::none: return;
-    case Epilogue::relu: return map(x, n, [](auto v) { return v < Acc(0) ? decltype(v){} : v; }, x);
-    case Epilogue::gelu: return map(x, n, [](auto v) { return gelu(v); }, x);
-    case Epilogue::tanh: return map(x, n, [](auto v) { return tanh(v); }, x);
-    case Epilogue::sigmoid: return map(x, n, [](auto v) { return sigmoid(v); }, x);
+    case Activation::none: return;
+    case Activation::relu: return map(x, n, [](auto v) { return v < Acc(0) ? decltype(v){} : v; }, x);
+    case Activation::gelu: return map(x, n, [](auto v) { return gelu(v); }, x);
+    case Activation::tanh: return map(x, n, [](auto v) { return tanh(v); }, x);
+    case Activation::sigmoid: return map(x, n, [](auto v) { return sigmoid(v); }, x);
+    case Activation::gelu_tanh: return map(x, n, [](auto v) { return gelu_tanh(v); }, x);
+    case Activation::silu: return map(x, n, [](auto v) { return silu(v); }, x);
   }
 }
 
@@ -81,7 +83,7 @@ void finish(const Output<T>& to, const Part& part, const Accumulator<T>* sums, I
 template <class T>
 inline bool stores_directly(const Output<T>& to, bool last) {
   if (to.ends_in_sums) return true;
-  return std::is_same_v<T, Accumulator<T>> && to.c_column == 1 && (!last || to.epilogue <= Epilogue::relu);
+  return std::is_same_v<T, Accumulator<T>> && to.c_column == 1 && (!last || to.epilogue <= Activation::relu);
 }
 template <class T>
 inline TileOutput<Accumulator<T>> tile_output(const Output<T>& to, const Part& part) {
@@ -94,7 +96,7 @@ inline TileOutput<Accumulator<T>> tile_output(const Output<T>& to, const Part& p
   if (part.last && !to.ends_in_sums) {
     if (to.bias && to.bias_column != 0) tile.bias = to.bias + part.j * to.bias_column;
     if (to.bias && to.bias_column == 0) tile.bias_by_row = to.bias + part.i * to.bias_row;
-    tile.relu = to.epilogue == Epilogue::relu;
+    tile.relu = to.epilogue == Activation::relu;
   }
   return tile;
 }

@@ -1,5 +1,6 @@
 #include "ops/gemm.h"
 
+#include "ops/activation.h"
 #include "ops/copy.h"
 #include "ops/elementwise.h"
 #include "ops/reduce.h"
@@ -116,26 +117,28 @@ Tensor matmul(const Tensor& a, const Tensor& b) {
 
 namespace {
 
-UnaryOp as_unary(Epilogue activation) {
-  switch (activation) {
-    case Epilogue::relu: return UnaryOp::relu;
-    case Epilogue::gelu: return UnaryOp::gelu;
-    case Epilogue::tanh: return UnaryOp::tanh;
-    default: return UnaryOp::sigmoid;
-  }
+bool needs_its_input(Activation activation) {
+  return activation != Activation::none && saves_input(as_unary(activation));
 }
 
 struct LinearNode final : Node {
-  Saved x{this}, weight{this}, y{this};
-  Epilogue activation;
-  explicit LinearNode(Epilogue activation) : activation(activation) {}
+  Saved x{this}, weight{this}, before{this}, y{this};  // `before` or y: what the activation's gradient is made from
+  Activation activation;
+  explicit LinearNode(Activation activation) : activation(activation) {}
   const char* name() const override { return "linear"; }
   Tensors backward(const Tensors& grads, const Needs& needs) override {
-    const Tensor dz = activation == Epilogue::none
-                          ? grads[0]
-                          : unary_gradient(as_unary(activation), grads[0], Tensor(), y.get(), 0, 0);
-    return {needs[0] ? product(dz, weight.get()) : Tensor(), needs[1] ? product(mT(dz), x.get()) : Tensor(),
-            needs[2] ? sum(dz, {0}) : Tensor()};
+    Tensor dz = grads[0], dbias;
+    if (activation != Activation::none) {
+      const Tensor z = before.get(), output = y.get();
+      if (needs[2] && !grad_enabled()) {
+        const BiasGradients both = bias_gradients(activation, dz, z.defined() ? z : output);
+        dz = both.dz, dbias = both.dbias;
+      } else {
+        dz = unary_gradient(as_unary(activation), dz, z, output, 0, 0);
+      }
+    }
+    if (needs[2] && !dbias.defined()) dbias = sum(dz, {0});
+    return {needs[0] ? product(dz, weight.get()) : Tensor(), needs[1] ? product(mT(dz), x.get()) : Tensor(), dbias};
   }
 };
 
@@ -151,8 +154,8 @@ void check_linear(const Tensor& x, const Tensor& weight, const Tensor& bias) {
   check(bias.dtype() == x.dtype(), "linear: bias must have the input's dtype ", x.dtype(), ", got ", bias.dtype());
 }
 
-// x has two dimensions.
-Tensor linear_rows(const Tensor& x, const Tensor& weight, const Tensor& bias, Epilogue activation) {
+// epilogue(x weight^T + bias) of an x with two dimensions; not recorded.
+Tensor multiply(const Tensor& x, const Tensor& weight, const Tensor& bias, Activation epilogue) {
   const Tensor y = empty({x.size(0), weight.size(0)}, x.dtype(), x.device());
   const Tensor transposed =
       alias(weight, {weight.size(1), weight.size(0)}, {weight.strides()[1], weight.strides()[0]}, weight.offset());
@@ -160,26 +163,38 @@ Tensor linear_rows(const Tensor& x, const Tensor& weight, const Tensor& bias, Ep
   dispatch_float("linear", x.dtype(), [&]<class T>(T) {
     Gemm<T> g = describe<T>(x, transposed, y);
     g.bias = flat_bias.data<Accumulator<T>>();
-    g.epilogue = activation;
+    g.epilogue = epilogue;
     if (y.numel() > 0) run_gemm("linear", g, y);
   });
+  return y;
+}
+
+Tensor linear_rows(const Tensor& x, const Tensor& weight, const Tensor& bias, Activation activation) {
+  const bool splits = needs_its_input(activation) && records({&x, &weight, &bias});
+  Tensor before, y;
+  if (splits) {
+    before = linear_rows(x, weight, bias, Activation::none);  // recorded: what a second derivative follows
+    const GradMode off(false);
+    y = unary(as_unary(activation), before);
+  } else {
+    y = multiply(x, weight, bias, activation);
+  }
   if (auto* node = record<LinearNode>(y, {&x, &weight, &bias}, activation)) {
     if (node->edges[1]) node->x.save(x);
     if (node->edges[0]) node->weight.save(weight);
-    if (activation != Epilogue::none) node->y.save_output(y);
+    if (splits) node->before.save(before);
+    else if (activation != Activation::none) node->y.save_output(y);
   }
   return y;
 }
 
 }  // namespace
 
-Tensor linear(const Tensor& x, const Tensor& weight, const Tensor& bias, Epilogue activation) {
+Tensor linear(const Tensor& x, const Tensor& weight, const Tensor& bias, Activation activation) {
   if (mode_is_active()) [[unlikely]]
     return through_door(
         {"linear", {x, weight, bias}, [=](const Tensors& t) { return linear(t[0], t[1], t[2], activation); }});
   check_linear(x, weight, bias);
-  if (activation == Epilogue::gelu && records({&x, &weight, &bias}))  // its gradient needs what it is applied to
-    return unary(UnaryOp::gelu, linear(x, weight, bias));
   if (x.ndim() == 2) return linear_rows(x, weight, bias, activation);
   Shape shape = x.shape();
   shape[x.ndim() - 1] = weight.size(0);

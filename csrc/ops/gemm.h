@@ -9,6 +9,6 @@ Tensor matmul(const Tensor& a, const Tensor& b);
 // c = a b, or c += a b: matrices of one dtype, c not overlapping the others. Unknown to the tape.
 void product_into(const Tensor& c, const Tensor& a, const Tensor& b, bool adds);
 // epilogue(x weight^T + bias): x (..., in), weight (out, in), bias (out) or undefined.
-Tensor linear(const Tensor& x, const Tensor& weight, const Tensor& bias, Epilogue activation = Epilogue::none);
+Tensor linear(const Tensor& x, const Tensor& weight, const Tensor& bias, Activation activation = Activation::none);
 
 }  // namespace dd2424::ops

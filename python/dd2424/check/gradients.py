@@ -48,6 +48,9 @@ def derivatives() -> Iterator[Derivative]:
         yield Derivative(name, lambda x, n=name: getattr(dd2424, n)(x, 1), ((3, 5),))
     yield Derivative("matmul", dd2424.matmul, ((2, 3, 4), (4, 5)))
     yield Derivative("linear with tanh", lambda x, w, b: F.linear(x, w, b, activation="tanh"), ((3, 4), (5, 4), (5,)))
+    yield Derivative("linear with gelu", lambda x, w, b: F.linear(x, w, b, activation="gelu"), ((3, 4), (5, 4), (5,)))
+    for name in ("glu", "swiglu", "geglu"):
+        yield Derivative(name, getattr(F, name), ((3, 4),))
     yield Derivative("softmax", lambda x: F.softmax(x, 1), ((3, 5),))
     yield Derivative("cross_entropy", lambda x: F.cross_entropy(x, dd2424.tensor(_LABELS)), ((4, 3),))
     yield Derivative("batch_norm", lambda x, w, b: F.batch_norm(x, None, None, w, b, True), ((6, 3), (3,), (3,)))
@@ -58,6 +61,7 @@ def derivatives() -> Iterator[Derivative]:
         lambda q, k, v, m: F.scaled_dot_product_attention(q, k, v, m, is_causal=True),
         ((1, 3, 2), (1, 3, 2), (1, 3, 2), (3, 3)),
     )
+    yield Derivative("layer_norm of a sum", _norm_of_sum, ((3, 5), (3, 5), (5,), (5,)))
     yield Derivative("conv2d", lambda x, w, b: F.conv2d(x, w, b, 2, 1), ((2, 3, 5, 4), (4, 3, 3, 3), (4,)))
     yield Derivative("conv2d, groups", lambda x, w: F.conv2d(x, w, None, 1, 1, 2, 2), ((1, 4, 5, 4), (4, 2, 3, 3)))
     yield Derivative(
@@ -69,6 +73,11 @@ def derivatives() -> Iterator[Derivative]:
         shapes = ((3, 2, 3), (2 * gates, 3), (2 * gates, 2), (2 * gates,), (2 * gates,))
         yield Derivative(name, lambda x, *w, n=name: getattr(dd2424, n)(x, None, w)[0], shapes)
     yield Derivative("index_select", lambda x: dd2424.index_select(x, 0, dd2424.tensor(_LABELS)), ((3, 2),))
+
+
+def _norm_of_sum(x: dd2424.Tensor, residual: dd2424.Tensor, w: dd2424.Tensor, b: dd2424.Tensor) -> dd2424.Tensor:
+    norm, total = F.add_layer_norm(x, residual, [5], w, b)
+    return norm * total
 
 
 def _unary(name: str) -> Callable[[dd2424.Tensor], dd2424.Tensor]:

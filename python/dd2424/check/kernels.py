@@ -23,6 +23,7 @@ def kernel_checks(rng: np.random.Generator) -> Iterator[Check]:
     yield from _losses(rng)
     yield from _normalisation(rng)
     yield from _attention(rng)
+    yield from _gates(rng)
     yield from _copies(rng)
     yield from _orders(rng)
     yield from _tables(rng)
@@ -229,6 +230,29 @@ def _attended(q: Array, k: Array, v: Array, dy: Array, visible: Array) -> tuple[
     dp = dy @ v.swapaxes(2, 3)
     ds = scale * p * (dp - (dp * p).sum(-1, keepdims=True))
     return p @ v, ds @ k, ds.swapaxes(2, 3) @ q, p.swapaxes(2, 3) @ dy
+
+
+def _gates(rng: np.random.Generator) -> Iterator[Check]:
+    x, bias = rng.uniform(-4, 4, (67, 2 * 53)).astype(np.float32), rng.uniform(-1, 1, 53).astype(np.float32)
+    a, b = x.astype(np.float64).reshape(67, 2, 53).swapaxes(0, 1)
+    gates: dict[str, tuple[Callable[..., dd2424.Tensor], Array]] = {
+        "glu": (F.glu, a * _sigmoid(b)), "swiglu": (F.swiglu, a * _sigmoid(a) * b),
+        "geglu": (F.geglu, 0.5 * a * _erfc(-a / math.sqrt(2)) * b),
+    }  # fmt: skip
+    for name, (gate, expected) in gates.items():
+        yield Check(name, lambda f=gate: f(tensor(x)), expected, 8, scale=1e-3)
+    s = _sigmoid(a)
+    dx = np.concatenate([b * s * (1 + a * (1 - s)), a * s], 1)
+    yield Check("swiglu backward", lambda: gradient(lambda t: F.swiglu(t).sum(), x), dx, 8, scale=1.0)
+    rows, weight = x[:, :53], np.eye(53, dtype=np.float32)
+    z = a + bias.astype(np.float64)
+    slopes = 0.5 * _erfc(-z / math.sqrt(2)) + z * np.exp(-z * z / 2) / math.sqrt(2 * math.pi)
+    run = lambda: gradient(lambda t: F.linear(tensor(rows), tensor(weight), t, "gelu").sum(), bias)
+    yield Check("bias of linear with gelu, backward", run, slopes.sum(0), 4, scale=67.0)
+    total = a + b
+    exact = (total - total.mean(1, keepdims=True)) / np.sqrt(total.var(1, keepdims=True) + 1e-5)
+    both = lambda: F.add_layer_norm(tensor(x[:, :53]), tensor(x[:, 53:]), (53,))[0]
+    yield Check("layer_norm of a sum", both, exact, 8, scale=2.0)
 
 
 def _copies(rng: np.random.Generator) -> Iterator[Check]:

@@ -10,8 +10,8 @@ from dd2424._types import Number
 __all__ = [
     "relu", "relu_", "relu6", "leaky_relu", "leaky_relu_", "prelu", "rrelu", "rrelu_", "elu", "elu_", "selu", "selu_",
     "celu", "celu_", "gelu", "silu", "mish", "softplus", "hardtanh", "hardtanh_", "hardsigmoid", "hardswish",
-    "hardshrink", "softshrink", "tanhshrink", "softsign", "logsigmoid", "threshold", "threshold_", "glu", "sigmoid",
-    "tanh", "softmax", "softmin", "log_softmax", "gumbel_softmax",
+    "hardshrink", "softshrink", "tanhshrink", "softsign", "logsigmoid", "threshold", "threshold_", "glu", "swiglu",
+    "geglu", "sigmoid", "tanh", "softmax", "softmin", "log_softmax", "gumbel_softmax",
 ]
 # fmt: on
 
@@ -195,13 +195,34 @@ def threshold_(input: Tensor, threshold: float, value: float) -> Tensor:
 
 
 def glu(input: Tensor, dim: int = -1) -> Tensor:
-    """a * sigmoid(b), a and b being the halves of `dim`. Raises: RuntimeError where its size is odd."""
-    if input.ndim == 0:
-        raise RuntimeError("glu: input must have a dimension, got a tensor without")
-    size = input.size(dim)
-    if size % 2:
-        raise RuntimeError(f"glu: dim must have an even size, got {size}")
-    return input.narrow(dim, 0, size // 2) * _core.sigmoid(input.narrow(dim, size // 2, size // 2))
+    """a * sigmoid(b), a and b being the halves of `dim`. Raises: RuntimeError where its size is odd.
+
+    Source: Dauphin et al., "Language Modeling with Gated Convolutional Networks", arXiv:1612.08083.
+    """
+    return _core.glu(input, dim)
+
+
+def swiglu(input: Tensor, other: Tensor | None = None, dim: int = -1) -> Tensor:
+    """silu(a) * b, in one kernel each way: of `input` and `other`, or of the halves of dimension `dim` of `input`.
+
+    Shapes: input and other (*), as the result; or input (*, 2 C, *), result (*, C, *).
+    Raises: RuntimeError where other differs from input in shape or dtype, or the size of `dim` is odd.
+    Source: Shazeer, "GLU Variants Improve Transformer", arXiv:2002.05202, equation 6.
+    """
+    return _core.swiglu(input, other, dim)
+
+
+def geglu(input: Tensor, other: Tensor | None = None, dim: int = -1, approximate: str = "none") -> Tensor:
+    """gelu(a) * b, in one kernel each way: of `input` and `other`, or of the halves of dimension `dim` of `input`.
+
+    Shapes: input and other (*), as the result; or input (*, 2 C, *), result (*, C, *).
+    Raises: RuntimeError where other differs from input in shape or dtype, the size of `dim` is odd, or `approximate` is
+    neither "none" nor "tanh".
+    Source: Shazeer, "GLU Variants Improve Transformer", arXiv:2002.05202, equation 6.
+    """
+    if approximate not in ("none", "tanh"):
+        raise RuntimeError(f"geglu: approximate must be 'none' or 'tanh', got '{approximate}'")
+    return (_core.geglu if approximate == "none" else _core.geglu_tanh)(input, other, dim)
 
 
 def sigmoid(input: Tensor) -> Tensor:
