@@ -17,6 +17,7 @@ from dd2424.optim.schedule import (
 )
 from dd2424.optim.schedule_combine import ChainedScheduler, ReduceLROnPlateau, SequentialLR
 from dd2424.optim.schedule_cycle import CosineAnnealingWarmRestarts, CyclicLR, OneCycleLR
+from dd2424.optim.schedule_warmup import InverseSquareRootLR, WarmupCosineLR
 
 __all__ = [
     "ChainedScheduler",
@@ -25,6 +26,7 @@ __all__ = [
     "CosineAnnealingWarmRestarts",
     "CyclicLR",
     "ExponentialLR",
+    "InverseSquareRootLR",
     "LRScheduler",
     "LambdaLR",
     "LinearLR",
@@ -35,6 +37,7 @@ __all__ = [
     "ReduceLROnPlateau",
     "SequentialLR",
     "StepLR",
+    "WarmupCosineLR",
 ]
 _LRScheduler = LRScheduler  # the name in older programs
 __getattr__ = lazy_getattr("dd2424.optim.lr_scheduler")
