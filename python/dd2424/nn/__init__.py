@@ -27,6 +27,7 @@ from dd2424.nn.resample import *
 from dd2424.nn.resample_pad import *
 from dd2424.nn.rnn import *
 from dd2424.nn.rnn_cell import *
+from dd2424.nn.transformer import *
 
 if TYPE_CHECKING:
     from dd2424.nn import functional as functional, init as init, utils as utils
