@@ -185,6 +185,26 @@ def test_networks_are_those_they_are_compared_with():
         np.testing.assert_allclose(ours(x).detach().numpy(), plain(x).detach().numpy(), rtol=1e-9, atol=1e-12)
 
 
+def test_transformers_are_those_they_are_compared_with():
+    import dd2424
+    import networks
+    import sequences
+
+    dd2424.set_default_dtype(dd2424.float64)
+    sizes = sequences.Sizes(width=12, layers=2, heads=3, vocabulary=7, context=20, patch=8)
+    text, images = dd2424.randint(0, 7, (2, 9)), dd2424.randn(2, 3, 32, 32)
+    for ours, plain, x in (
+        (sequences.gpt(dd2424, sizes), sequences.plain_gpt(dd2424, sizes), text),
+        (sequences.vit(dd2424, sizes), sequences.plain_vit(dd2424, sizes), images),
+    ):
+        assert set(ours.state_dict()) == set(plain.state_dict())
+        networks.fill(dd2424, plain)
+        ours.load_state_dict(plain.state_dict())
+        np.testing.assert_allclose(ours(x).detach().numpy(), plain(x).detach().numpy(), rtol=1e-9, atol=1e-12)
+        if x is text:
+            assert ours.generate(x, 8, temperature=0).tolist() == plain.generate(x, 8, temperature=0).tolist()
+
+
 def test_the_ladder_s_table_counts_from_naive():
     import ladder
 
