@@ -164,13 +164,12 @@ Status add_at(const Context&, const IndexedAdd<T>& a) {
 
 template <class T>
 Status scatter(const Context& context, ScatterOp op, const IndexedAdd<T>& a) {
-  switch (op) {  // a NaN on either side wins
-    case ScatterOp::sum: return add_at(context, a);
-    case ScatterOp::prod: return update_indexed(a, [](auto x, auto y) { return times(x, y); });
-    case ScatterOp::max: return update_indexed(a, [](auto x, auto y) { return x >= y || x != x ? x : y; });
-    case ScatterOp::min: return update_indexed(a, [](auto x, auto y) { return x <= y || x != x ? x : y; });
-  }
-  return Status::unsupported;
+  if (op == ScatterOp::sum) return add_at(context, a);
+  return update_indexed(a, [op](auto x, auto y) {  // the rarer ones share their code
+    if (op == ScatterOp::prod) return times(x, y);
+    const bool stays = op == ScatterOp::max ? x >= y : x <= y;
+    return stays || x != x ? x : y;  // a NaN on either side wins
+  });
 }
 
 template <class T>
