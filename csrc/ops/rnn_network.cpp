@@ -15,11 +15,13 @@ struct Network {
 
   Network(const Tensors& all, const RnnOptions& options)
       : op(op_name(options.mode)), options(options), directions(options.bidirectional ? 2 : 1) {
-    const Index total = options.num_layers * directions, given = static_cast<Index>(all.size());
+    const Index given = static_cast<Index>(all.size());
     check<ValueError>(options.num_layers > 0, op, ": num_layers must be greater than zero, got ", options.num_layers);
+    check(options.num_layers <= given, op, ": params must be tensors for each of ", options.num_layers, " layers, got ",
+          given);  // and so nothing below overflows
     check<ValueError>(options.dropout >= 0 && options.dropout <= 1, op, ": dropout must be from 0 to 1, got ",
                       options.dropout);
-    const Index plain = options.has_biases ? 4 : 2;
+    const Index total = options.num_layers * directions, plain = options.has_biases ? 4 : 2;
     weights_each = given == total * (plain + 1) && options.mode == RnnMode::lstm ? plain + 1 : plain;
     check(given == total * weights_each, op, ": params must be ", plain, " tensors for each of ", total,
           " layers and directions, got ", given);
