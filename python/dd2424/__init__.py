@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 try:
     from dd2424 import _core
-except ValueError as error:  # of DD2424_ISA: from the command line a user's mistake, which needs no traceback
+except ImportError as error:  # DD2424_ISA may be wrong: from the command line a user's mistake, without a traceback
     if sys.argv[0] == "-m" or sys.argv[0].endswith("dd2424"):
         sys.exit(f"dd2424: {error}")
     raise
