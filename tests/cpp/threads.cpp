@@ -55,7 +55,7 @@ std::vector<float> train(std::uint64_t seed) {
   buffers.resize(parameters.size());
   const Tensor x = normal({100, 300}), target = ops::randint(0, 10, {100}, DType::int64, random);
   for (int step = 0; step < 5; ++step) {
-    const Tensor hidden = ops::linear(x, parameters[0], parameters[1], Epilogue::relu);
+    const Tensor hidden = ops::linear(x, parameters[0], parameters[1], Activation::relu);
     const Tensor dropped = ops::dropout(hidden, 0.2, false, random);
     const Tensor scores = ops::linear(dropped, parameters[2], parameters[3]);
     run_backward({ops::cross_entropy(scores, target, Tensor(), -100, Reduction::mean, 0)}, {}, {}, {});
