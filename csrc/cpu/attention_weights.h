@@ -52,7 +52,7 @@ void hide(const Block& block, Index first, Range seen, T* scores) {
     for (; j < stop; ++j) {
       T* x = scores + j * kRow + first;
       const Vec<T> at = broadcast(static_cast<T>(j));
-      store(x, (at >= from) & (at < to) ? load(x) : broadcast(kHidden<T>));
+      store(x, ((at >= from) & (at < to)) ? load(x) : broadcast(kHidden<T>));
     }
   };
   hide_in(seen.begin, smaller(block.seen_by(smaller(first + lanes - 1, last), 1).begin, seen.end));

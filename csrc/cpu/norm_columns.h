@@ -23,11 +23,9 @@ inline void for_column_groups(Index channels, const Body& body) {
     const auto call = [&](auto taken) {
       constexpr Index n = decltype(taken)::value;
       body(taken, c, smaller(lanes, left - (n - 1) * lanes));
-      c += n * lanes;
+      return n * lanes;
     };
-    if (vectors >= 4) call(Constant<4>{});
-    else if (vectors >= 2) call(Constant<2>{});
-    else call(Constant<1>{});
+    c += vectors >= 4 ? call(Constant<4>{}) : vectors >= 2 ? call(Constant<2>{}) : call(Constant<1>{});
   }
 }
 

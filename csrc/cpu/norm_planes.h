@@ -132,6 +132,7 @@ template <bool by_y, class T, class L = Lane<T>>
           prefetch_planes(a.dy + place + i, extent, kTwoByTwo);
           Vec<L> d = load_some(a.x + place + i, count) - mean, g = load_some(a.dy + place + i, count);
           if constexpr (by_y) {
+            (void)scale, (void)shift;
             prefetch_planes(a.y + place + i, extent, kTwoByTwo);
             g = through(g, load_some(a.y + place + i, count));
             store_some(a.dresidual + place + i, g, count);
