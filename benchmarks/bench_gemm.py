@@ -56,3 +56,12 @@ CASES = [
     linear(100, 50, 3072),
     batched(64, 64, 64, 64),
 ]
+
+NOTES = """
+From 256 to 1536 the products run at 91 to 98 % of what registers allow, and the peers at 75 to 90 %: where PyTorch is
+at 87 % or above, a ratio of 1.15 would pass the limit. Sizes that are powers of two lose a few per cent more in some
+runs than in others: their rows share cache sets, and it depends on the pages that the system gives. Two threads on
+(100, 3072) x (3072, 10) exchange their parts of the result and of the weights for as long as a quarter of the product
+takes. In bfloat16 an instruction does twice the arithmetic, so that packing, loading and storing weigh twice as much:
+1.8 times float32 is reached at 2048, 1.5 to 1.7 times below.
+"""
