@@ -57,19 +57,20 @@ def _measure(
     results: list[Result],
 ) -> int:
     """Appends to results; how many cases failed, for which the figures of the others are not lost."""
-    failures = 0
-    with Harness(peers, threads, given.rounds) as harness:
-        for family, index, case in chosen:
-            if threads not in case.threads:
-                continue
-            try:
-                results.append(harness.measure(family, index, case))
-                print(report.line(results[-1]), flush=True)
-            except Unavailable as reason:
-                print(f"{case.name}: left out, {reason}")
-            except RuntimeError as error:
-                failures += 1
-                print(f"FAILED: {error}", flush=True)
+    failures, left = 0, [each for each in chosen if threads in each[2].threads]
+    while left:
+        with Harness(peers, threads, given.rounds) as harness:
+            while left:
+                family, index, case = left.pop(0)
+                try:
+                    results.append(harness.measure(family, index, case))
+                    print(report.line(results[-1]), flush=True)
+                except Unavailable as reason:
+                    print(f"{case.name}: left out, {reason}")
+                except (RuntimeError, OSError) as error:
+                    failures += 1
+                    print(f"FAILED: {case.name}: {error}", flush=True)
+                    break  # a contender may have died: the others go on with fresh ones
     return failures
 
 

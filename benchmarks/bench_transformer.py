@@ -116,7 +116,7 @@ CASES = [
 ]
 
 NOTES = """
-Arithmetic alone takes 46 ms of the GPT step at the limit of two cores, and the products run near it. The rest is memory:
-activations of 8 MB and more go out and come back between products, norms, gates and dropout. PyTorch takes 90 ms here,
-less than the goal of half its time assumed. The Vision Transformer's step spends a quarter beyond its products likewise.
+Arithmetic alone takes 46 ms of the GPT step at the limit of two cores, and the products run near it. The rest is
+memory: activations of 8 MB and more go out and come back between products, norms, gates and dropout. PyTorch takes
+90 ms here, less than the goal of half its time assumed. The Vision Transformer's step is likewise.
 """

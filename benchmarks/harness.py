@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import signal
@@ -85,7 +86,8 @@ class Contender:
     def close(self) -> None:
         assert self.process.stdin
         self.process.send_signal(signal.SIGCONT)
-        self.process.stdin.close()
+        with contextlib.suppress(BrokenPipeError):  # it has died
+            self.process.stdin.close()
         self.process.wait()
 
 

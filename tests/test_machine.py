@@ -31,6 +31,12 @@ def test_stream_adds_its_arrays(isa, rng, reads, bypasses_caches):
     np.testing.assert_array_equal(y.numpy(), expected)
 
 
+def test_stream_takes_any_length(isa):
+    x, y = dd2424.ones(4_206_602), dd2424.zeros(4_206_602)  # no multiple of a vector, cut into chunks
+    _core.machine_stream([x], y, True)
+    assert y[:-256].min().item() == 1
+
+
 def test_handoffs_take_two_threads():
     dd2424.set_num_threads(1)
     assert _core.machine_handoffs(10) == 0

@@ -9,6 +9,7 @@ namespace {
 
 constexpr int kChains = kVectorBytes == 64 ? 24 : 12;  // more than latency times width, fewer than registers
 constexpr Index kStreamChunk = 1 << 14;                // elements: a few first-level caches
+constexpr Index kStreamStep = 64;  // elements: a multiple of what a turn of the loop takes, so that stores are aligned
 
 template <class T>
 Accumulator<T> chains(Index rounds, Packed<T> factor) {
@@ -62,7 +63,9 @@ void stream_range(const Stream& s, Index begin, Index end, float* sink) {
 }
 
 Status stream(const Context&, const Stream& s) {
-  const Chunks chunks = reduction_chunks(s.n, kStreamChunk);
+  Chunks chunks = reduction_chunks(s.n, kStreamChunk);
+  chunks.size = (chunks.size + kStreamStep - 1) / kStreamStep * kStreamStep;
+  chunks.count = (s.n + chunks.size - 1) / chunks.size;
   parallel_for(chunks.count, 1, [&](Index begin, Index end) {
     for (Index c = begin; c < end; ++c) {
       const Index from = c * chunks.size, to = from + chunks.size < s.n ? from + chunks.size : s.n;
