@@ -174,7 +174,7 @@ def _draw_roofline(
 ) -> None:
     """Pace over intensity, both logarithmic, under the roofs of memory and of arithmetic."""
     limits = next((x for x in machine.get("limits", []) if x["threads"] == threads), None)
-    intensities = np.geomspace(0.5, 2000, 50)
+    intensities = np.geomspace(0.5, 1e6, 80)
     if limits:
         for kind, style in (("float32", "-"), ("bfloat16", "--")):
             peak = limits["GFLOP/s"].get(kind)
@@ -186,7 +186,7 @@ def _draw_roofline(
         x, y = [r.intensity for r in mine], [r.speed for r in mine]
         axes.scatter(x, y, s=14, color=colours[family], label=family, zorder=3)
     axes.set(xscale="log", yscale="log", ylabel=f"GFLOP/s, {threads} threads")
-    axes.set_xlabel("operations for each byte of inputs and results; above the roof: Winograd's saving")
+    axes.set_xlabel("operations for each byte")
     axes.legend(fontsize=7, frameon=False, loc="lower right")
     axes.spines[["top", "right"]].set_visible(False)
 
