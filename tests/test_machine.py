@@ -20,7 +20,7 @@ def test_multiply_adds_counts_its_work(isa, dtype):
 
 
 @pytest.mark.parametrize("bypasses_caches", [False, True])
-@pytest.mark.parametrize("reads", [1, 2, 3])
+@pytest.mark.parametrize("reads", [1, 2, 3, 4])
 def test_stream_adds_its_arrays(isa, rng, reads, bypasses_caches):
     x = [dd2424.from_numpy(rng.standard_normal(1 << 16).astype(np.float32)) for _ in range(reads)]
     y = dd2424.zeros(1 << 16)
@@ -52,7 +52,7 @@ def test_refuses():
         _core.machine_multiply_adds("float32", 0)
     with pytest.raises(ValueError, match="rounds must be at least 1, got 0"):
         _core.machine_handoffs(0)
-    with pytest.raises(ValueError, match="x must be 1 to 3 tensors, got 4"):
-        _core.machine_stream([x] * 4, None, False)
+    with pytest.raises(ValueError, match="x must be 1 to 4 tensors, got 5"):
+        _core.machine_stream([x] * 5, None, False)
     with pytest.raises(RuntimeError, match="y must be a contiguous float32 tensor as large as x"):
         _core.machine_stream([x], dd2424.ones(32), False)

@@ -15,7 +15,7 @@ struct MultiplyAdds {
 // Walks arrays once: y = x[0] + x[1] + ... where y is given, else their sum into `sink`. y may be written
 // around the caches. A few elements at the end of a chunk are left out: it is the pace that counts.
 struct Stream {
-  static constexpr int kMostReads = 3;
+  static constexpr int kMostReads = 4;
   const float* x[kMostReads];  // (n) each
   float* y;                    // (n), or null
   float* sink;                 // (chunks of reduction_chunks), where y is null

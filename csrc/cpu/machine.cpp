@@ -72,7 +72,8 @@ Status stream(const Context&, const Stream& s) {
       for (Index r = 0; r < s.repeats; ++r) {
         if (s.reads == 1) stream_range<1>(s, from, to, s.sink + c);
         else if (s.reads == 2) stream_range<2>(s, from, to, s.sink + c);
-        else stream_range<3>(s, from, to, s.sink + c);
+        else if (s.reads == 3) stream_range<3>(s, from, to, s.sink + c);
+        else stream_range<4>(s, from, to, s.sink + c);
         asm volatile("" ::: "memory");  // or the compiler would see that every repeat is alike
       }
     }
