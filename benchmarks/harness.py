@@ -21,6 +21,8 @@ from case import Case, Unavailable
 HERE = Path(__file__).parent
 OURS, AGAIN, LIMIT, BASELINE = "dd2424", "dd2424*", "limit", "baseline"
 NO_PEERS = (AGAIN, LIMIT, BASELINE)  # AGAIN is ours once more: what it differs by is noise
+NEAR_NS = 110.0  # a handoff between two threads takes less where their processors share a cache
+ENOUGH_ROUNDS = 3  # with processors that share one, for only these to count
 ROUNDINGS = {"float64": 2.0**-52, "float32": 2.0**-23, "bfloat16": 2.0**-8}
 
 
@@ -32,13 +34,15 @@ class Result:
     name: str
     threads: int
     unit: str  # of `speed`
-    seconds: dict[str, list[float]]  # by contender, one each round
+    seconds: dict[str, list[float]]  # by contender, one each round that counts
     speed: float = 0.0
     ratios: dict[str, float] = field(default_factory=dict)  # peer's time / ours; limit: the share of it that we reach
     spread: float = 0.0  # half the range between quartiles of our time, relative to the median
     goals: dict[str, float] = field(default_factory=dict)
     repeats: int = 1
     intensity: float = 0.0  # operations for each byte of inputs and results, where operations are counted
+    apart: dict[str, list[float]] = field(default_factory=dict)  # rounds whose processors shared no cache: left out
+    is_apart: bool = False  # no others were to be had
 
     @property
     def median(self) -> float:
@@ -123,12 +127,42 @@ class Harness:
                     flops = answer["flops"] or flops
                     touched = touched or answer["touched"]
             check_agreement(case, folder, [c.name for c in ready if c.name not in NO_PEERS])
-        seconds: dict[str, list[float]] = {c.name: [] for c in ready}
-        for r in range(self.rounds):
-            turn = r % len(ready)
-            for contender in ready[turn:] + ready[:turn]:
-                seconds[contender.name].append(contender.ask(do="time")["seconds"])
-        return summarise(family, case, self.threads, seconds, flops, touched)
+        rounds = Rounds()
+        handoff = self._handoff()
+        while rounds.near < self.rounds and rounds.taken < 2 * self.rounds:
+            turn = rounds.taken % len(ready)
+            times = {c.name: float(c.ask(do="time")["seconds"]) for c in ready[turn:] + ready[:turn]}
+            before, handoff = handoff, self._handoff()
+            rounds.add(times, max(before, handoff))
+        return summarise(family, case, self.threads, rounds, flops, touched)
+
+    def _handoff(self) -> float:
+        """Nanoseconds from one thread to another, now; 0 where there is one thread."""
+        return float(self.contenders[0].ask(do="handoff")["ns"]) if self.threads > 1 else 0.0
+
+
+class Rounds:
+    """The times of all contenders, round by round. A host may move the processors that it lends between caches, and
+    then what two threads exchange costs several times as much, from one second to the next: rounds of the one kind
+    say nothing of the other."""
+
+    def __init__(self) -> None:
+        self.taken = self.near = 0
+        self._rounds: tuple[list[dict[str, float]], list[dict[str, float]]] = ([], [])  # near, apart
+
+    def add(self, times: dict[str, float], handoff_ns: float) -> None:
+        self._rounds[handoff_ns >= NEAR_NS].append(times)
+        self.taken, self.near = self.taken + 1, len(self._rounds[0])
+
+    def split(self) -> tuple[dict[str, list[float]], dict[str, list[float]], bool]:
+        """Those that count, those left out, and whether the first are those of processors apart."""
+        near, apart = map(_by_contender, self._rounds)
+        is_apart = self.near < min(ENOUGH_ROUNDS, self.taken)
+        return (apart, near, True) if is_apart else (near, apart, False)
+
+
+def _by_contender(rounds: list[dict[str, float]]) -> dict[str, list[float]]:
+    return {name: [times[name] for times in rounds] for name in (rounds[0] if rounds else ())}
 
 
 def measure_memory(family: str, index: int, threads: int, peers: dict[str, str]) -> dict[str, tuple[float, int]]:
@@ -169,10 +203,9 @@ def _difference(x: np.ndarray, y: np.ndarray) -> float:
     return error / max(float(np.abs(y).max(initial=0)), 1e-30)
 
 
-def summarise(
-    family: str, case: Case, threads: int, seconds: dict[str, list[float]], flops: float, touched: float = 0
-) -> Result:
+def summarise(family: str, case: Case, threads: int, rounds: Rounds, flops: float, touched: float = 0) -> Result:
     """Ratios are taken round by round, and their median is what counts."""
+    seconds, apart, is_apart = rounds.split()
     ours = np.array(seconds[OURS])
     ratios = {name: float(np.median(np.array(times) / ours)) for name, times in seconds.items() if name != OURS}
     if case.flops and LIMIT in ratios:
@@ -193,6 +226,8 @@ def summarise(
         goals=dict(case.goals),
         repeats=case.repeats,
         intensity=case.flops / touched if touched else 0.0,
+        apart=apart,
+        is_apart=is_apart,
     )
 
 

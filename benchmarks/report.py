@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from harness import AGAIN, BASELINE, LIMIT, Result
+from harness import AGAIN, BASELINE, LIMIT, NEAR_NS, Result
 
 TITLES = {"numpy": "NumPy", "torch": "PyTorch", "compile": "torch.compile", "jax": "JAX", BASELINE: "baseline"}
 
@@ -25,10 +25,8 @@ def line(result: Result) -> str:
     limit = f"{result.ratios[LIMIT]:6.1%} of limit" if LIMIT in result.ratios else " " * 15
     missed = result.missed()
     note = f"   MISSED {', '.join(f'{k} {result.goals[k]:g}' for k in missed)}" if missed else ""
-    return (
-        f"{result.name:52.52} {result.threads}t {_time(result.median):>9} {result.speed:8.4g} {result.unit:8}"
-        f" {limit}  {peers}{note}"
-    )
+    head = f"{result.name:52.52} {result.threads}t{'†' if result.is_apart else ' '}{_time(result.median):>9}"
+    return f"{head} {result.speed:8.4g} {result.unit:8} {limit}  {peers}{note}"
 
 
 MEMORY_HEAD = "| case | resident | PyTorch's | first step | PyTorch's |\n| --- | ---: | ---: | ---: | ---: |"
@@ -64,8 +62,10 @@ def page(
         "we reach of what the machine does, in the same rounds, in a loop of multiply-adds in registers (GFLOP/s), or "
         "in a bare walk over as many arrays of the same size (GB/s). *Baseline* is the same work of ours in its barest "
         "form, where no peer has it: an epoch's steps without its data. Results are compared between contenders before "
-        f"they are timed. The same program against itself differs by {median:.1%} (median) and {high:.1%} (95 % of "
-        "cases): the noise of this run. A ratio in bold missed its goal.",
+        "they are timed. With two threads only rounds count whose processors share a cache, by the handoff from one to "
+        f"the other before and after ({NEAR_NS:.0f} ns): a host that lends processors moves them. † marks a case that "
+        f"had too few such rounds. The same program against itself differs by {median:.1%} (median) and {high:.1%} "
+        "(95 % of cases): the noise of this run. A ratio in bold missed its goal.",
         "",
     ]
     parts += [*_limits(machine.get("limits", [])), ""]
@@ -104,7 +104,7 @@ def _table(results: Sequence[Result], peers: Sequence[str]) -> list[str]:
     rows = [f"| {' | '.join(head)} |", f"| --- |{' ---: |' * (len(head) - 1)}"]
     for r in results:
         speed = f"{r.speed:.4g} {r.unit}" if r.unit != "us" else ""
-        cells = [r.name, str(r.threads), _time(r.median), speed, _cell(r, LIMIT, "{:.0%}")]
+        cells = [r.name, f"{r.threads}{'†' * r.is_apart}", _time(r.median), speed, _cell(r, LIMIT, "{:.0%}")]
         rows.append(f"| {' | '.join([*cells, *(_cell(r, p, '{:.2f}x') for p in shown)])} |")
     return rows
 

@@ -21,6 +21,7 @@ import numpy as np
 from case import Array, Case, Step, Unavailable
 
 ENOUGH_SECONDS = 0.3  # to see which of two ways is the faster
+HANDOFFS = 2000
 BLOCK_SECONDS = 0.01  # a block is at least so long, and at least two steps
 
 
@@ -59,6 +60,17 @@ class Worker:
     def time(self) -> dict[str, float]:
         self.step()  # others had the caches meanwhile, and the threads slept
         return {"seconds": self._block() / self.count}
+
+    def handoff(self) -> dict[str, float]:
+        """Nanoseconds that a word takes from one thread to another that waits for it."""
+        from dd2424 import _core
+
+        seconds = []
+        for _ in range(3):
+            begin = time.perf_counter()
+            done = _core.machine_handoffs(HANDOFFS)
+            seconds.append((time.perf_counter() - begin) / max(done, 1))
+        return {"ns": min(seconds) * 1e9}
 
     def memory(self, family: str, index: int) -> dict[str, Any]:
         """In a fresh process: seconds of the first step, and the most memory that three of them keep resident."""

@@ -22,8 +22,13 @@ PEERS = {"numpy", "torch", "compile", "jax", "limit", "baseline"}
 CASE = Case("x + x", program=lambda torch, x: lambda: x + x, inputs=normal((3,)), goals={"numpy": 1.0, "torch": 2.0})
 
 
-def seconds(**times):
-    return {"dd2424": [1.0, 1.0, 1.0], **times}
+def rounds(apart=(), **times):
+    """Three rounds of one second for us; those numbered in `apart` had processors without a common cache."""
+    found = harness.Rounds()
+    for i in range(3):
+        handoff = 2 * harness.NEAR_NS if i in apart else harness.NEAR_NS / 2
+        found.add({"dd2424": 1.0, **{name: each[i] for name, each in times.items()}}, handoff)
+    return found
 
 
 def test_every_file_loads_without_what_it_measures():
@@ -59,27 +64,39 @@ def test_one_element_in_many_may_be_on_the_other_side_of_zero():
 
 
 def test_ratios_are_medians_over_rounds():
-    result = harness.summarise("f", CASE, 1, seconds(numpy=[1.0, 3.0, 9.0], torch=[1.9, 1.9, 1.9]), 0)
+    result = harness.summarise("f", CASE, 1, rounds(numpy=[1.0, 3.0, 9.0], torch=[1.9, 1.9, 1.9]), 0)
     assert result.ratios == {"numpy": 3.0, "torch": 1.9}
     assert result.missed() == {"torch": 1.9}
 
 
+def test_rounds_of_processors_apart_count_only_where_there_are_no_others(monkeypatch):
+    result = harness.summarise("f", CASE, 2, rounds(apart=[2], torch=[1.9, 1.9, 9.0]), 0)
+    assert result.is_apart
+    assert result.ratios == {"torch": 9.0}
+    monkeypatch.setattr(harness, "ENOUGH_ROUNDS", 2)
+    result = harness.summarise("f", CASE, 2, rounds(apart=[2], torch=[1.9, 1.9, 9.0]), 0)
+    assert not result.is_apart
+    assert result.ratios == {"torch": 1.9}
+    assert result.apart == {"dd2424": [1.0], "torch": [9.0]}
+    assert "2t " in report.line(result)
+
+
 def test_a_goal_of_one_allows_for_noise():
-    result = harness.summarise("f", CASE, 1, seconds(numpy=[0.98] * 3, torch=[2.0] * 3), 0)
+    result = harness.summarise("f", CASE, 1, rounds(numpy=[0.98] * 3, torch=[2.0] * 3), 0)
     assert result.missed() == {}
     assert set(result.missed(noise=0.01)) == {"numpy"}
 
 
 def test_the_limit_is_scaled_by_its_own_arithmetic():
     case = Case("product", program=CASE.program, flops=100)
-    result = harness.summarise("f", case, 1, seconds(limit=[0.5] * 3), 50)
+    result = harness.summarise("f", case, 1, rounds(limit=[0.5] * 3), 50)
     assert result.ratios["limit"] == 1.0
     assert result.speed == pytest.approx(100e-9)
-    assert harness.summarise("f", case, 1, seconds(), 50, touched=25).intensity == 4
+    assert harness.summarise("f", case, 1, rounds(), 50, touched=25).intensity == 4
 
 
 def test_what_a_family_says_stands_under_its_table():
-    result = harness.summarise("f", CASE, 1, seconds(torch=[1.0] * 3), 0)
+    result = harness.summarise("f", CASE, 1, rounds(torch=[1.0] * 3), 0)
     machine = {"versions": {}, "date": "", "processor": "", "cores": 2, "caches": [], "isa": "", "commit": ""}
     lines = report.page(machine, [result], ["torch"], None, {"f": "Memory is what limits it.", "g": "?"}).splitlines()
     assert lines[-3:] == ["| x + x | 1 | 1 s |  |  | **1.00x** (goal 2.00x) |", "", "Memory is what limits it."]
@@ -104,7 +121,7 @@ def test_contenders_that_disagree_are_refused(tmp_path, ours, theirs, error):
 
 @pytest.mark.parametrize(("before", "said"), [(1.0, []), (1.3, ["f: x + x, 1 threads: 23% slower against torch"])])
 def test_slower_compares_ratios_with_those_of_an_older_run(before, said):
-    result = harness.summarise("f", CASE, 1, seconds(torch=[1.0] * 3), 0)
+    result = harness.summarise("f", CASE, 1, rounds(torch=[1.0] * 3), 0)
     old = harness.to_json([result])
     old[0]["ratios"]["torch"] = before
     assert report.slower({"results": old}, [result]) == said
