@@ -10,7 +10,7 @@ import pytest
 
 import dd2424
 from accuracy import assert_accurate, bits, same_for_any_threads
-from dd2424 import autograd
+from dd2424 import _core, autograd
 from dd2424.nn import functional as F
 from reference import loss as reference
 
@@ -225,3 +225,11 @@ def test_old_arguments_choose_the_reduction() -> None:
     assert F.cross_entropy(x, target, reduce=False).shape == (2,)
     total = F.cross_entropy(x, target, size_average=False)
     assert_accurate(total, 2 * math.log(3), roundings=2)
+
+
+def test_the_way_without_options_is_the_same_function(rng: np.random.Generator) -> None:
+    x, target = dd2424.tensor(rng.standard_normal((5, 4))), dd2424.tensor([0, 1, 2, 3, 0])
+    direct = _core.cross_entropy(x, target)
+    assert direct.item() == _core.cross_entropy(x, target=target).item() == F.cross_entropy(x, target).item()
+    with pytest.raises(TypeError, match="incompatible function arguments"):
+        _core.cross_entropy(x, [0, 1, 2, 3, 0])

@@ -5,24 +5,29 @@
 
 #include <cstddef>
 
-// Functions of one tensor, callable without the layer that sorts arguments: a tensor of eight elements is computed in
-// less time than that takes. Anything but one positional tensor goes to the general function of the same name.
+// Functions of one tensor or of two, callable without the layer that sorts arguments: a tensor of eight elements is
+// computed in less time than that takes. All but so many positional tensors goes to the general function of that name.
 namespace dd2424 {
 namespace {
 
 struct DirectFunction {
   PyObject ob_base;
   vectorcallfunc call;
-  DirectBody body;
+  DirectBody body;      // of one tensor
+  DirectPairBody pair;  // of two: one of both bodies is there
   int tag;
   PyObject* general;
 };
 
 PyObject* call(PyObject* self, PyObject* const* args, std::size_t flagged_count, PyObject* names) {
   auto* function = reinterpret_cast<DirectFunction*>(self);
-  if (PyVectorcall_NARGS(flagged_count) != 1 || names || !is_tensor(args[0])) [[unlikely]]
+  const auto count = PyVectorcall_NARGS(flagged_count);
+  if (count != (function->pair ? 2 : 1) || names || !is_tensor(args[0]) || !is_tensor(args[count - 1])) [[unlikely]]
     return PyObject_Vectorcall(function->general, args, flagged_count, names);
-  return guarded([&] { return wrap(function->body(unwrap(args[0]), function->tag)); });
+  return guarded([&] {
+    return wrap(function->pair ? function->pair(unwrap(args[0]), unwrap(args[1]))
+                               : function->body(unwrap(args[0]), function->tag));
+  });
 }
 
 PyObject* bind_to_instance(PyObject* self, PyObject* instance, PyObject*) {
@@ -66,17 +71,23 @@ PyTypeObject* make_type() {
 
 }  // namespace
 
-void make_direct(py::module_& m, const char* name, DirectBody body, int tag) {
+static py::object direct(py::module_& m, const char* name, DirectBody body, DirectPairBody pair, int tag) {
   static PyTypeObject* type = make_type();
   auto* function = PyObject_New(DirectFunction, type);
   if (!function) throw py::error_already_set();
   function->call = call;
   function->body = body;
+  function->pair = pair;
   function->tag = tag;
   function->general = py::object(m.attr(name)).release().ptr();
   const auto object = py::reinterpret_steal<py::object>(reinterpret_cast<PyObject*>(function));
   m.attr(name) = object;
-  py::handle(reinterpret_cast<PyObject*>(tensor_type)).attr(name) = object;
+  return object;
 }
+
+void make_direct(py::module_& m, const char* name, DirectBody body, int tag) {
+  py::handle(reinterpret_cast<PyObject*>(tensor_type)).attr(name) = direct(m, name, body, nullptr, tag);
+}
+void make_direct(py::module_& m, const char* name, DirectPairBody pair) { direct(m, name, nullptr, pair, 0); }
 
 }  // namespace dd2424

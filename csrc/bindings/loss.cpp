@@ -8,6 +8,8 @@ namespace {
 
 using namespace py::literals;
 
+constexpr std::int64_t kIgnoreIndex = -100;
+
 dd2424::Reduction reduction_named(const char* op, const std::string& name) {
   if (name == "mean") return Reduction::mean;
   if (name == "sum") return Reduction::sum;
@@ -33,8 +35,11 @@ void bind_loss(py::module_& m) {
         return ops::cross_entropy(x, target, weight, ignore_index, reduction_named("cross_entropy", reduction),
                                   smoothing);
       },
-      "input"_a, "target"_a, "weight"_a = py::none(), "ignore_index"_a = -100, "reduction"_a = "mean",
+      "input"_a, "target"_a, "weight"_a = py::none(), "ignore_index"_a = kIgnoreIndex, "reduction"_a = "mean",
       "label_smoothing"_a = 0.0);
+  make_direct(m, "cross_entropy", [](const Tensor& x, const Tensor& target) {
+    return ops::cross_entropy(x, target, Tensor(), kIgnoreIndex, Reduction::mean, 0.0);
+  });
   m.def(
       "linear_cross_entropy",
       [](const Tensor& x, const Tensor& weight, const Tensor& target, const Tensor& bias, const Tensor& class_weight,

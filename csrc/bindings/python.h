@@ -59,6 +59,9 @@ void define_method(const char* name, F&& f, const Extra&... extra) {
 // Gives a function of the module, and its method, a way for one positional tensor that costs almost nothing.
 using DirectBody = Tensor (*)(const Tensor& x, int tag);
 void make_direct(py::module_& m, const char* name, DirectBody body, int tag = 0);
+// The same for a function of the module and two positional tensors.
+using DirectPairBody = Tensor (*)(const Tensor& x, const Tensor& y);
+void make_direct(py::module_& m, const char* name, DirectPairBody pair);
 
 // Arguments.
 

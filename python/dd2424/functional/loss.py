@@ -39,6 +39,8 @@ def cross_entropy(
     """
     if size_average is not None or reduce is not None:
         reduction = legacy_reduction(size_average, reduce)
+    if weight is None and ignore_index == -100 and reduction == "mean" and label_smoothing == 0:
+        return _core.cross_entropy(input, target)  # without sorting arguments, which takes longer than a small loss
     return _core.cross_entropy(input, target, weight, ignore_index, reduction, label_smoothing)
 
 
