@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import math
 from typing import Any
 
 import ml_dtypes
@@ -21,7 +22,7 @@ SIZES = [
     (100, 10, 257), (65, 130, 67), (128, 129, 513), (5, 3, 4097), (3, 200, 5), (200, 3, 5), (1, 4097, 3),
     (24, 40, 4200), (1, 150, 33), (150, 1, 40), (1, 10000, 5), (300, 1, 4200),
 ]  # fmt: skip
-LARGE = [(257, 270, 600), (130, 300, 2100), (40, 4100, 33), (300, 64, 1100)]
+LARGE = [(257, 270, 600), (150, 290, 601), (130, 300, 2100), (40, 4100, 33), (300, 64, 1100)]
 DTYPES = ["float32", "float64", "bfloat16"]
 LAYOUTS = ["rows", "columns", "strided rows", "strided columns", "both strided", "backwards in memory"]
 
@@ -87,6 +88,17 @@ def test_large_sizes(isa: str, rng: np.random.Generator, size: tuple[int, int, i
     m, n, k = size
     a, b = array(rng, m, k, dtype=dtype), array(rng, k, n, dtype=dtype)
     assert_product(laid_out(a, "columns") @ laid_out(b, "rows"), a, b, dtype)
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize(("k", "offset"), [(34, 0), (34, 1), (35, 1), (2052, 3)])
+def test_rows_are_read_in_place(isa: str, rng: np.random.Generator, k: int, offset: int, dtype: str) -> None:
+    """Rows cut out of NaN, at addresses and distances that are multiples of the element's size alone."""
+    a, b = array(rng, 101, k, dtype=dtype), array(rng, k, 270, dtype=dtype)
+    around_a, around_b = dd2424.full((102, k + 5), math.nan), dd2424.full((k + 1, 275), math.nan)
+    left, right = (x.to(getattr(dd2424, dtype)) for x in (around_a, around_b))
+    left[:101, offset : offset + k], right[:k, offset : offset + 270] = laid_out(a, "rows"), laid_out(b, "rows")
+    assert_product(left[:101, offset : offset + k] @ right[:k, offset : offset + 270], a, b, dtype)
 
 
 @pytest.mark.parametrize("dtype", DTYPES)

@@ -30,7 +30,9 @@ struct Block {
   Index a_size = packed_size<T>(kTileRows, plan.block), b_size = packed_size<T>(width, plan.block);
   bool first = k == 0, last = k + depth == p.k, stores = stores_directly(p.to, last);
 
-  Index tile_begin(Index tile) const { return tile * p.m / tiles; }  // tiles differ by a row at most
+  static constexpr Index kParts = sizeof(E) / sizeof(T);
+  static const T* unpacked(const E* x) { return reinterpret_cast<const T*>(x); }  // tiles count in elements of T
+  Index tile_begin(Index tile) const { return tile * p.m / tiles; }               // tiles differ by a row at most
   Index panel_columns(Index panel) const { return smaller(columns - panel * width, width); }
   Source<T> a_from(Index i) const { return {p.a.data + i * p.a.across + k * p.a.along, p.a.across, p.a.along}; }
   Source<T> b_from(Index panel) const {
@@ -54,24 +56,23 @@ struct Block {
   void multiply(Index tile, Index tiles_end, Index packed_from, Index panel, const E* packed,
                 E* b_copy = nullptr) const {
     const Index count = panel_columns(panel);
-    TileInput<T> in{.b = packed,
+    constexpr Index step = Multiply<T>::kDepth;
+    TileInput<T> in{.b = unpacked(packed),
                     .a_row = p.a.across,
-                    .a_column = p.a.along,
-                    .b_row = width,
-                    .depth = ceil_div(depth, Multiply<T>::kDepth),
+                    .a_column = step * p.a.along,
+                    .b_row = width * kParts,
+                    .depth = ceil_div(depth, step),
                     .b_copy = b_copy};
-    if constexpr (std::is_same_v<T, E>) {
-      if (!packed) in.b = b_from(panel).data, in.b_row = p.b.along;
-    }
+    if (!packed) in.b = b_from(panel).data, in.b_row = step * p.b.along;
     const int needed = int(ceil_div(count, kLanes<E>)),
               vectors = needed <= 2 && plan.vectors <= 4 ? needed : plan.vectors;
     const TileKernel<T>* kernels = tile_kernels<T>(vectors, plan.packs_a, b_copy != nullptr);
-    const Index ahead_step = in.depth * kLanes<E> / 2;
-    in.ahead = packed ? packed + b_size : in.b;
+    const Index ahead_step = in.depth * kParts * kLanes<E> / 2;
+    in.ahead = packed ? unpacked(packed + b_size) : in.b;
     for (; tile < tiles_end; ++tile, in.ahead += ahead_step) {
       const Index i = tile_begin(tile), tile_rows = tile_begin(tile + 1) - i;
-      if (plan.packs_a) in.a = packed_a + (tile - packed_from) * a_size;
-      else if constexpr (std::is_same_v<T, E>) in.a = a_from(i).data, in.ahead = a_from(i + tile_rows).data;
+      if (plan.packs_a) in.a = unpacked(packed_a + (tile - packed_from) * a_size);
+      else in.a = a_from(i).data, in.ahead = a_from(i + tile_rows).data;
       const Part part{i, j + panel * width, tile_rows, count, first, last};
       if (stores) {
         kernels[tile_rows](in, tile_output(p.to, part), count);

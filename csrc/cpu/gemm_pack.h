@@ -116,7 +116,7 @@ void pack_across(const Packing<T>& a, Index begin, Index end) {
   for (Index p = 0; p < a.packed_k(); ++p) {
     for (Index v = begin; v < end; ++v) {
       const T* x = a.from(v) + p * step;
-      __builtin_prefetch(x + kRowsAhead * step);
+      prefetch_step(x + kRowsAhead * step, a.in.along);
       store(to[v - begin] + p * a.width, packed_across(x, a.in.along, a.here(v), a.k - p * a.depth));
     }
   }

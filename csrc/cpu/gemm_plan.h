@@ -118,13 +118,13 @@ void plan_tiles(const Product<T>& p, Plan& plan) {
   constexpr Index lanes = kLanes<E>;
   const Index block = kBlockBytes / Index(sizeof(E)) * Multiply<T>::kDepth, blocks = ceil_div(plan.part, block);
   plan.block = ceil_div(ceil_div(plan.part, blocks), 2) * 2;
-  constexpr bool reads_in_place = std::is_same_v<T, E>;
+  constexpr bool reads_in_place = std::is_same_v<T, E>;  // whatever the shape
   plan.columns = kBlockColumns;
   plan.vectors = p.n <= lanes ? 1 : kTileVectors;
   if (p.m <= tile_rows(4) && p.n > 2 * lanes) plan.vectors = 4;
   if (p.m <= tile_rows(kWidestTile) && p.n > 4 * lanes) plan.vectors = kWidestTile;
-  plan.by_panels = reads_in_place && tile_rows(kPanelVectors) >= 4 && p.a.along == 1 && p.b.across == 1 &&
-                   p.m >= kLeastPanelRows && p.n >= kLeastPanelColumns;
+  plan.by_panels = kReadsInPlace<T> && tile_rows(kPanelVectors) >= 4 && p.a.along == 1 && p.b.across == 1 &&
+                   p.k % Multiply<T>::kDepth == 0 && p.m >= kLeastPanelRows && p.n >= kLeastPanelColumns;
   if (plan.by_panels) plan.vectors = kPanelVectors;
   const Index width = plan.vectors * lanes, tiles = ceil_div(p.m, tile_rows(plan.vectors));
   const Index panels = ceil_div(smaller(p.n, plan.columns), width);

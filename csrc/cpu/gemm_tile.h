@@ -26,6 +26,20 @@ struct Multiply<bfloat16> {
 #endif
 template <class T>
 using Packed = typename Multiply<T>::Element;
+// Whether operands can be read where they lie: packed elements are there as they are, or a row's pairs make them.
+template <class T>
+constexpr bool kReadsInPlace = std::is_same_v<T, Packed<T>> || Multiply<T>::kDepth == 2;
+
+template <class T>
+inline Packed<T> load_element(const T* p) {  // which begins there, aligned for T alone
+  Packed<T> x;
+  __builtin_memcpy(&x, p, sizeof x);
+  return x;
+}
+template <class T>
+inline Vec<Packed<T>> load_elements(const T* p) {
+  return __builtin_bit_cast(Vec<Packed<T>>, load(reinterpret_cast<const Packed<T>*>(p)));
+}
 
 // Accumulators, one row of b and one element of a fill the registers (without fused multiply-add, products need some).
 constexpr int kRegisters = kVectorBytes == 64 ? 32 : kVectorBytes == 32 ? 16 : 12;
@@ -39,15 +53,16 @@ constexpr int tile_rows(int vectors) {  // 1, 2, 4 or 8 vectors
 
 constexpr int kPanelVectors = 4;  // columns of a tile whose a is read in place: few rows, for they may share cache sets
 
+// Pointers and strides count elements of T, wherever they lead. A step of depth is a packed element.
 template <class T>
 struct TileInput {
-  const Packed<T>* a;     // (rows, depth)
-  const Packed<T>* b;     // (depth, columns), columns contiguous
+  const T* a;             // (rows, depth)
+  const T* b;             // (depth, columns), columns contiguous
   Index a_row, a_column;  // used where a is not packed
   Index b_row;
   Index depth;
-  const Packed<T>* ahead;  // read soon, brought to the second-level cache: the next rows of an a in place, or of packed
-                           // panels half a vector for each step
+  const T* ahead;  // read soon, brought to the second-level cache: the next rows of an a in place, or of packed panels
+                   // half a vector for each step
   Packed<T>* b_copy = nullptr;  // where b, read in place, is left packed
 };
 // What a tile reads. Packed, a lies as the packing leaves it, kTileRows elements for each step of k.
@@ -99,33 +114,51 @@ template <class T>
     for (Index j = 0; j < columns; j += 64 / Index(sizeof(T))) __builtin_prefetch(x + i * row + j, 1);
 }
 
+// A step's elements of neighbouring columns; one of two rows interleaves them.
+template <class T>
+inline Vec<Packed<T>> load_step(const T* p, Index along) {
+  if constexpr (Multiply<T>::kDepth == 2) {
+    return __builtin_bit_cast(Vec<Packed<T>>, load(p)) >> 16 | __builtin_bit_cast(Vec<Packed<T>>, load(p + along));
+  } else {
+    return load(p);
+  }
+}
+template <class T>
+inline void prefetch_step(const T* p, Index along) {
+  __builtin_prefetch(p);
+  if constexpr (Multiply<T>::kDepth == 2) __builtin_prefetch(p + along);
+}
+
 template <class T, int Rows, int Vectors, Reads From>
 void tile(const TileInput<T>& in, const TileOutput<Accumulator<T>>& to, Index columns) {
   using Acc = Accumulator<T>;
   constexpr Index lanes = kLanes<Acc>;
   constexpr bool is_packed = From == Reads::packed_a, packs_b = From == Reads::both_in_place_and_packs_b;
-  const Index a_row = is_packed ? 1 : in.a_row, a_column = is_packed ? kTileRows : in.a_column;
+  constexpr Index size = sizeof(Packed<T>) / sizeof(T), depth = Multiply<T>::kDepth;
+  const Index a_row = is_packed ? size : in.a_row, a_column = is_packed ? kTileRows * size : in.a_column;
   Vec<Acc> sums[Rows][Vectors] = {};
-  const Packed<T>* a = in.a;
-  const Packed<T>* b = in.b;
+  const T* a = in.a;
+  const T* b = in.b;
   Index p = 0, stop = in.depth - kStepsBeforeStore;
 #pragma GCC unroll 1
   for (int part = 0; part < 2; ++part, stop = in.depth) {
     for (; p < stop; ++p, a += a_column, b += in.b_row) {
-      const Index ahead = is_packed ? p * (kLanes<Packed<T>> / 2) : (p & 7) * a_row + (p & ~Index(7)) * a_column;
+      const Index ahead = is_packed ? p * (size * kLanes<Packed<T>> / 2) : (p & 7) * a_row + (p & ~Index(7)) * a_column;
       __builtin_prefetch(in.ahead + ahead, 0, 2);
       Vec<Packed<T>> columns_of_b[Vectors];
 #pragma GCC unroll 8
       for (int v = 0; v < Vectors; ++v) {
-        columns_of_b[v] = load(b + v * lanes);
         if constexpr (packs_b) {
+          columns_of_b[v] = load_step(b + v * lanes, in.b_row / depth);
           store(in.b_copy + (p * Vectors + v) * lanes, columns_of_b[v]);
-          __builtin_prefetch(b + kRowsAhead * in.b_row + v * lanes);
+          prefetch_step(b + kRowsAhead * in.b_row + v * lanes, in.b_row / depth);
+        } else {
+          columns_of_b[v] = load_elements(b + v * lanes * size);
         }
       }
 #pragma GCC unroll 16
       for (int i = 0; i < Rows; ++i) {
-        const Vec<Packed<T>> element = broadcast(a[i * a_row]);
+        const Vec<Packed<T>> element = broadcast(load_element(a + i * a_row));
 #pragma GCC unroll 8
         for (int v = 0; v < Vectors; ++v) sums[i][v] = Multiply<T>::add(element, columns_of_b[v], sums[i][v]);
       }
@@ -182,7 +215,7 @@ const TileKernel<T>* tile_kernels(int vectors) {  // by the number of rows
 }
 template <class T>
 const TileKernel<T>* tile_kernels(int vectors, bool is_packed, bool packs_b) {
-  if constexpr (std::is_same_v<T, Packed<T>>) {
+  if constexpr (kReadsInPlace<T>) {
     static constexpr TileKernels<T, kPanelVectors, Reads::both_in_place_and_packs_b> kPacking;
     if (packs_b) return kPacking.of_rows;
     if (!is_packed) return tile_kernels<T, Reads::a_in_place>(vectors);
