@@ -48,7 +48,7 @@ def make(library: Any, name: str, options: dict[str, Any]) -> tuple[Any, Any]:
 def history(library: Any, name: str, options: dict[str, Any]) -> list[Any]:
     optimizer, scheduler = make(library, name, options)
     seen = []
-    for _ in range(19):
+    for _ in range(20):
         seen.append([group[key] for group in optimizer.param_groups for key in ("lr", "momentum")])
         optimizer.step()
         scheduler.step()

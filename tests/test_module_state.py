@@ -61,9 +61,9 @@ def test_missing_and_unexpected_keys() -> None:
     with pytest.raises(RuntimeError) as error:
         net.load_state_dict(state)
     message = str(error.value)
-    assert message.startswith("Error(s) in loading state_dict for Sequential:\n\t")
-    assert 'Missing key(s) in state_dict: "0.bias". ' in message
-    assert 'Unexpected key(s) in state_dict: "2.weight", "other". ' in message
+    assert message.startswith("load_state_dict: state_dict does not fit Sequential:\n\t")
+    assert 'missing from state_dict: "0.bias"' in message
+    assert 'unknown to the module: "2.weight", "other"' in message
     result = net.load_state_dict(state, strict=False)
     assert result.missing_keys == ["0.bias"]
     assert result.unexpected_keys == ["2.weight", "other"]
@@ -74,8 +74,7 @@ def test_missing_and_unexpected_keys() -> None:
 def test_other_sizes_are_named(strict: bool) -> None:
     net, state = nn.Linear(2, 3), nn.Linear(4, 3).state_dict()
     before = bits(net.bias)
-    with pytest.raises(RuntimeError, match=r"size mismatch for weight: copying a param with shape .*\[3, 4\].* from "
-                                           r"checkpoint, the shape in current model is .*\[3, 2\]"):  # fmt: skip
+    with pytest.raises(RuntimeError, match=r"weight: shape \(3, 4\) in state_dict, \(3, 2\) in the module"):
         net.load_state_dict(state, strict=strict)
     assert bits(net.bias) != before, "what fits is loaded, as PyTorch does"
 
@@ -83,7 +82,7 @@ def test_other_sizes_are_named(strict: bool) -> None:
 def test_what_is_no_state() -> None:
     with pytest.raises(TypeError, match="load_state_dict: state_dict must be a mapping, got list"):
         model().load_state_dict([])  # type: ignore[arg-type]
-    with pytest.raises(RuntimeError, match='while copying "weight": expected a Tensor, got float'):
+    with pytest.raises(RuntimeError, match="weight: must be a tensor, got float"):
         nn.Linear(1, 1).load_state_dict({"weight": 1.0, "bias": dd2424.zeros(1)})
 
 
@@ -127,7 +126,7 @@ def test_extra_state() -> None:
     other.load_state_dict(state)
     assert other[0].count == 7
     assert other.load_state_dict({}, strict=False).missing_keys == ["0._extra_state"]
-    with pytest.raises(RuntimeError, match=r'Unexpected key\(s\) in state_dict: "_extra_state"'):
+    with pytest.raises(RuntimeError, match='unknown to the module: "_extra_state"'):
         nn.ReLU().load_state_dict({"_extra_state": 1})
 
 

@@ -127,7 +127,7 @@ def test_loading_fills_in_options_that_the_file_lacks() -> None:
 
 @pytest.mark.parametrize("groups", [[{"params": [0]}, {"params": [1]}], [{"params": [0, 1]}]])
 def test_loading_refuses_other_groups(groups: list[dict[str, Any]]) -> None:
-    with pytest.raises(ValueError, match="parameter group"):
+    with pytest.raises(ValueError, match=r"load_state_dict: .* must have 1 parameter"):
         optim.SGD([parameter(1)]).load_state_dict({"state": {}, "param_groups": groups})
 
 
@@ -203,8 +203,8 @@ REFUSALS: list[tuple[str, dict[str, Any], str]] = [
     ("Adam", {"eps": -1.0}, "Adam: eps must be at least 0.0, got -1.0"),
     ("AdamW", {"weight_decay": -1.0}, "AdamW: weight_decay must be"),
     ("NAdam", {"momentum_decay": -1.0}, "NAdam: momentum_decay must be"),
-    ("SGD", {"momentum": 0.0, "nesterov": True}, "Nesterov momentum requires a momentum"),
-    ("SGD", {"momentum": 0.9, "dampening": 0.1, "nesterov": True}, "zero dampening"),
+    ("SGD", {"momentum": 0.0, "nesterov": True}, "nesterov needs momentum above 0"),
+    ("SGD", {"momentum": 0.9, "dampening": 0.1, "nesterov": True}, "dampening 0, got"),
     ("RMSprop", {"momentum": -1.0}, "RMSprop: momentum must be"),
     ("Adagrad", {"lr_decay": -1.0}, "Adagrad: lr_decay must be"),
     ("Adadelta", {"rho": 1.1}, r"Adadelta: rho must be in \[0.0, 1.0\], got 1.1"),
@@ -221,7 +221,7 @@ def test_each_refusal(name: str, options: dict[str, Any], message: str) -> None:
 
 def test_what_is_no_parameter_is_refused() -> None:
     p = parameter(1)
-    with pytest.raises(ValueError, match="empty parameter list"):
+    with pytest.raises(ValueError, match="at least one tensor"):
         optim.SGD([])
     with pytest.raises(TypeError, match="must be an iterable"):
         optim.SGD(p)
@@ -229,9 +229,9 @@ def test_what_is_no_parameter_is_refused() -> None:
         optim.SGD([1.0])  # type: ignore[list-item]
     with pytest.raises(ValueError, match="must be leaves"):
         optim.SGD([p * 2])
-    with pytest.raises(ValueError, match="more than one parameter group"):
+    with pytest.raises(ValueError, match="must not name a tensor twice"):
         optim.SGD([{"params": [p]}, {"params": [p]}])
-    with pytest.raises(ValueError, match="more than one parameter group"):
+    with pytest.raises(ValueError, match="must not name a tensor twice"):
         optim.SGD([p, p])
 
 

@@ -55,11 +55,11 @@ def _difference(actual: Any, expected: Any, where: str, options: tuple[Any, ...]
     """What differs first, or None."""
     if isinstance(actual, Mapping) and isinstance(expected, Mapping):
         if set(actual) != set(expected):
-            return f"The keys of the mappings do not match{where}: {sorted(map(str, set(actual) ^ set(expected)))}"
+            return f"keys that only one mapping has{where}: {sorted(map(str, set(actual) ^ set(expected)))}"
         pairs = [(key, actual[key], expected[key]) for key in expected]
     elif _is_sequence(actual) and _is_sequence(expected):
         if len(actual) != len(expected):
-            return f"The length of the sequences do not match{where}: {len(actual)} != {len(expected)}"
+            return f"sequences differ in length{where}: {len(actual)} != {len(expected)}"
         pairs = [(i, actual[i], expected[i]) for i in range(len(expected))]
     else:
         return _difference_of_tensors(actual, expected, where, options)
@@ -87,11 +87,11 @@ def _difference_of_tensors(actual: Any, expected: Any, where: str, options: tupl
     left, right = _as_tensor(actual), _as_tensor(expected)
     plain = isinstance(actual, int | float) and isinstance(expected, int | float)
     if left.shape != right.shape:
-        return f"The values for attribute 'shape' do not match{where}: {tuple(left.shape)} != {tuple(right.shape)}."
+        return f"shapes differ{where}: {tuple(left.shape)} != {tuple(right.shape)}"
     if check_dtype and not plain and left.dtype != right.dtype:
-        return f"The values for attribute 'dtype' do not match{where}: {left.dtype} != {right.dtype}."
+        return f"dtypes differ{where}: {left.dtype} != {right.dtype}"
     if check_stride and left.stride() != right.stride():
-        return f"The values for attribute 'stride()' do not match{where}: {left.stride()} != {right.stride()}."
+        return f"strides differ{where}: {left.stride()} != {right.stride()}"
     if rtol is None:
         kinds = [_core.float64 if plain else x.dtype for x in (left, right)]
         rtol, atol = (max(limits) for limits in zip(*[_TOLERANCES.get(kind, (0.0, 0.0)) for kind in kinds]))

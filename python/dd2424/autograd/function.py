@@ -38,12 +38,12 @@ class Function:
     @staticmethod
     def forward(*args: Any, **kwargs: Any) -> Any:
         """What the operation computes: forward(ctx, *args)."""
-        raise NotImplementedError("You must implement the forward function for custom autograd.Function.")
+        raise NotImplementedError("autograd.Function: a subclass must define forward")
 
     @staticmethod
     def backward(ctx: Any, *grad_outputs: Any) -> Any:
         """The gradients of the arguments from those of the outputs."""
-        raise NotImplementedError("You must implement the backward function for your custom autograd.Function.")
+        raise NotImplementedError("autograd.Function: a subclass must define backward to be differentiated")
 
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Any) -> None:

@@ -79,7 +79,7 @@ def zeros_(tensor: Tensor) -> Tensor:
 def eye_(tensor: Tensor) -> Tensor:
     """Ones on a matrix's diagonal, zeros elsewhere. Raises: ValueError for other than two dimensions."""
     if tensor.ndim != 2:
-        raise ValueError("Only tensors with 2 dimensions are supported")
+        raise ValueError(f"eye_: tensor must have 2 dimensions, got {tensor.ndim}")
     with no_grad():
         tensor.zero_()
         for i in range(min(tensor.shape)):
@@ -93,9 +93,9 @@ def dirac_(tensor: Tensor, groups: int = 1) -> Tensor:
     Shapes: (O, C, *) with one to three spatial dimensions. Raises: ValueError for others, or O not divisible by groups.
     """
     if tensor.ndim not in (3, 4, 5):
-        raise ValueError("Only tensors with 3, 4, or 5 dimensions are supported")
+        raise ValueError(f"dirac_: tensor must have 3, 4 or 5 dimensions, got {tensor.ndim}")
     if tensor.shape[0] % groups:
-        raise ValueError("dim 0 must be divisible by groups")
+        raise ValueError(f"dirac_: groups must divide the {tensor.shape[0]} filters, got {groups}")
     filters = tensor.shape[0] // groups
     middle = tuple(size // 2 for size in tensor.shape[2:])
     with no_grad():
@@ -109,7 +109,9 @@ def dirac_(tensor: Tensor, groups: int = 1) -> Tensor:
 
 def _fans(tensor: Tensor) -> tuple[int, int]:
     if tensor.ndim < 2:
-        raise ValueError("Fan in and fan out can not be computed for tensor with fewer than 2 dimensions")
+        raise ValueError(
+            f"init: tensor must have 2 dimensions or more to have a fan-in and a fan-out, got {tensor.ndim}"
+        )
     field = math.prod(tensor.shape[2:])
     return tensor.shape[1] * field, tensor.shape[0] * field
 
@@ -172,7 +174,7 @@ def orthogonal_(tensor: Tensor, gain: float = 1, generator: Generator | None = N
     Source: Saxe, McClelland and Ganguli, "Exact solutions to the nonlinear dynamics of learning", arXiv:1312.6120.
     """
     if tensor.ndim < 2:
-        raise ValueError("Only tensors with 2 or more dimensions are supported")
+        raise ValueError(f"orthogonal_: tensor must have 2 dimensions or more, got {tensor.ndim}")
     if tensor.numel() == 0:
         return tensor
     import numpy as np
@@ -193,7 +195,7 @@ def sparse_(tensor: Tensor, sparsity: float, std: float = 0.01, generator: Gener
     Source: Martens, "Deep learning via Hessian-free optimization", ICML 2010.
     """
     if tensor.ndim != 2:
-        raise ValueError("Only tensors with 2 dimensions are supported")
+        raise ValueError(f"eye_: tensor must have 2 dimensions, got {tensor.ndim}")
     rows, columns = tensor.shape
     zeros = math.ceil(sparsity * rows)
     with no_grad():

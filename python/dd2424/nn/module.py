@@ -35,7 +35,7 @@ class Module(Stateful):
 
     def forward(self, *args: Any, **kwargs: Any) -> Any:
         """What the module computes; every subclass has its own."""
-        raise NotImplementedError(f'Module [{type(self).__name__}] is missing the required "forward" function')
+        raise NotImplementedError(f"{type(self).__name__}: a module must define forward")
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         if self._hooks is not None:

@@ -79,11 +79,13 @@ class Stateful(Members):
         state = dict(state_dict)
         self._load(state, "", strict, assign, missing, unexpected, errors)
         if strict and unexpected:
-            errors.insert(0, "Unexpected key(s) in state_dict: " + _quoted(unexpected))
+            errors.insert(0, "unknown to the module: " + _quoted(unexpected))
         if strict and missing:
-            errors.insert(0, "Missing key(s) in state_dict: " + _quoted(missing))
+            errors.insert(0, "missing from state_dict: " + _quoted(missing))
         if errors:
-            raise RuntimeError(f"Error(s) in loading state_dict for {type(self).__name__}:\n\t" + "\n\t".join(errors))
+            raise RuntimeError(
+                f"load_state_dict: state_dict does not fit {type(self).__name__}:\n\t" + "\n\t".join(errors)
+            )
         return IncompatibleKeys(missing, unexpected)
 
     def _load(
@@ -136,15 +138,12 @@ class Stateful(Members):
         self, name: str, key: str, member: Tensor, value: Any, assign: bool, error_msgs: list[str]
     ) -> None:
         if not isinstance(value, Tensor):
-            error_msgs.append(f'while copying "{key}": expected a Tensor, got {type(value).__name__}')
+            error_msgs.append(f"{key}: must be a tensor, got {type(value).__name__}")
             return
         if is_lazy(member):
             member.materialize(value.shape)  # type: ignore[attr-defined]
         if value.shape != member.shape:
-            error_msgs.append(
-                f"size mismatch for {key}: copying a param with shape {value.shape} from checkpoint, "
-                f"the shape in current model is {member.shape}."
-            )
+            error_msgs.append(f"{key}: shape {tuple(value.shape)} in state_dict, {tuple(member.shape)} in the module")
         elif assign:
             is_parameter = isinstance(member, Parameter) and not isinstance(value, Parameter)
             self.__dict__[name] = Parameter(value, member.requires_grad) if is_parameter else value
@@ -190,4 +189,4 @@ class Stateful(Members):
 
 
 def _quoted(keys: list[str]) -> str:
-    return ", ".join(f'"{key}"' for key in keys) + ". "
+    return ", ".join(f'"{key}"' for key in keys)

@@ -34,7 +34,7 @@ class Optimizer:
         self._post_hooks: dict[int, Callable[..., Any]] = {}
         groups = list(params)
         if not groups:
-            raise ValueError("optimizer got an empty parameter list")
+            raise ValueError("Optimizer: params must hold at least one tensor, got none")
         for group in groups if isinstance(groups[0], dict) else [{"params": groups}]:
             self.add_param_group(group)  # type: ignore[arg-type]
 
@@ -54,7 +54,7 @@ class Optimizer:
         known = {id(parameter) for other in self.param_groups for parameter in other["params"]}
         ids = [id(parameter) for parameter in members]
         if len(set(ids)) < len(ids) or known & set(ids):
-            raise ValueError("some parameters appear in more than one parameter group")
+            raise ValueError("Optimizer: params must not name a tensor twice, within a group or in two")
         for name, value in self.defaults.items():
             group.setdefault(name, value)
         group["params"] = members
@@ -118,12 +118,14 @@ class Optimizer:
         """
         groups = [dict(group) for group in state_dict["param_groups"]]
         if len(groups) != len(self.param_groups):
-            raise ValueError("loaded state dict has a different number of parameter groups")
+            raise ValueError(
+                f"load_state_dict: state_dict must have {len(self.param_groups)} parameter groups, got {len(groups)}"
+            )
         parameters: dict[int, Tensor] = {}
         for group, own in zip(groups, self.param_groups, strict=True):
             if len(group["params"]) != len(own["params"]):
-                raise ValueError("loaded state dict contains a parameter group that doesn't match the size of "
-                                 "optimizer's group")  # fmt: skip
+                raise ValueError(f"load_state_dict: a group must have {len(own['params'])} parameters, as in the "
+                                 f"optimizer, got {len(group['params'])}")  # fmt: skip
             parameters.update(zip(group["params"], own["params"], strict=True))
         state: dict[Any, dict[str, Any]] = defaultdict(dict)
         for number, values in state_dict["state"].items():

@@ -34,9 +34,9 @@ class CosineAnnealingWarmRestarts(LRScheduler):
         last_epoch: int = -1,
     ) -> None:
         if T_0 <= 0 or not isinstance(T_0, int):
-            raise ValueError(f"Expected positive integer T_0, but got {T_0}")
+            raise ValueError(f"CosineAnnealingWarmRestarts: T_0 must be an int above 0, got {T_0}")
         if T_mult < 1 or not isinstance(T_mult, int):
-            raise ValueError(f"Expected integer T_mult >= 1, but got {T_mult}")
+            raise ValueError(f"CosineAnnealingWarmRestarts: T_mult must be an int above 0, got {T_mult}")
         self.T_0, self.T_mult, self.eta_min = T_0, T_mult, eta_min
         self.T_i, self.T_cur = T_0, float(last_epoch)
         super().__init__(optimizer, last_epoch)
@@ -49,7 +49,7 @@ class CosineAnnealingWarmRestarts(LRScheduler):
         """Go on by one unit of time, or to time `epoch`, which may be a fraction."""
         time = self.last_epoch + 1 if epoch is None else epoch
         if time < 0:
-            raise ValueError(f"Expected non-negative epoch, but got {time}")
+            raise ValueError(f"CosineAnnealingWarmRestarts: epoch must be 0 or more, got {time}")
         self._step_count += 1
         self.T_i, self.T_cur = self.T_0, time
         if self.T_mult == 1:
@@ -90,7 +90,9 @@ class CyclicLR(LRScheduler):
         last_epoch: int = -1,
     ) -> None:
         if mode not in ("triangular", "triangular2", "exp_range") and scale_fn is None:
-            raise ValueError("mode is invalid and scale_fn is None")
+            raise ValueError(
+                f"CyclicLR: mode must be 'triangular', 'triangular2' or 'exp_range' without a scale_fn, got {mode!r}"
+            )
         if last_epoch == -1:
             for group, rate in zip(optimizer.param_groups, _for_each(optimizer, "base_lr", base_lr), strict=True):
                 group["lr"] = rate
@@ -131,7 +133,9 @@ class _Momentum:
 
     def __init__(self, optimizer: Optimizer, base: Any, top: Any, last_epoch: int) -> None:
         if "momentum" not in optimizer.defaults and "betas" not in optimizer.defaults:
-            raise ValueError("optimizer must support momentum or beta1 with `cycle_momentum` option enabled")
+            raise ValueError(
+                f"cycle_momentum must be False for {type(optimizer).__name__}, which has neither momentum nor betas"
+            )
         self.uses_betas = "betas" in optimizer.defaults
         self.groups = optimizer.param_groups
         self.base = _for_each(optimizer, "base_momentum", base)
@@ -178,14 +182,14 @@ class OneCycleLR(LRScheduler):
     ) -> None:
         if total_steps is None:
             if epochs is None or steps_per_epoch is None:
-                raise ValueError("You must define either total_steps OR (epochs AND steps_per_epoch)")
+                raise ValueError("OneCycleLR: total_steps must be given, or epochs and steps_per_epoch")
             total_steps = epochs * steps_per_epoch
         if total_steps <= 0:
-            raise ValueError(f"Expected positive integer total_steps, but got {total_steps}")
+            raise ValueError(f"OneCycleLR: total_steps must be above 0, got {total_steps}")
         if not 0 <= pct_start <= 1:
-            raise ValueError(f"Expected float between 0 and 1 pct_start, but got {pct_start}")
+            raise ValueError(f"OneCycleLR: pct_start must lie in [0, 1], got {pct_start}")
         if anneal_strategy not in ("cos", "linear"):
-            raise ValueError(f"anneal_strategy must be one of 'cos' or 'linear', instead got {anneal_strategy}")
+            raise ValueError(f"OneCycleLR: anneal_strategy must be 'cos' or 'linear', got {anneal_strategy!r}")
         self.total_steps, self.anneal_strategy = total_steps, anneal_strategy
         up = float(pct_start * total_steps) - 1
         self._ends = (
@@ -213,9 +217,8 @@ class OneCycleLR(LRScheduler):
         raise AssertionError("the last phase has no end")
 
     def get_lr(self) -> list[float]:
-        if self.last_epoch > self.total_steps - 1 and self._step_count > self.total_steps:
-            raise ValueError(f"Tried to step {self.last_epoch} times. The specified number of total steps is "
-                             f"{self.total_steps}")  # fmt: skip
+        if self.last_epoch > self.total_steps:  # one step beyond the last is let pass, as in PyTorch: loops end with it
+            raise ValueError(f"OneCycleLR: step must be called at most total_steps = {self.total_steps} times")
         middle = len(self._ends) - 2
         if self._momentum is not None:
             bounds = zip(self._momentum.base, self._momentum.top, strict=True)

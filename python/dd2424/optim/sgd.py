@@ -37,7 +37,9 @@ class SGD(Optimizer):
         for name, value in (("lr", lr), ("momentum", momentum), ("weight_decay", weight_decay)):
             check_option("SGD", name, value)
         if nesterov and (momentum <= 0 or dampening != 0):
-            raise ValueError("Nesterov momentum requires a momentum and zero dampening")
+            raise ValueError(
+                f"SGD: nesterov needs momentum above 0 and dampening 0, got momentum {momentum}, dampening {dampening}"
+            )
         if differentiable:
             raise NotImplementedError("SGD: differentiable must be False, got True")
         super().__init__(params, {"lr": lr, "momentum": momentum, "dampening": dampening,
