@@ -36,10 +36,11 @@ ELSEWHERE = {
 }
 # Files of ops and bindings that belong to no family of kernels.
 SHARED = {
-    "ops/common": "what every operation needs", "ops/tape": "how a node is recorded",
-    "ops/shape": "views: they compute nothing", "ops/join": "cat, stack and split: copies by another name",
+    "ops/common": "what every operation needs", "ops/autocast": "the dtype they take",
+    "ops/tape": "how a node is recorded", "ops/shape": "views: they compute nothing",
+    "ops/join": "cat, stack and split: copies by another name",
     "ops/images": "how images lie in memory: they compute nothing",
-    "bindings/arguments": "sizes, dtypes and numbers", "bindings/direct": "functions of one tensor, called directly",
+    "bindings/arguments": "sizes, dtypes and numbers", "bindings/direct": "functions of one or two tensors",
     "bindings/tensor": "the type itself: its slots, methods, indexing", "bindings/module": "the list of the families",
     "bindings/autograd": "of csrc/autograd", "bindings/function": "likewise", "bindings/numpy": "of csrc/tensor",
     "bindings/runtime": "threads, ISA levels, memory", "bindings/shape": "of ops/shape",
@@ -58,12 +59,13 @@ PYTHON_LAYERS = (  # from the bottom; "" is the package's front, whose names may
     ("autograd", "backends", "cuda", "linalg"),
     ("functional", "special", "testing"),
     ("nn", "optim"),
-    ("", "train", "data", "utils"),
+    ("", "amp", "train", "data", "utils"),
     ("models",),
     ("labs", "cli", "check", "__main__"),
 )
 RANK = {name: rank for rank, names in enumerate(PYTHON_LAYERS) for name in names}
 IMPORTS_UP = {
+    "_autocast.py": "whether there is a GPU is asked of cuda, when a block for it is made",
     "_runtime.py": "show_config prints the version, which stands at the front",
     "_extra.py": "the names of linear algebra at the front, loaded when first used",
 }

@@ -5,6 +5,8 @@ namespace dd2424 {
 
 constexpr int kMaxNestedWalks = 64;  // backward inside backward: checkpointing, create_graph in a Function
 
+int walks_under_way();  // of this thread, one inside another
+
 struct WalkOptions {
   bool retain_graph = false;  // keep what the nodes have saved, for another walk
   bool create_graph = false;  // record the backward itself

@@ -1,6 +1,7 @@
 #include "autograd/engine.h"
 
 #include "bindings/tensor_type.h"
+#include "ops/autocast.h"
 #include "ops/copy.h"
 
 namespace dd2424 {
@@ -201,10 +202,32 @@ void bind_nodes(py::module_& m) {
   type.attr("grad_fn") = py::module_::import("builtins").attr("property")(py::cpp_function(&grad_fn));
 }
 
+thread_local std::vector<std::unique_ptr<ops::Autocast>> autocasts;  // those that are entered
+
+Device device_named(const std::string& name) { return name == "cuda" ? Device::cuda : Device::cpu; }
+
+void bind_autocast(py::module_& m) {
+  m.def(
+      "enter_autocast",
+      [](const std::string& device, DType dtype, bool enabled, bool caches) {
+        autocasts.push_back(std::make_unique<ops::Autocast>(device_named(device), dtype, enabled, caches));
+      },
+      "device"_a, "dtype"_a, "enabled"_a, "caches"_a);
+  m.def("exit_autocast", [] { autocasts.pop_back(); });
+  m.def(
+      "autocast_dtype",
+      [](const std::string& device) -> py::object {
+        const ops::Autocast* mode = ops::Autocast::innermost(device_named(device));
+        return mode && mode->enabled() ? dtype_object(mode->dtype()) : py::none();
+      },
+      "device"_a);
+}
+
 }  // namespace
 
 void bind_autograd(py::module_& m) {
   bind_nodes(m);
+  bind_autocast(m);
   py::class_<HookHandle>(m, "HookHandle", "What register_hook() returns.").def("remove", &HookHandle::remove);
   define_method("register_hook", &register_hook, "hook"_a);
   define_method("register_post_accumulate_grad_hook", &register_after, "hook"_a);

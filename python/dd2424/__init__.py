@@ -15,6 +15,7 @@ except ImportError as error:  # DD2424_ISA may be wrong: from the command line a
         sys.exit(f"dd2424: {error}")
     raise
 from dd2424._aliases import *
+from dd2424._autocast import *
 from dd2424._core import Generator as Generator, Size as Size, Tensor as Tensor, dtype as dtype
 from dd2424._device import device as device
 from dd2424._dtypes import *
@@ -86,6 +87,7 @@ from dd2424.functional.sort import *
 
 if TYPE_CHECKING:
     from dd2424 import (
+        amp as amp,
         autograd as autograd,
         backends as backends,
         cuda as cuda,
@@ -105,7 +107,7 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 install()
 _SUBMODULES = (
-    "autograd", "backends", "cuda", "data", "functional", "labs", "linalg", "models", "nn", "optim", "special",
+    "amp", "autograd", "backends", "cuda", "data", "functional", "labs", "linalg", "models", "nn", "optim", "special",
     "testing", "train", "utils",
 )  # fmt: skip
 __getattr__ = lazy_getattr("dd2424", _SUBMODULES)
