@@ -1,4 +1,4 @@
-"""Helpers under PyTorch's names: `utils.data`, `utils.tensorboard`."""
+"""Helpers under PyTorch's names: `utils.checkpoint`, `utils.data`, `utils.tensorboard`."""
 
 from __future__ import annotations
 
@@ -7,6 +7,6 @@ from typing import TYPE_CHECKING
 from dd2424._lazy import lazy_getattr
 
 if TYPE_CHECKING:
-    from dd2424.utils import data as data, tensorboard as tensorboard
+    from dd2424.utils import checkpoint as checkpoint, data as data, tensorboard as tensorboard
 
-__getattr__ = lazy_getattr("dd2424.utils", ("data", "tensorboard"))
+__getattr__ = lazy_getattr("dd2424.utils", ("checkpoint", "data", "tensorboard"))
