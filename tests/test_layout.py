@@ -59,7 +59,7 @@ PYTHON_LAYERS = (  # from the bottom; "" is the package's front, whose names may
     ("autograd", "backends", "cuda", "linalg"),
     ("functional", "special", "testing"),
     ("nn", "optim"),
-    ("", "amp", "train", "data", "utils"),
+    ("", "amp", "func", "train", "data", "utils"),
     ("models",),
     ("labs", "cli", "check", "__main__"),
 )
