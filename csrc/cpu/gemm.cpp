@@ -38,14 +38,21 @@ struct Block {
   Source<T> b_from(Index panel) const {
     return {p.b.data + (j + panel * width) * p.b.across + k * p.b.along, p.b.across, p.b.along};
   }
-  void pack_a(Index tile, Index packed_from) const {  // packed_a begins with that tile
-    const Index i = tile_begin(tile);
-    pack<T>({.out = packed_a + (tile - packed_from) * a_size,
-             .width = kTileRows,
-             .panel = a_size,
-             .in = a_from(i),
-             .count = tile_begin(tile + 1) - i,
-             .k = depth});
+  void pack_a(Index tile, Index tiles_end, Index packed_from) const {  // packed_a begins with packed_from
+    constexpr Index vectors = ceil_div(kTileRows, kLanes<E>);
+    Strip<T> strips[kPackedTogether * vectors];
+    Index n = 0;
+    for (; tile < tiles_end; ++tile) {
+      const Index i = tile_begin(tile), count = tile_begin(tile + 1) - i;
+      E* to = packed_a + (tile - packed_from) * a_size;
+      if (p.a.across != 1) {
+        pack<T>({.out = to, .width = kTileRows, .panel = a_size, .in = a_from(i), .count = count, .k = depth});
+        continue;
+      }
+      for (Index v = 0; v < vectors && v * kLanes<E> < count; ++v, ++n)
+        strips[n] = {a_from(i).data + v * kLanes<E>, to + v * kLanes<E>, smaller(count - v * kLanes<E>, kLanes<E>)};
+    }
+    if (n > 0) pack_across(strips, n, kTileRows, p.a.along, depth);
   }
   void pack_b(Index panel, Index panels_end, E* to) const {
     const Index count = smaller(columns, panels_end * width) - panel * width;
@@ -90,6 +97,17 @@ struct Block {
 // Packing an element costs about as much as multiplying a dozen.
 inline Index packing_grain(Index width, Index depth) { return 1 + kGrainMacs / (12 * width * depth); }
 
+template <class T>
+void pack_tiles(const Block<T>& block, Index tile, Index tiles_end) {
+  parallel_for(ceil_div(tiles_end - tile, kPackedTogether), packing_grain(kTileRows * kPackedTogether, block.depth),
+               [&](Index begin, Index end) {
+                 for (; begin < end; ++begin) {
+                   const Index first = tile + begin * kPackedTogether;
+                   block.pack_a(first, smaller(first + kPackedTogether, tiles_end), tile);
+                 }
+               });
+}
+
 // A thread packs a panel of b for itself when it meets it: as it multiplies its first rows, where the panel is whole.
 template <class T>
 void multiply_panels(const Block<T>& block) {
@@ -122,11 +140,7 @@ void multiply_panels(const Block<T>& block) {
 // Panels of b are packed when they are needed: each is used by the one block of rows there is.
 template <class T>
 void multiply_streaming(const Block<T>& block) {
-  if (block.plan.packs_a) {
-    parallel_for(block.tiles, packing_grain(kTileRows, block.depth), [&](Index begin, Index end) {
-      for (Index i = begin; i < end; ++i) block.pack_a(i, 0);
-    });
-  }
+  if (block.plan.packs_a) pack_tiles(block, 0, block.tiles);
   const Index teams = smaller(block.panels, kTeams);
   const Index macs = block.p.m * block.depth * block.columns / teams;
   parallel_for(teams, 1 + kGrainMacs / macs, [&](Index begin, Index end) {
@@ -147,11 +161,7 @@ void multiply_streaming(const Block<T>& block) {
 template <class T>
 void multiply_rows(const Block<T>& block, Index tile, Index tiles_end, Index first_panel) {
   const Plan& plan = block.plan;
-  if (plan.packs_a) {
-    parallel_for(tiles_end - tile, packing_grain(kTileRows, block.depth), [&](Index begin, Index end) {
-      for (Index i = tile + begin; i < tile + end; ++i) block.pack_a(i, tile);
-    });
-  }
+  if (plan.packs_a) pack_tiles(block, tile, tiles_end);
   const Index row_blocks = ceil_div(tiles_end - tile, kBlockTiles), rows = tiles_end - tile;
   const Index macs = rows * block.rows / row_blocks * block.depth * block.width;
   parallel_for(row_blocks * block.panels, 1 + kGrainMacs / macs, [&](Index begin, Index end) {

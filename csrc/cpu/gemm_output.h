@@ -94,7 +94,11 @@ inline TileOutput<Accumulator<T>> tile_output(const Output<T>& to, const Part& p
   tile.before_scale = part.first ? to.beta : 1;
   tile.alpha = to.alpha;
   if (part.last && !to.ends_in_sums) {
-    if (to.bias && to.bias_column != 0) tile.bias = to.bias + part.j * to.bias_column;
+    if (to.bias && to.bias_column != 0) {  // where nothing else stands before the sums, one row does for all
+      const Accumulator<T>* bias = to.bias + part.j * to.bias_column;
+      if (adds) tile.bias = bias;
+      else tile.before = bias, tile.before_row = 0, tile.before_scale = 1;
+    }
     if (to.bias && to.bias_column == 0) tile.bias_by_row = to.bias + part.i * to.bias_row;
     tile.relu = to.epilogue == Activation::relu;
   }

@@ -107,17 +107,25 @@ struct Packing {
   }
 };
 
-// Columns lie side by side. A row is read whole, however many panels it is dealt to: pieces of far rows come slowly.
+// Neighbouring columns, a vector of them or fewer.
 template <class T>
-void pack_across(const Packing<T>& a, Index begin, Index end) {
-  Packed<T>* to[kPackedTogether * kWidestTile];
-  for (Index v = begin; v < end; ++v) to[v - begin] = a.to(v);
-  const Index step = a.depth * a.in.along;
-  for (Index p = 0; p < a.packed_k(); ++p) {
-    for (Index v = begin; v < end; ++v) {
-      const T* x = a.from(v) + p * step;
-      prefetch_step(x + kRowsAhead * step, a.in.along);
-      store(to[v - begin] + p * a.width, packed_across(x, a.in.along, a.here(v), a.k - p * a.depth));
+struct Strip {
+  const T* from;
+  Packed<T>* to;
+  Index count;
+};
+
+// Columns lie side by side. A row is read whole, however many panels it is dealt to: pieces of far rows come slowly.
+// What a store writes beyond a width is overwritten by the next row's.
+template <class T>
+void pack_across(const Strip<T>* strips, Index n, Index width, Index along, Index k) {
+  constexpr Index depth = Packing<T>::depth;
+  const Index step = depth * along;
+  for (Index p = 0; p * depth < k; ++p) {
+    for (Index v = 0; v < n; ++v) {
+      const T* x = strips[v].from + p * step;
+      prefetch_step(x + kRowsAhead * step, along);
+      store(strips[v].to + p * width, packed_across(x, along, strips[v].count, k - p * depth));
     }
   }
 }
@@ -156,18 +164,18 @@ void pack_any(const Packing<T>& a, Index vector) {
 
 template <class T>
 void pack(const Packing<T>& a) {
-  constexpr Index at_once = kPackedTogether * kWidestTile;
-  if (a.in.across == 1 && a.width % a.lanes == 0) {
-    for (Index v = 0; v < a.vectors(); v += at_once)
-      pack_across(a, v, a.vectors() - v < at_once ? a.vectors() : v + at_once);
+  if (a.in.across == 1) {
+    constexpr Index at_once = kPackedTogether * kWidestTile;
+    Strip<T> strips[at_once];
+    for (Index v = 0; v < a.vectors(); v += at_once) {
+      const Index n = a.vectors() - v < at_once ? a.vectors() - v : at_once;
+      for (Index i = 0; i < n; ++i) strips[i] = {a.from(v + i), a.to(v + i), a.here(v + i)};
+      pack_across(strips, n, a.width, a.in.along, a.k);
+    }
     return;
   }
   // From the last to the first: each overwrites what the one after it wrote beyond the width.
-  for (Index v = a.vectors() - 1; v >= 0; --v) {
-    if (a.in.across == 1) pack_across(a, v, v + 1);
-    else if (a.in.along == 1) pack_along(a, v);
-    else pack_any(a, v);
-  }
+  for (Index v = a.vectors() - 1; v >= 0; --v) a.in.along == 1 ? pack_along(a, v) : pack_any(a, v);
 }
 template <class T>
 constexpr Index packed_size(Index width, Index k) {  // elements
