@@ -31,7 +31,8 @@ struct RnnForward {
   bool reverse;  // from the last step to the first; a shorter sequence begins at its own last
   RnnSteps steps;
   Index hidden;
-  T* gates;          // (rows, kept_gates * hidden): sums; then, but for tanh and relu, what backward needs
+  T* gates;  // (rows, kept_gates * hidden), gates_row apart: sums; then, but for tanh and relu, for backward
+  Index gates_row;
   const T* weight;   // (summed_gates * hidden, hidden), or null
   const T* bias;     // (hidden), of the GRU, or null
   const T *h0, *c0;  // (batch, hidden); c0, cells and cn of the LSTM alone
@@ -49,12 +50,14 @@ struct RnnBackward {
   RnnSteps steps;
   Index hidden;
   const T *gates, *weight, *h0, *c0, *y, *cells;  // of forward; gates of LSTM and GRU alone
-  const T* dy;                                    // as y, dy_row apart, or null for 0
+  Index gates_row;
+  const T* dy;  // as y, dy_row apart, or null for 0
   Index y_row, dy_row;
   const T *dhn, *dcn;  // (batch, hidden), or null for 0
-  T* dgates;           // (rows, summed_gates * hidden)
+  T* dgates;           // (rows, summed_gates * hidden), dgates_row apart
   T* drecurrent;       // likewise, of the GRU; for the others it is dgates
-  T* before;           // (rows, hidden), before_row apart: h before each step, which the weights met; or null
+  Index dgates_row;
+  T* before;  // (rows, hidden), before_row apart: h before each step, which the weights met; or null
   Index before_row;
   T *dh0, *dc0;  // (batch, hidden); without `weight`, dh0 lacks the product of drecurrent and the weights
 };

@@ -53,19 +53,18 @@ struct Forward {
   }
 
   void multiply_states(const Span& at) const {
-    const Index width = kept_gates(a.mode) * a.hidden;
     const Rows<T> h{states + at.first * state_row, state_row, at.count, packed + at.first * Rows<T>::row_room(gates)};
-    T* sums = a.gates + at.row * width;
+    T* sums = a.gates + at.row * a.gates_row;
     h.pack(gates);
-    multiply(gates, h, {.out = sums, .out_row = width, .before = sums, .before_row = width});
+    multiply(gates, h, {.out = sums, .out_row = a.gates_row, .before = sums, .before_row = a.gates_row});
     if (candidate.columns == 0) return;
-    multiply(candidate, h, {.out = sums + 3 * a.hidden, .out_row = width, .bias = a.bias});
+    multiply(candidate, h, {.out = sums + 3 * a.hidden, .out_row = a.gates_row, .bias = a.bias});
   }
 
   void finish_row(const Span& at, Index i) const {
     const Index sequence = at.first + i, row = at.row + i;
     forward_row<T>(a.mode,
-                   {.gates = a.gates + row * kept_gates(a.mode) * a.hidden,
+                   {.gates = a.gates + row * a.gates_row,
                     .h = states + sequence * state_row,
                     .y = a.y + row * a.y_row,
                     .c = a.cn ? a.cn + sequence * a.hidden : nullptr,
@@ -126,11 +125,11 @@ struct Backward {
   }
 
   void begin_row(const Span& at, Index i) const {
-    const Index n = a.hidden, sequence = at.first + i, row = at.row + i, summed = weights.depth;
+    const Index n = a.hidden, sequence = at.first + i, row = at.row + i;
     const bool is_lstm = a.mode == RnnMode::lstm;
     const T* h = before(a.y, a.y_row, a.h0, at.t, sequence);
     backward_row<T>(a.mode,
-                    {.gates = a.gates ? a.gates + row * kept_gates(a.mode) * n : nullptr,
+                    {.gates = a.gates ? a.gates + row * a.gates_row : nullptr,
                      .y = a.y + row * a.y_row,
                      .cell = is_lstm ? a.cells + row * n : nullptr,
                      .h_before = h,
@@ -138,11 +137,21 @@ struct Backward {
                      .dy = a.dy ? a.dy + row * a.dy_row : nullptr,
                      .dh = a.dh0 + sequence * n,
                      .dc = is_lstm ? a.dc0 + sequence * n : nullptr,
-                     .dgates = a.dgates + row * summed,
-                     .drecurrent = a.drecurrent + row * summed,
+                     .dgates = a.dgates + row * a.dgates_row,
+                     .drecurrent = a.drecurrent + row * a.dgates_row,
                      .sums = sums + sequence * sums_row},
                     n);
     if (a.before) copy_row(a.before + row * a.before_row, h, n);
+  }
+  // The next row's numbers lie in many short pieces, which no processor foresees.
+  void fetch_row(Index row) const {
+    const auto fetch = [](const T* x, Index n) {
+      for (Index j = 0; j < n; j += 64 / Index(sizeof(T))) __builtin_prefetch(x + j);
+    };
+    if (a.gates) fetch(a.gates + row * a.gates_row, kept_gates(a.mode) * a.hidden);
+    if (a.cells) fetch(a.cells + row * a.hidden, a.hidden);
+    if (a.dy) fetch(a.dy + row * a.dy_row, a.hidden);
+    prefetch_rows(a.dgates + row * a.dgates_row, 0, 1, weights.depth);
   }
 
   void walk(Index begin, Index end) const {
@@ -152,7 +161,10 @@ struct Backward {
       const Span at = span_at(a.steps, a.reverse ? s : a.steps.count - 1 - s, begin, end);
       if (at.count <= 0) continue;
       parallel_for(at.count, Forward<T>::row_grain(a.hidden), [&](Index first, Index last) {
-        for (Index i = first; i < last; ++i) begin_row(at, i);
+        for (Index i = first; i < last; ++i) {
+          if (i + 1 < last) fetch_row(at.row + i + 1);
+          begin_row(at, i);
+        }
       });
       if (a.weight) multiply_sums(at);
     }

@@ -76,6 +76,13 @@ Tensor input_bias(RnnMode mode, const RnnWeights& w) {
 // Work of one step's products, in elements touched.
 Index step_work(const RnnSteps& steps, Index hidden, Index summed) { return steps.rows() * summed * (hidden / 8 + 1); }
 
+// (rows, columns), the rows a little apart where they would share cache sets.
+Tensor empty_rows(Index rows, Index columns, DType dtype) {
+  constexpr Index gap = 64, collides = 1024;  // bytes
+  const Index size = item_bytes(dtype), row = columns + (columns * size % collides == 0 ? gap / size : 0);
+  return narrow(empty({rows, row}, dtype), 1, 0, columns);
+}
+
 struct Kept {  // by the forward pass of a direction
   Tensor gates, cells;
 };
@@ -91,9 +98,10 @@ Kept forward(RnnMode mode, bool reverse, const Tensor& x, const RnnSequence& seq
   const Tensor hh_bias = w.hh_bias.defined() ? contiguous(w.hh_bias) : Tensor();
   const bool is_gru = mode == RnnMode::gru;
   const T* candidate_bias = is_gru && hh_bias.defined() ? hh_bias.data<T>() + 2 * hidden : nullptr;
-  Kept kept{.gates = empty({rows, width}, x.dtype()), .cells = {}};
+  Kept kept{.gates = empty_rows(rows, width, x.dtype()), .cells = {}};
   if (keeps && mode == RnnMode::lstm) kept.cells = empty({rows, hidden}, x.dtype());
-  const Matrix<T> gates{kept.gates.data<T>(), width}, state{const_cast<T*>(h0), hidden}, weight{hh.data<T>(), hidden};
+  const Matrix<T> gates{kept.gates.data<T>(), kept.gates.strides()[0]}, state{const_cast<T*>(h0), hidden},
+      weight{hh.data<T>(), hidden};
   multiply(op, rows, summed, inputs, {x.data<T>(), inputs}, transposed(Matrix<T>{ih.data<T>(), inputs}), gates, 0,
            bias.data<T>());
   const bool single = sequence.count == 1;  // its weights are not worth packing
@@ -102,13 +110,14 @@ Kept forward(RnnMode mode, bool reverse, const Tensor& x, const RnnSequence& seq
     multiply(op, rows, first, hidden, state, transposed(weight), gates, 1);
     if (is_gru)
       multiply(op, rows, hidden, hidden, state, transposed(Matrix<T>{weight.data + first * hidden, hidden}),
-               {gates.data + 3 * hidden, width}, 0, candidate_bias);
+               {gates.data + 3 * hidden, gates.row}, 0, candidate_bias);
   }
   const RnnForward<T> call{.mode = mode,
                            .reverse = reverse,
                            .steps = sequence.steps(),
                            .hidden = hidden,
                            .gates = gates.data,
+                           .gates_row = gates.row,
                            .weight = single ? nullptr : weight.data,
                            .bias = candidate_bias,
                            .h0 = h0,
@@ -168,8 +177,9 @@ struct RnnNode final : Node {
     const bool single = sequence.count == 1;
     const DType dtype = states.dtype();
     const auto at = [](const Tensor& t, Index offset) { return t.defined() ? t.data<T>() + offset : nullptr; };
-    const Tensor dgates = empty({rows, summed}, dtype);
-    const Tensor drecurrent = mode == RnnMode::gru ? empty({rows, summed}, dtype) : dgates;
+    const Tensor dgates = empty_rows(rows, summed, dtype), gates = directions[d].gates.get();
+    const Tensor drecurrent = mode == RnnMode::gru ? empty_rows(rows, summed, dtype) : dgates;
+    const Index dgates_row = dgates.strides()[0];
     // What the weights met: the states and, where the same gradients meet both and are many, the inputs before them.
     // For one of the two gradients too: its bits must not depend on whether the other is wanted.
     const bool wants = needs[first] || needs[first + 1];
@@ -181,12 +191,13 @@ struct RnnNode final : Node {
                               .reverse = d == 1,
                               .steps = sequence.steps(),
                               .hidden = hidden,
-                              .gates = directions[d].gates.get().data<T>(),
+                              .gates = gates.data<T>(),
                               .weight = single ? nullptr : hh.data<T>(),
                               .h0 = states.data<T>() + part,
                               .c0 = at(cells, part),
                               .y = y.get().data<T>() + d * hidden,
                               .cells = directions[d].cells.get().data<T>(),
+                              .gates_row = gates.defined() ? gates.strides()[0] : 0,
                               .dy = at(grads[0], d * hidden),
                               .y_row = count * hidden,
                               .dy_row = count * hidden,
@@ -194,6 +205,7 @@ struct RnnNode final : Node {
                               .dcn = at(grads[2], part),
                               .dgates = dgates.data<T>(),
                               .drecurrent = drecurrent.data<T>(),
+                              .dgates_row = dgates_row,
                               .before = at(met, inputs),
                               .before_row = met_row,
                               .dh0 = result[1].data<T>() + part,
@@ -201,7 +213,7 @@ struct RnnNode final : Node {
     const auto& table = kernels<RnnKernels<T>>(states.device());
     run(name(), table.backward, step_work(call.steps, hidden, summed), table.backward_workspace(call), call);
     if (single)
-      multiply<T>(name(), rows, hidden, summed, {drecurrent.data<T>(), summed}, {hh.data<T>(), hidden},
+      multiply<T>(name(), rows, hidden, summed, {drecurrent.data<T>(), dgates_row}, {hh.data<T>(), hidden},
                   {call.dh0, hidden}, mode == RnnMode::gru);
     products<T>(d, dgates, drecurrent, met, needs, result);
   }
@@ -214,13 +226,14 @@ struct RnnNode final : Node {
     const Tensor input = x.get(), ih = contiguous(directions[d].ih.get());
     const Index rows = input.size(0), inputs = input.size(1), summed = dgates.size(1), hidden = h.get().size(2);
     const std::size_t first = static_cast<std::size_t>(kFirstWeight + kWeights * d);
-    const Matrix<T> of_inputs{dgates.data<T>(), summed}, of_states{drecurrent.data<T>(), summed};
+    const Matrix<T> of_inputs{dgates.data<T>(), dgates.strides()[0]};
+    const Matrix<T> of_states{drecurrent.data<T>(), drecurrent.strides()[0]};
     if (needs[0])
       multiply<T>(name(), rows, inputs, summed, of_inputs, {ih.data<T>(), inputs}, {result[0].data<T>(), inputs}, d);
     if (met.defined() && met.size(1) > hidden) {
-      const Tensor both = empty({inputs + hidden, summed}, ih.dtype());
+      const Tensor both = empty_rows(inputs + hidden, summed, ih.dtype());
       multiply<T>(name(), inputs + hidden, summed, rows, transposed(Matrix<T>{met.data<T>(), inputs + hidden}),
-                  of_inputs, {both.data<T>(), summed});
+                  of_inputs, {both.data<T>(), both.strides()[0]});
       const auto turned = [&](Index begin, Index count) {
         return clone_contiguous(transpose(narrow(both, 0, begin, count), 0, 1));
       };
@@ -288,12 +301,26 @@ RnnNode* record_layer(RnnMode mode, const RnnSequence& sequence, const Tensors& 
   return node.get();
 }
 
+// A layer of bfloat16, which keeps its states and sums in float32 from the first step to the last.
+RnnResult in_float32(RnnMode mode, const Tensor& x, const RnnSequence& sequence, const Tensor& h, const Tensor& c,
+                     const RnnDirections& directions) {
+  const auto wide = [](const Tensor& t) { return t.defined() ? to(t, DType::float32) : t; };
+  const auto back = [&](const Tensor& t) { return t.defined() ? to(t, x.dtype()) : t; };
+  RnnDirections weights;
+  for (const RnnWeights& w : directions)
+    weights.push_back({wide(w.ih), wide(w.hh), wide(w.ih_bias), wide(w.hh_bias), {}});
+  const RnnResult found = rnn_layer(mode, wide(x), sequence, wide(h), wide(c), weights);
+  return {.y = back(found.y), .h = back(found.h), .c = back(found.c)};
+}
+
 }  // namespace
 
 RnnResult rnn_layer(RnnMode mode, const Tensor& input, const RnnSequence& sequence, const Tensor& h, const Tensor& c,
                     const RnnDirections& directions) {
-  if (mode_is_active() || !has_kernel(input.dtype()) || directions[0].projection.defined())
+  const bool has_projection = directions[0].projection.defined(), is_narrow = input.dtype() == DType::bfloat16;
+  if (mode_is_active() || has_projection || (!is_narrow && !has_kernel(input.dtype())))
     return rnn_layer_composed(mode, input, sequence, h, c, directions);
+  if (is_narrow) return in_float32(mode, input, sequence, h, c, directions);
   const Tensor x = contiguous(input), h0 = contiguous(h), c0 = c.defined() ? contiguous(c) : Tensor();
   Tensors inputs{x, h0, c0};
   for (const RnnWeights& w : directions)
