@@ -152,6 +152,24 @@ def test_other_forms(rng: np.random.Generator) -> None:
     assert F.linear_cross_entropy(t[:0], w, dd2424.from_numpy(target[:0]), reduction="sum").item() == 0
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("reduction", ["mean", "none"])
+def test_chunks_of_bfloat16(rng: np.random.Generator, reduction: Any) -> None:
+    """A chunk's gradient of the parameters is rounded once, and the sum of them at the end."""
+    x, layer, bias, target, _ = data(rng, *CHUNKED)
+    given = [dd2424.from_numpy(a).bfloat16().requires_grad_() for a in (x, layer, bias)]
+    exact = [t.detach().double().requires_grad_() for t in given]
+    for t in (given, exact):
+        losses = F.linear_cross_entropy(
+            t[0], t[1], dd2424.from_numpy(target), linear_bias=t[2], reduction=reduction
+        )  # fmt: skip
+        (losses if reduction == "mean" else losses.mean()).backward()
+        assert losses.dtype is t[0].dtype
+    for ours, wide in zip(given, exact, strict=True):
+        assert ours.grad.dtype is dd2424.bfloat16
+        assert_accurate(ours.grad, wide.grad.numpy(), roundings=8, scale=wide.grad.abs().max().item())
+
+
 def test_the_module(rng: np.random.Generator) -> None:
     layer = nn.LinearCrossEntropyLoss(3, 70, bias=True, label_smoothing=0.1)
     assert list(layer.state_dict()) == ["linear.weight", "linear.bias"]

@@ -45,7 +45,8 @@ Tensor total_weight(const Loss& loss, DType dtype) {
 // The gradient of a loss by what made the scores: dx and dweight where the Layer has a tensor for them.
 class Chunks {
  public:
-  // dloss: (1), or (N) where the losses are not reduced. Undefined: only losses are wanted.
+  // dloss: (1), or (N) where the losses are not reduced. Undefined: only losses are wanted. `gradient` has tensors for
+  // what is wanted, those of the parameters in the accumulator's type.
   Chunks(const Layer& layer, const Loss& loss, const Tensor& dloss, const Layer& gradient)
       : layer_(layer),
         loss_(loss),
@@ -59,6 +60,11 @@ class Chunks {
     for (Index begin = 0; begin < rows; begin += step) run_chunk(begin, std::min(step, rows - begin));
   }
 
+  Layer gradients() const {
+    const GradMode off(false);
+    const auto like = [](const Tensor& t, const Tensor& of) { return t.defined() ? to(t, of.dtype()) : t; };
+    return {gradient_.x, like(gradient_.weight, layer_.weight), like(gradient_.bias, layer_.bias)};
+  }
   Tensor reduced() const {  // the losses, or their sum or mean
     const GradMode off(false);
     const DType dtype = layer_.x.dtype();
@@ -90,27 +96,32 @@ class Chunks {
   }
 
   void add_gradients(const Tensor& x, const Tensor& dscores, Index begin, Index rows) const {
-    const bool adds = begin > 0;
+    const bool adds = begin > 0, rounds = x.dtype() != losses_.dtype();  // bfloat16: each chunk's sums, once
     if (gradient_.x.defined()) product_into(narrow(gradient_.x, 0, begin, rows), dscores, layer_.weight, false);
-    if (gradient_.weight.defined()) product_into(gradient_.weight, transpose(dscores, 0, 1), x, adds);
-    if (!gradient_.bias.defined()) return;
-    const Tensor part = sum(dscores, {0});
-    copy_into(gradient_.bias, adds ? add(gradient_.bias, part) : part);
+    const auto join = [&](const Tensor& total, const Tensor& part) {
+      copy_into(total, adds ? add(total, part) : part);
+    };
+    if (gradient_.weight.defined()) {
+      if (rounds) join(gradient_.weight, matmul(transpose(dscores, 0, 1), x));
+      else product_into(gradient_.weight, transpose(dscores, 0, 1), x, adds);
+    }
+    if (gradient_.bias.defined()) join(gradient_.bias, sum(dscores, {0}));
   }
 
   const Layer& layer_;
   const Loss& loss_;
   const Tensor& dloss_;
-  const Layer& gradient_;
+  const Layer gradient_;
   Tensor total_, losses_;
 };
 
 Layer gradients_for(const Layer& a, const Needs& needs) {
   const bool is_empty = a.x.size(0) == 0;  // then no chunk writes them
-  const auto like = [=](const Tensor& t, bool needed) {
-    return !needed ? Tensor() : is_empty ? zeros(t.shape(), t.dtype()) : empty(t.shape(), t.dtype(), t.device());
+  const auto like = [=](const Tensor& t, DType dtype, bool needed) {
+    return !needed ? Tensor() : is_empty ? zeros(t.shape(), dtype) : empty(t.shape(), dtype, t.device());
   };
-  return {like(a.x, needs[0]), like(a.weight, needs[1]), like(a.bias, needs[2])};
+  const DType dtype = a.x.dtype(), acc = accumulator(dtype);
+  return {like(a.x, dtype, needs[0]), like(a.weight, acc, needs[1]), like(a.bias, acc, needs[2])};
 }
 
 struct LinearCrossEntropyNode final : Node {
@@ -128,9 +139,8 @@ struct LinearCrossEntropyNode final : Node {
     const Loss loss{target.get(), class_weight.get(), ignore_index, reduction, smoothing};
     if (grad_enabled()) return by_operations(layer, loss, grads[0], needs);
     if (reduction == Reduction::none) {
-      const Layer gradient = gradients_for(layer, needs);
       const Tensor dloss = contiguous(grads[0]);
-      const Chunks chunks(layer, loss, dloss, gradient);
+      const Layer gradient = Chunks(layer, loss, dloss, gradients_for(layer, needs)).gradients();
       return {gradient.x, gradient.weight, gradient.bias};
     }
     const bool is_one = item(grads[0]).floating == 1;
@@ -163,7 +173,7 @@ Tensor linear_cross_entropy(const Tensor& input, const Tensor& weight, const Ten
   Loss loss{target, class_weight, ignore_index, reduction, smoothing};
   const Index classes = weight.size(0);
   if (classes <= kFewClasses || input.size(1) == 0 || is_floating(target.dtype()) || mode_is_active() ||
-      (input.dtype() != DType::float32 && input.dtype() != DType::float64))
+      !is_floating(input.dtype()) || input.dtype() == DType::float16)
     return by_whole_scores(layer, loss);
   check(smoothing >= 0 && smoothing <= 1, "linear_cross_entropy: label_smoothing must be from 0 to 1, got ", smoothing);
   check(target.dtype() != DType::bool_,
@@ -185,7 +195,9 @@ Tensor linear_cross_entropy(const Tensor& input, const Tensor& weight, const Ten
       gradient = gradients_for(layer, needs);
     }
     const Layer held{detach(layer.x), detach(weight), bias.defined() ? detach(bias) : Tensor()};
-    value = Chunks(held, loss, dloss, gradient).reduced();
+    const Chunks chunks(held, loss, dloss, gradient);
+    value = chunks.reduced();
+    gradient = chunks.gradients();
   }
   if (auto* node =
           record<LinearCrossEntropyNode>(value, {&input, &weight, &bias}, ignore_index, reduction, smoothing)) {
