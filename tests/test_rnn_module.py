@@ -119,7 +119,7 @@ def test_initial_values_state_and_copies(kind):
         ((3, 4, 0), {}, ValueError, "GRU: num_layers must be greater than zero, got 0"),
         ((3, 4.0), {}, TypeError, "GRU: hidden_size must be an int, got 4.0"),
         ((3, 4), {"bias": 1}, TypeError, "GRU: bias must be a bool, got 1"),
-        ((3, 4), {"proj_size": 2}, TypeError, "proj_size"),
+        ((3, 4), {"proj_size": 2}, ValueError, "GRU: proj_size must be 0 but for an LSTM"),
     ],
 )
 def test_options_that_make_no_network(args, options, error, message):

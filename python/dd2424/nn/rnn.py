@@ -193,47 +193,8 @@ class RNN(RNNBase):
         return y, h
 
 
-class GRU(RNNBase):
-    """A network of gated units.
-
-        r, z = sigmoid(W_i x_t + b_i + W_h h_(t-1) + b_h), each with weights of its own
-        n = tanh(W_in x_t + b_in + r * (W_hn h_(t-1) + b_hn))
-        h_t = (1 - z) * n + z * h_(t-1)
-
-    Shapes and errors: as `RNN`.
-    Source: Cho et al., "Learning phrase representations using RNN encoder-decoder", arXiv:1406.1078.
-    """
-
-    def __init__(
-        self,
-        input_size: int,
-        hidden_size: int,
-        num_layers: int = 1,
-        bias: bool = True,
-        batch_first: bool = False,
-        dropout: float = 0.0,
-        bidirectional: bool = False,
-        device: Any = None,
-        dtype: dtype | None = None,
-    ) -> None:
-        super().__init__("GRU", input_size, hidden_size, num_layers, bias, batch_first, dropout, bidirectional, 0,
-                         device, dtype)  # fmt: skip
-
-    def forward(self, input: _Steps, hx: Tensor | None = None) -> tuple[_Steps, Tensor]:
-        y, (h,) = self._forward(input, (hx, None))
-        return y, h
-
-
-class LSTM(RNNBase):
-    """A network with long short-term memory; proj_size > 0 is how many features h is projected to.
-
-        i, f, o = sigmoid(W_i x_t + b_i + W_h h_(t-1) + b_h), each with weights of its own; g likewise, with tanh
-        c_t = f * c_(t-1) + i * g
-        h_t = o * tanh(c_t), and W_hr times that with projections
-
-    Shapes and errors: as `RNN`, with hx a pair of h, whose features are those projected, and c.
-    Source: Hochreiter and Schmidhuber, "Long short-term memory", Neural Computation 9, 1997.
-    """
+class _Gated(RNNBase):
+    _mode: str
 
     def __init__(
         self,
@@ -248,8 +209,40 @@ class LSTM(RNNBase):
         device: Any = None,
         dtype: dtype | None = None,
     ) -> None:
-        super().__init__("LSTM", input_size, hidden_size, num_layers, bias, batch_first, dropout, bidirectional,
+        super().__init__(self._mode, input_size, hidden_size, num_layers, bias, batch_first, dropout, bidirectional,
                          proj_size, device, dtype)  # fmt: skip
+
+
+class GRU(_Gated):
+    """A network of gated units.
+
+        r, z = sigmoid(W_i x_t + b_i + W_h h_(t-1) + b_h), each with weights of its own
+        n = tanh(W_in x_t + b_in + r * (W_hn h_(t-1) + b_hn))
+        h_t = (1 - z) * n + z * h_(t-1)
+
+    Shapes and errors: as `RNN`; proj_size must be 0.
+    Source: Cho et al., "Learning phrase representations using RNN encoder-decoder", arXiv:1406.1078.
+    """
+
+    _mode = "GRU"
+
+    def forward(self, input: _Steps, hx: Tensor | None = None) -> tuple[_Steps, Tensor]:
+        y, (h,) = self._forward(input, (hx, None))
+        return y, h
+
+
+class LSTM(_Gated):
+    """A network with long short-term memory; proj_size > 0 is how many features h is projected to.
+
+        i, f, o = sigmoid(W_i x_t + b_i + W_h h_(t-1) + b_h), each with weights of its own; g likewise, with tanh
+        c_t = f * c_(t-1) + i * g
+        h_t = o * tanh(c_t), and W_hr times that with projections
+
+    Shapes and errors: as `RNN`, with hx a pair of h, whose features are those projected, and c.
+    Source: Hochreiter and Schmidhuber, "Long short-term memory", Neural Computation 9, 1997.
+    """
+
+    _mode = "LSTM"
 
     def forward(self, input: _Steps, hx: Sequence[Tensor] | None = None) -> tuple[_Steps, tuple[Tensor, Tensor]]:
         if hx is not None and (isinstance(hx, Tensor) or len(hx) != 2):

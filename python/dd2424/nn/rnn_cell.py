@@ -91,8 +91,8 @@ class RNNCell(RNNCellBase):
         return super().extra_repr() + ("" if self.nonlinearity == "tanh" else f", nonlinearity={self.nonlinearity}")
 
 
-class GRUCell(RNNCellBase):
-    """One step of `GRU`. Shapes: as `RNNCell`."""
+class _GatedCell(RNNCellBase):
+    _gates: int
 
     def __init__(
         self,
@@ -102,25 +102,23 @@ class GRUCell(RNNCellBase):
         device: Any = None,
         dtype: dtype | None = None,
     ) -> None:
-        super().__init__(input_size, hidden_size, bias, 3, device, dtype)
+        super().__init__(input_size, hidden_size, bias, self._gates, device, dtype)
+
+
+class GRUCell(_GatedCell):
+    """One step of `GRU`. Shapes: as `RNNCell`."""
+
+    _gates = 3
 
     def forward(self, input: Tensor, hx: Tensor | None = None) -> Tensor:
         self._check(input, hx)
         return F.gru_cell(input, hx, *self._weights)
 
 
-class LSTMCell(RNNCellBase):
+class LSTMCell(_GatedCell):
     """One step of `LSTM`, from the pair (h, c) to the next. Shapes: as `RNNCell`."""
 
-    def __init__(
-        self,
-        input_size: int,
-        hidden_size: int,
-        bias: bool = True,
-        device: Any = None,
-        dtype: dtype | None = None,
-    ) -> None:
-        super().__init__(input_size, hidden_size, bias, 4, device, dtype)
+    _gates = 4
 
     def forward(self, input: Tensor, hx: Sequence[Tensor] | None = None) -> tuple[Tensor, Tensor]:
         if hx is not None and (isinstance(hx, Tensor) or len(hx) != 2):
