@@ -124,36 +124,6 @@ def test_searchsorted_and_bucketize(right: bool) -> None:
     )
 
 
-@pytest.mark.parametrize("dim", [None, 0, 1])
-def test_unique(dim: int | None) -> None:
-    array = np.array([[2, 1, 2], [2, 1, 2], [0, 1, 0]])
-    values, inverse, counts = np.unique(array, return_inverse=True, return_counts=True, axis=dim)
-    found = dd2424.unique(dd2424.tensor(array), return_inverse=True, return_counts=True, dim=dim)
-    np.testing.assert_array_equal(found[0].numpy(), values)
-    np.testing.assert_array_equal(found[1].numpy(), inverse.reshape(array.shape if dim is None else -1))
-    np.testing.assert_array_equal(found[2].numpy(), counts)
-    np.testing.assert_array_equal(dd2424.tensor(array).unique(dim=dim).numpy(), values)
-
-
-def test_unique_consecutive() -> None:
-    x = dd2424.tensor([1, 1, 2, 2, 3, 1, 1])
-    values, inverse, counts = dd2424.unique_consecutive(x, return_inverse=True, return_counts=True)
-    assert values.tolist() == [1, 2, 3, 1]
-    assert inverse.tolist() == [0, 0, 1, 1, 2, 3, 3]
-    assert counts.tolist() == [2, 2, 1, 2]
-    assert dd2424.tensor([[1, 1], [1, 1], [2, 1]]).unique_consecutive(dim=0).tolist() == [[1, 1], [2, 1]]
-
-
-def test_counts() -> None:
-    assert dd2424.bincount(dd2424.tensor([1, 1, 5])).tolist() == [0, 2, 0, 0, 0, 1]
-    assert dd2424.bincount(dd2424.tensor([0, 1]), dd2424.tensor([0.5, 2.0]), 3).tolist() == [0.5, 2, 0]
-    x = dd2424.tensor([0.0, 1.0, 1.0, 2.0, 4.0])
-    assert dd2424.histc(x, 4).tolist() == [1, 2, 1, 1]
-    assert x.histc(2, 1, 2).tolist() == [2, 1]
-    assert dd2424.isin(x, dd2424.tensor([1.0, 4.0])).tolist() == [False, True, True, False, True]
-    assert dd2424.isin(x, 2.0, invert=True).tolist() == [True, True, True, False, True]
-
-
 def test_scalars() -> None:
     x = dd2424.tensor(3.0)
     for found in (x.sort(), x.topk(1), x.kthvalue(1), x.cummax(0), x.median(0), x.mode()):
@@ -184,12 +154,6 @@ def test_refusals() -> None:
         (lambda: x.long().quantile(0.5), RuntimeError, "quantile: input must be floating-point"),
         (lambda: x.quantile(dd2424.tensor(0.5, dtype=dd2424.float64)), RuntimeError, "quantile: q must be a number or"),
         (lambda: x.quantile(0.5, interpolation="cubic"), RuntimeError, "quantile: interpolation must be linear"),
-        (lambda: dd2424.bincount(x[0]), NotImplementedError, "bincount: input must have an integer dtype"),
-        (
-            lambda: dd2424.bincount(dd2424.tensor([-1])),
-            RuntimeError,
-            "bincount: input must be a vector of non-negative",
-        ),
         (lambda: dd2424.searchsorted(x, x.T), RuntimeError, "searchsorted: input must have the sequence's first"),
     ]
     for call, error, message in refusals:

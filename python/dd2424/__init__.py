@@ -84,6 +84,7 @@ from dd2424.functional.rnn import *
 from dd2424.functional.shape import *
 from dd2424.functional.shape_repeat import *
 from dd2424.functional.sort import *
+from dd2424.functional.sort_sets import *
 
 if TYPE_CHECKING:
     from dd2424 import (

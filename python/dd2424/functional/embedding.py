@@ -7,7 +7,8 @@ from dd2424._core import Tensor
 from dd2424._grad_mode import no_grad
 from dd2424.functional.index import index_add
 from dd2424.functional.reduce import renorm
-from dd2424.functional.sort import searchsorted, unique
+from dd2424.functional.sort import searchsorted
+from dd2424.functional.sort_sets import unique
 
 __all__ = ["embedding", "embedding_bag", "one_hot"]
 

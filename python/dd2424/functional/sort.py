@@ -5,8 +5,6 @@ from __future__ import annotations
 import math
 from typing import Any, NamedTuple
 
-import numpy as np
-
 from dd2424 import _core
 from dd2424._core import Tensor
 from dd2424._types import Number
@@ -15,7 +13,7 @@ from dd2424.functional.shape import _wrap
 # fmt: off
 __all__ = [
     "sort", "msort", "argsort", "topk", "kthvalue", "median", "nanmedian", "mode", "quantile", "nanquantile", "cummax",
-    "cummin", "searchsorted", "bucketize", "unique", "unique_consecutive", "bincount", "histc", "isin",
+    "cummin", "searchsorted", "bucketize",
 ]
 # fmt: on
 
@@ -205,111 +203,3 @@ def searchsorted(
 def bucketize(input: Tensor | Number, boundaries: Tensor, *, out_int32: bool = False, right: bool = False) -> Tensor:
     """The bucket of each element between sorted boundaries; `right` closes buckets on the left."""
     return searchsorted(boundaries, input, out_int32=out_int32, right=right)
-
-
-def unique(
-    input: Tensor,
-    sorted: bool = True,
-    return_inverse: bool = False,
-    return_counts: bool = False,
-    dim: int | None = None,
-) -> Any:
-    """The different elements (or slices of `dim`), sorted; if asked, where each one went and how many there were."""
-    if dim is not None:
-        return _unique_slices(input, return_inverse, return_counts, dim)
-    ordered, places = _core.sort(_core.reshape(input.detach(), (-1,)), 0, False)
-    runs = _Runs(ordered)
-    result = [runs.values]
-    if return_inverse:
-        result.append(_core.reshape(_core.scatter(places, 0, places, runs.inverse()), input.shape))
-    if return_counts:
-        result.append(runs.counts())
-    return result[0] if len(result) == 1 else tuple(result)
-
-
-class _Runs:
-    """A vector by its runs of equal elements."""
-
-    def __init__(self, x: Tensor) -> None:
-        self.size = x.shape[0]
-        first = _core.ones((min(self.size, 1),), dtype=_core.bool)
-        self.begins = _core.cat([first, x[1:] != x[:-1]], 0)
-        self.places = _core.reshape(_core.nonzero(self.begins), (-1,))
-        self.values = _core.index_select(x, 0, self.places)
-
-    def inverse(self) -> Tensor:
-        """The number of each element's run."""
-        return _core.cumsum(self.begins, 0) - 1
-
-    def counts(self) -> Tensor:
-        """How long each run is."""
-        ends = _core.full((min(self.size, 1),), self.size, dtype=_core.int64)
-        return _core.cat([self.places[1:], ends], 0) - self.places
-
-
-def _unique_slices(input: Tensor, return_inverse: bool, return_counts: bool, dim: int) -> Any:
-    values, inverse, counts = np.unique(
-        input.detach().numpy(), return_inverse=True, return_counts=True, axis=dim, equal_nan=False
-    )
-    return _with_extras(values, inverse.reshape((input.shape[dim],)), counts, return_inverse, return_counts)
-
-
-def _with_extras(values: Any, inverse: Any, counts: Any, return_inverse: bool, return_counts: bool) -> Any:
-    result = [_core.from_numpy(np.ascontiguousarray(values))]
-    if return_inverse:
-        result.append(_core.from_numpy(np.ascontiguousarray(inverse, np.int64)))
-    if return_counts:
-        result.append(_core.from_numpy(np.ascontiguousarray(counts, np.int64)))
-    return result[0] if len(result) == 1 else tuple(result)
-
-
-def unique_consecutive(
-    input: Tensor, return_inverse: bool = False, return_counts: bool = False, dim: int | None = None
-) -> Any:
-    """Runs of equal elements (or slices of `dim`) reduced to one each; see `unique`."""
-    if dim is None:
-        runs = _Runs(_core.reshape(input.detach(), (-1,)))
-        result = [runs.values]
-        if return_inverse:
-            result.append(_core.reshape(runs.inverse(), input.shape))
-        if return_counts:
-            result.append(runs.counts())
-        return result[0] if len(result) == 1 else tuple(result)
-    array = input.detach().numpy()
-    rows = np.moveaxis(array, dim, 0).reshape(array.shape[dim], -1)
-    starts = np.ones(len(rows), bool)
-    starts[1:] = (rows[1:] != rows[:-1]).any(axis=1)
-    first = np.nonzero(starts)[0]
-    values, inverse = np.take(array, first, axis=dim), (np.cumsum(starts) - 1).reshape(-1)
-    return _with_extras(values, inverse, np.diff(np.append(first, len(rows))), return_inverse, return_counts)
-
-
-def bincount(input: Tensor, weights: Tensor | None = None, minlength: int = 0) -> Tensor:
-    """How often each non-negative integer occurs, or the sum of the weights of its places."""
-    if input.is_floating_point():
-        raise NotImplementedError(f"bincount: input must have an integer dtype, got {input.dtype}")
-    array = input.numpy()
-    if array.ndim != 1 or (array.size and array.min() < 0):
-        raise RuntimeError(f"bincount: input must be a vector of non-negative integers, got shape {tuple(array.shape)}")
-    if weights is None:
-        return _core.from_numpy(np.bincount(array, minlength=minlength).astype(np.int64))
-    sums = np.bincount(array, weights.detach().numpy(), minlength)
-    return _core.from_numpy(sums).to(weights.dtype if weights.is_floating_point() else _core.float64)
-
-
-def histc(input: Tensor, bins: int = 100, min: float = 0, max: float = 0) -> Tensor:
-    """Counts in `bins` equal intervals of [min, max], or of the elements' own range where both are 0."""
-    array = input.detach().numpy().reshape(-1)
-    low, high = (array.min(), array.max()) if min == max == 0 and array.size else (min, max)
-    if low == high:
-        low, high = low - 1, high + 1
-    counts, _ = np.histogram(array[(array >= low) & (array <= high)], bins, (low, high))
-    return _core.from_numpy(counts.astype(np.float64)).to(input.dtype)
-
-
-def isin(
-    elements: Tensor | Number, test_elements: Tensor | Number, *, assume_unique: bool = False, invert: bool = False
-) -> Tensor:
-    """Whether each element is among `test_elements`."""
-    x, among = (y.detach().numpy() if isinstance(y, Tensor) else np.asarray(y) for y in (elements, test_elements))
-    return _core.from_numpy(np.asarray(np.isin(x, among, assume_unique=assume_unique, invert=invert)))
