@@ -79,6 +79,8 @@ def test_glu(rng: np.random.Generator) -> None:
         F.glu(dd2424.tensor(1.0))
     with pytest.raises(RuntimeError, match="softshrink: lambd must be non-negative, got -1"):
         F.softshrink(dd2424.ones(1), -1)
+    with pytest.raises(RuntimeError, match="celu: alpha must not be 0, got 0"):
+        F.celu(dd2424.ones(1), 0.0)
     with pytest.raises(RuntimeError, match="gelu: approximate must be 'none' or 'tanh', got 'erf'"):
         F.gelu(dd2424.ones(1), approximate="erf")
 

@@ -189,6 +189,13 @@ void bind_unary(py::module_& m) {
       "elu", [](const Tensor& x, double alpha) { return ops::unary(UnaryOp::elu, x, alpha); }, "input"_a,
       "alpha"_a = 1.0);
   m.def(
+      "celu",
+      [](const Tensor& x, double alpha) {
+        check(alpha != 0, "celu: alpha must not be 0, got ", alpha);
+        return ops::unary(UnaryOp::celu, x, alpha);
+      },
+      "input"_a, "alpha"_a = 1.0);
+  m.def(
       "gelu",
       [](const Tensor& x, const std::string& approximate) {
         check(approximate == "none" || approximate == "tanh", "gelu: approximate must be 'none' or 'tanh', got '",

@@ -48,6 +48,7 @@ enum class UnaryOp : std::uint8_t {
   leaky_relu,
   elu,
   selu,
+  celu,
   gelu,
   gelu_tanh,
   silu,
@@ -60,9 +61,10 @@ enum class UnaryOp : std::uint8_t {
   clamp,    // min(max(x, p), q); NaN stays NaN
   bit_not,  // integers and bool (logical not)
 };
-// polygamma: p order >= 1. leaky_relu: p slope. elu: p alpha. softplus: p beta, q threshold. hardtanh: p min, q max.
+// polygamma: p order >= 1. leaky_relu: p slope. elu, celu: p alpha. softplus: p beta, q threshold. hardtanh: p min, q
+// max.
 
-// y = op(a, b). `scale` belongs to add_scaled alone.
+// y = op(a, b). `scale` belongs to add_scaled and slopes, `bound` to hardtanh_backward alone.
 enum class BinaryOp : std::uint8_t {
   add,
   add_scaled,
@@ -95,11 +97,15 @@ enum class BinaryOp : std::uint8_t {
   silu_backward,
   elu_backward,
   selu_backward,
+  celu_backward,
   softplus_backward,
   logsigmoid_backward,
   hardsigmoid_backward,
   hardswish_backward,
-  mish_backward,  // dx from a = dy and b = x (elu: alpha = scale; softplus: beta = scale, without a threshold)
+  mish_backward,
+  softsign_backward,
+  hardtanh_backward,  // dx from a = dy and b = x (elu, celu: alpha = scale; softplus: beta = scale, without a
+                      // threshold; hardtanh: scale < x < bound)
 };
 
 enum class CompareOp : std::uint8_t { eq, ne, lt, le, gt, ge, logical_and, logical_or, logical_xor };
@@ -117,7 +123,7 @@ struct Binary {
   const T *a, *b;
   T* y;           // may be a or b, with the same strides
   Strided<3> at;  // y, a, b
-  double scale = 1;
+  double scale = 1, bound = 0;
   bool* zero_divisor = nullptr;  // set to true where floor_div, remainder or fmod divide an integer by 0 (y is 0 there)
 };
 template <class T>

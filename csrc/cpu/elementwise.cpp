@@ -34,7 +34,7 @@ constexpr bool is_cheap(UnaryOp op) {
 }
 constexpr bool is_cheap(BinaryOp op) {
   return op <= BinaryOp::div || (op >= BinaryOp::maximum && op <= BinaryOp::fmin) || op == BinaryOp::copysign ||
-         (op >= BinaryOp::bit_and && op <= BinaryOp::sigmoid_backward);
+         (op >= BinaryOp::bit_and && op <= BinaryOp::sigmoid_backward) || op >= BinaryOp::softsign_backward;
 }
 
 template <class T>
@@ -63,8 +63,13 @@ Status binary(const Context&, BinaryOp op, const Binary<T>& a) {
   const BlockFunction function = binary_block<T>(op);
   if (!function) return Status::unsupported;
   const FloatMode mode;
-  const Block block{
-      .y = a.y, .x = {a.a, a.b}, .step = {1, 1}, .n = a.at.shape[0], .p = a.scale, .zero_divisor = a.zero_divisor};
+  const Block block{.y = a.y,
+                    .x = {a.a, a.b},
+                    .step = {1, 1},
+                    .n = a.at.shape[0],
+                    .p = a.scale,
+                    .q = a.bound,
+                    .zero_divisor = a.zero_divisor};
   if (a.at.ndim == 1 && a.at.strides[0][0] == 1 && a.at.strides[1][0] == 1 && a.at.strides[2][0] == 1 &&
       block.n <= kDearGrain && !std::is_same_v<T, bfloat16>) {
     function(block);

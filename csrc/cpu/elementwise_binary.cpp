@@ -104,16 +104,32 @@ BlockFunction backward(BinaryOp op) {
         const V below = exp(x) * T(kSeluScale * kSeluAlpha);
         return dy * (x > T(0) ? broadcast(T(kSeluScale)) : below);
       });
+    case BinaryOp::celu_backward:
+      return vectors<T>([](V dy, V x, T alpha) { return x > T(0) ? dy : dy * exp(x / alpha); });
     case BinaryOp::softplus_backward: return vectors<T>([](V dy, V x, T beta) { return dy * sigmoid(x * beta); });
     case BinaryOp::logsigmoid_backward: return vectors<T>([](V dy, V x, T) { return dy * sigmoid(-x); });
     case BinaryOp::hardsigmoid_backward:
       return vectors<T>([](V dy, V x, T) { return dy * (absolute(x) < T(3) ? broadcast(T(1.0 / 6)) : V{}); });
     case BinaryOp::hardswish_backward:
       return vectors<T>([](V dy, V x, T) {
-        const V inner = x * T(1.0 / 3) + T(0.5), below = x <= T(-3) ? V{} : inner;
+        const V inner = fma(x, broadcast(T(2)), broadcast(T(3))) * T(1.0 / 6), below = x <= T(-3) ? V{} : inner;
         return dy * (x >= T(3) ? broadcast(T(1)) : below);
       });
     case BinaryOp::mish_backward: return vectors<T>([](V dy, V x, T) { return dy * mish_slope(x); });
+    case BinaryOp::softsign_backward:
+      return vectors<T>([](V dy, V x, T) {
+        const V r = T(1) / (T(1) + absolute(x));
+        return dy * (r * r);
+      });
+    case BinaryOp::hardtanh_backward:
+      return [](const Block& b) {
+        run_block<T>(
+            b,
+            [low = static_cast<T>(b.p), high = static_cast<T>(b.q)](V dy, V x) {
+              return ((x <= low) | (x >= high)) ? V{} : dy;
+            },
+            static_cast<const T*>(b.x[0]), static_cast<const T*>(b.x[1]));
+      };
     default: return nullptr;
   }
 }

@@ -118,6 +118,7 @@ BlockFunction activation(UnaryOp op) {
     case UnaryOp::elu: return vectors<T>([](V x, T alpha, T) { return x > T(0) ? x : expm1(x) * alpha; });
     case UnaryOp::selu:
       return vectors<T>([](V x, T, T) { return x > T(0) ? x * T(kSeluScale) : expm1(x) * T(kSeluScale * kSeluAlpha); });
+    case UnaryOp::celu: return vectors<T>([](V x, T alpha, T) { return x > T(0) ? x : expm1(x / alpha) * alpha; });
     case UnaryOp::gelu: return vectors<T>([](V x, T, T) { return gelu(x); });
     case UnaryOp::gelu_tanh: return vectors<T>([](V x, T, T) { return gelu_tanh(x); });
     case UnaryOp::silu: return vectors<T>([](V x, T, T) { return silu(x); });

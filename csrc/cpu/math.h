@@ -117,11 +117,10 @@ inline Floats exp_below(Floats x) {  // exp(x) for x <= 0
   return times_power(1.0f + expm1_reduced(subtract_logs(x, n)), n);
 }
 inline Doubles exp_below(Doubles x);
-// exp(x + low) * 2^32 for x <= 0 and a small `low` that x has no bits for: what it multiplies next may lift it out of
-// the denormal numbers, where it would have lost its bits.
+// exp(x + low) * 2^32 for -150 <= x <= 0 and a small `low` that x has no bits for: what it multiplies next may lift it
+// out of the denormal numbers, where it would have lost its bits.
 constexpr float kRaise = 32, kLower = 0x1p-32f;
 inline Floats exp_raised(Floats x, Floats low) {
-  x = larger(x, broadcast(-150.0f));
   const Floats n = whole_powers(x);
   return times_power(1.0f + (expm1_reduced(subtract_logs(x, n) + low)), n + kRaise);
 }
@@ -186,9 +185,8 @@ inline Floats log1p(Floats x) {
 }
 
 // The normal distribution at x: its cumulative probability below -|x|, and exp(-x^2 / 2).
-template <class V>
 struct Normal {
-  V tail, bell;
+  Doubles tail, bell;
 };
 // double: the C library, lane by lane
 [[gnu::noinline, maybe_unused]] Doubles each(Doubles x, double (*f)(double)) {
@@ -225,7 +223,7 @@ inline Doubles tanh(Doubles x) {
 inline Doubles erf(Doubles x) {
   return each(x, [](double v) { return ::erf(v); });
 }
-inline Normal<Doubles> normal(Doubles x) {
+inline Normal normal(Doubles x) {
   // erfc and exp are given the rounding errors of their arguments, which for large x are many ULPs of the result.
   double lanes[kLanes<double>], root[kLanes<double>], root_low[kLanes<double>], power[kLanes<double>],
       power_low[kLanes<double>];
@@ -276,27 +274,23 @@ inline Floats product_less_logs(Floats a, Floats b, Floats n) {
   return subtract_logs(a_high * b_high, n) + ((a - a_high) * b + a_high * (b - b_high));
 #endif
 }
-// The tail over the bell: P(a) / Q(a), or without fused multiply-add a polynomial, which takes fewer roundings.
-inline Floats tail_to_bell(Floats a) {
-#if defined(__FMA__) || defined(__ARM_FEATURE_FMA)
-  return polynomial(a, 0.5f, 0.437596912f, 0.18269155f, 0.0404422781f, 0.00408566743f) /
-         polynomial(a, 1.0f, 1.67307867f, 1.20030282f, 0.468028671f, 0.101380336f, 0.010241127f);
-#else
-  const Floats reciprocal = 1.0f / (a + 3.0f), t = 1.0f - 6.0f * reciprocal;  // (a - 3) / (a + 3)
-  return reciprocal * polynomial(t, 0.729083717f, -0.509332001f, 0.230017707f, -0.0472626872f, -0.0104625188f,
-                                 0.00696930476f, 0.00102477649f, -0.00103253673f, -0.000244748517f, 0.000131273293f,
-                                 5.44637587e-05f);
-#endif
-}
-inline Normal<Floats> normal_raised(Floats x) {  // times 2^32
-  const Floats a = smaller(absolute(x), broadcast(17.0f));
+// exp(-a^2 / 2) = (1 + rest) * 2^n
+struct Bell {
+  Floats rest, n;
+};
+inline Bell normal_bell(Floats a) {
   const Floats half = -0.5f * a, n = whole_powers(half * a);
-  const Floats bell = times_power(1.0f + expm1_reduced(product_less_logs(half, a, n)), n + kRaise);
-  return {bell * tail_to_bell(a), bell};
+  return {expm1_reduced(product_less_logs(half, a, n)), n};
 }
-inline Normal<Floats> normal(Floats x) {
-  const Normal<Floats> raised = normal_raised(x);
-  return {raised.tail * kLower, raised.bell * kLower};
+// The normal distribution's tail beyond `a` over its bell there: above / below. Also a * above.
+struct TailRatio {
+  Floats above, times_a, below;
+};
+inline TailRatio tail_to_bell(Floats a) {
+  // P / (sqrt(2 pi) a P + T), where P's roundings leave a ratio of large a as it is
+  const Floats p = polynomial(a, 0.875f, 0.826291144f, 0.365812629f, 0.0866364464f, 0.00957362261f), w = a * p;
+  const Floats t = polynomial(a, 1.75f, 0.85558182f, 0.218056008f, 0.0239728708f);
+  return {p, w, fma(w, broadcast(2.50662827f), t)};
 }
 
 constexpr double kSeluAlpha = 1.6732632423543773, kSeluScale = 1.0507009873554805;  // arXiv:1706.02515
@@ -305,30 +299,26 @@ constexpr double kSeluAlpha = 1.6732632423543773, kSeluScale = 1.050700987355480
 inline Floats finite_below(Floats x) { return larger(x, broadcast(-0x1.fffffep127f)); }
 inline Doubles finite_below(Doubles x) { return larger(x, broadcast(-0x1.fffffffffffffp1023)); }
 
-// x * below * 2^-32 where x < 0, x * above elsewhere
-inline Floats lowered(Floats x, Floats below, Floats above) {
-  return x * (x < 0.0f ? below : above) * (x < 0.0f ? broadcast(kLower) : broadcast(1.0f));
-}
-template <class V>
-inline V normal_cdf(V x, Normal<V> n) {
-  return x < Element<V>(0) ? n.tail : Element<V>(1) - n.tail;
-}
+inline Doubles normal_cdf(Doubles x, Normal n) { return x < 0.0 ? n.tail : 1.0 - n.tail; }
 inline Doubles gelu(Doubles x) {
   x = finite_below(x);
   return x * normal_cdf(x, normal(x));
 }
-inline Floats gelu(Floats x) {
-  x = finite_below(x);
-  const Floats tail = normal_raised(x).tail;
-  return lowered(x, tail, fma(-tail, broadcast(kLower), broadcast(1.0f)));
+constexpr float kTailIsZero = 17.0f, kExpIsZero = 150.0f, kGeluTanhIsZero = 12.0f;  // from these |x| on
+inline Floats gelu(Floats x) {  // max(x, 0) - a Phi(-a), where a = |x|
+  const Floats a = smaller(absolute(x), broadcast(kTailIsZero));
+  const Bell bell = normal_bell(a);
+  const TailRatio ratio = tail_to_bell(a);
+  const Floats tail = ratio.times_a / ratio.below;
+  return larger(x, Floats{}) - times_power(fma(tail, bell.rest, tail), bell.n);
 }
 
 // x * sigmoid(u) for x < 0, from exp(u / 2): half the exponent stays clear of the denormal numbers.
 inline Doubles gated_below(Doubles x, Doubles root) { return x * root / (1.0 + root * root) * root; }
-// x * sigmoid(u), given x, the sign of u (that of x) and e = exp(-|u|) * 2^32
-inline Floats gated(Floats x, Floats e) {
+// x * sigmoid(u), where u has the sign of x, as max(x, 0) - a e / (1 + e): a = |x|, e = exp(-|u|) * 2^32
+inline Floats gated(Floats x, Floats a, Floats e) {
   const Floats d = fma(e, broadcast(kLower), broadcast(1.0f));
-  return x * ((x < 0.0f ? e : broadcast(1.0f)) / d) * (x < 0.0f ? broadcast(kLower) : broadcast(1.0f));
+  return fma(a * e / d, broadcast(-kLower), larger(x, Floats{}));
 }
 inline Doubles silu(Doubles x) {
   x = finite_below(x);
@@ -336,8 +326,8 @@ inline Doubles silu(Doubles x) {
   return x < 0.0 ? gated_below(x, root) : x / (1.0 + root * root);
 }
 inline Floats silu(Floats x) {
-  x = finite_below(x);
-  return gated(x, exp_raised(-absolute(x), Floats{}));
+  const Floats a = smaller(absolute(x), broadcast(kExpIsZero));
+  return gated(x, a, exp_raised(-a, Floats{}));
 }
 
 // x * sigmoid(u) with u = 2 sqrt(2 / pi) (x + 0.044715 x^3); exp is given the rounding error of u too.
@@ -356,9 +346,9 @@ inline Doubles gelu_tanh(Doubles x) {
   const Doubles root = exp(load(high)) * (1.0 + load(low));
   return x < 0.0 ? gated_below(x, root) : x / (1.0 + root * root);
 }
-inline Floats gelu_tanh_exp(Floats x) {
+inline Floats gelu_tanh_exp(Floats a) {  // 0 <= a <= 12
   float lanes[kLanes<float>], high[kLanes<float>], low[kLanes<float>];
-  store(lanes, smaller(absolute(x), broadcast(12.0f)));
+  store(lanes, a);
   for (int i = 0; i < kLanes<float>; ++i) {
     const double v = lanes[i], u = -v * (kGeluLinear + kGeluCubic * v * v);
     high[i] = static_cast<float>(u);
@@ -367,8 +357,8 @@ inline Floats gelu_tanh_exp(Floats x) {
   return exp_raised(load(high), load(low));
 }
 inline Floats gelu_tanh(Floats x) {
-  x = finite_below(x);
-  return gated(x, gelu_tanh_exp(x));
+  const Floats a = smaller(absolute(x), broadcast(kGeluTanhIsZero));
+  return gated(x, a, gelu_tanh_exp(a));
 }
 // log(1 + exp(x)); log(1 + e) = 2 artanh(t / 2) with t = 2 e / (2 + e)
 inline Doubles log1p_exp(Doubles x) { return larger(x, Doubles{}) + log1p(exp(-absolute(x))); }
@@ -388,12 +378,13 @@ inline Doubles mish(Doubles x) {  // below 0 with e = exp(x): e (e + 2) / (e (e 
   const Doubles above = (1.0 + 2.0 * e) / fma(e, 2.0 * e, 1.0 + 2.0 * e);
   return x > 0.0 ? x * above : x * root * ((2.0 + e) / (n + 2.0)) * root;
 }
-inline Floats mish(Floats x) {
+inline Floats mish(Floats x) {  // the fraction as 1 - share, which is small far from 0
   x = finite_below(x);
-  const Floats raised = exp_raised(-absolute(x), Floats{}), e = raised * kLower, e2 = 2.0f * e;
-  const Floats above = (1.0f + e2) / fma(e, e2, 1.0f + e2);
-  const Floats n = fma(e, e, e2);
-  return x > 0.0f ? x * above : x * (raised * ((2.0f + e) / (n + 2.0f))) * kLower;
+  const Floats a = smaller(absolute(x), broadcast(kExpIsZero));
+  const Floats raised = exp_raised(-a, Floats{}), e = raised * kLower, e2 = 2.0f * e;
+  const Floats share = (x > 0.0f ? e2 * e : fma(e, e, e)) / (x > 0.0f ? fma(e2, e, 1.0f + e2) : fma(e, e, e2) + 2.0f);
+  return x * ((x > 0.0f ? broadcast(1.0f) : raised) * (1.0f - share)) *
+         (x > 0.0f ? broadcast(1.0f) : broadcast(kLower));
 }
 
 }  // namespace

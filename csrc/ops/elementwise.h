@@ -19,7 +19,7 @@ const char* op_name(BinaryOp op);
 
 Tensor unary(UnaryOp op, const Tensor& x, double p = 0, double q = 0);
 Tensor& unary_(UnaryOp op, Tensor& self, double p = 0, double q = 0);
-Tensor binary(BinaryOp op, const Operand& a, const Operand& b, double scale = 1);
+Tensor binary(BinaryOp op, const Operand& a, const Operand& b, double scale = 1, double bound = 0);
 Tensor& binary_(BinaryOp op, Tensor& self, const Operand& b, double scale = 1);
 Tensor compare(CompareOp op, const Operand& a, const Operand& b);
 Tensor test(TestOp op, const Tensor& x);

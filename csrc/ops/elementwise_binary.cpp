@@ -36,11 +36,14 @@ constexpr const char* kBinaryNames[] = {"add",
                                         "silu_backward",
                                         "elu_backward",
                                         "selu_backward",
+                                        "celu_backward",
                                         "softplus_backward",
                                         "logsigmoid_backward",
                                         "hardsigmoid_backward",
                                         "hardswish_backward",
-                                        "mish_backward"};
+                                        "mish_backward",
+                                        "softsign_backward",
+                                        "hardtanh_backward"};
 
 constexpr bool is_bitwise(BinaryOp op) { return op >= BinaryOp::bit_and && op <= BinaryOp::shift_right; }
 constexpr bool needs_floats(BinaryOp op) {
@@ -180,7 +183,7 @@ void check_divisor(BinaryOp op, const Tensor* b, const Scalar& scalar, DType dty
 
 // Runs the kernel on operands that are of y's type already; a number is read from the stack.
 void compute(BinaryOp op, const Tensor* a, const Scalar& a_scalar, const Tensor* b, const Scalar& b_scalar,
-             const Tensor& y, double scale) {
+             const Tensor& y, double scale, double bound = 0) {
   if (y.numel() == 0) return;
   check_divisor(op, b, b_scalar, y.dtype());
   dispatch_all(y.dtype(), [&]<class T>(T) {
@@ -189,7 +192,7 @@ void compute(BinaryOp op, const Tensor* a, const Scalar& a_scalar, const Tensor*
     run(op_name(op), kernels<ElementwiseKernels<T>>(y.device()).binary, y.numel(), 0, op,
         Binary<T>{a ? a->data<T>() : reinterpret_cast<const T*>(&left),
                   b ? b->data<T>() : reinterpret_cast<const T*>(&right), y.data<T>(), strided<3>(y.shape(), {&y, a, b}),
-                  scale});
+                  scale, bound});
   });
 }
 
@@ -234,19 +237,19 @@ DType result_type(const Operand& a, const Operand& b) {
   return category(number) > category(tensor) ? number : tensor;
 }
 
-Tensor binary(BinaryOp op, const Operand& a, const Operand& b, double scale) {
+Tensor binary(BinaryOp op, const Operand& a, const Operand& b, double scale, double bound) {
   if (mode_is_active()) [[unlikely]] {
     Tensors inputs{a.tensor ? *a.tensor : Tensor(), b.tensor ? *b.tensor : Tensor()};
     return through_door({op_name(op), inputs, [=, left = a.scalar, right = b.scalar](const Tensors& t) {
                            return binary(op, t[0].defined() ? Operand(t[0]) : Operand(left),
-                                         t[1].defined() ? Operand(t[1]) : Operand(right), scale);
+                                         t[1].defined() ? Operand(t[1]) : Operand(right), scale, bound);
                          }});
   }
   const DType dtype = compute_type(op, a, b);
   Tensor left_cast, right_cast;
   const Tensor *left = cast(a, dtype, left_cast), *right = cast(b, dtype, right_cast);
   const Tensor y = empty_following(result_shape(op_name(op), a, b), dtype, {left, right});
-  compute(op, left, a.scalar, right, b.scalar, y, scale);
+  compute(op, left, a.scalar, right, b.scalar, y, scale, bound);
   if (!is_floating(dtype)) return y;
   static const Tensor kNone;
   if (auto* node = record<BinaryNode>(y, {left ? left : &kNone, right ? right : &kNone}, op, scale)) {

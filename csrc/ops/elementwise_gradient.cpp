@@ -14,8 +14,8 @@ constexpr double kGeluCubic = 0.044715;                                         
 
 Tensor u(UnaryOp op, const Tensor& x) { return unary(op, x); }
 Tensor mask(CompareOp op, const Tensor& x, double bound) { return to(compare(op, x, bound), x.dtype()); }
-Tensor fused(BinaryOp op, const Tensor& dy, const Tensor& saved, double scale = 1) {
-  return binary(op, dy, saved, scale);
+Tensor fused(BinaryOp op, const Tensor& dy, const Tensor& saved, double scale = 1, double bound = 0) {
+  return binary(op, dy, saved, scale, bound);
 }
 
 // d/dx of x * Phi(x) is Phi(x) + x * phi(x).
@@ -98,6 +98,7 @@ Tensor slope(UnaryOp op, const Tensor& x, const Tensor& y, double p, double q) {
     case UnaryOp::leaky_relu: return choose(compare(CompareOp::gt, x, 0.0), 1, p, x);
     case UnaryOp::elu: return elu_slope(x, p, 1);
     case UnaryOp::selu: return elu_slope(x, kSeluAlpha, kSeluScale);
+    case UnaryOp::celu: return where(compare(CompareOp::gt, x, 0.0), Operand(1.0), u(UnaryOp::exp, div(x, p)));
     case UnaryOp::gelu: return gelu_slope(x);
     case UnaryOp::gelu_tanh: return gelu_tanh_slope(x);
     case UnaryOp::silu: return silu_slope(x);
@@ -162,6 +163,9 @@ Tensor unary_gradient(UnaryOp op, const Tensor& dy, const Tensor& x, const Tenso
       case UnaryOp::silu: return fused(BinaryOp::silu_backward, dy, x);
       case UnaryOp::elu: return fused(BinaryOp::elu_backward, dy, x, p);
       case UnaryOp::selu: return fused(BinaryOp::selu_backward, dy, x);
+      case UnaryOp::celu: return fused(BinaryOp::celu_backward, dy, x, p);
+      case UnaryOp::softsign: return fused(BinaryOp::softsign_backward, dy, x);
+      case UnaryOp::hardtanh: return fused(BinaryOp::hardtanh_backward, dy, x, p, q);
       case UnaryOp::logsigmoid: return fused(BinaryOp::logsigmoid_backward, dy, x);
       case UnaryOp::hardsigmoid: return fused(BinaryOp::hardsigmoid_backward, dy, x);
       case UnaryOp::hardswish: return fused(BinaryOp::hardswish_backward, dy, x);

@@ -5,12 +5,13 @@ namespace dd2424::ops {
 namespace {
 
 constexpr const char* kUnaryNames[] = {
-    "neg",   "abs",      "sign",     "square",      "reciprocal", "sqrt",    "rsqrt",      "exp",   "exp2",
-    "expm1", "log",      "log2",     "log10",       "log1p",      "sin",     "cos",        "tan",   "asin",
-    "acos",  "atan",     "sinh",     "cosh",        "tanh",       "asinh",   "acosh",      "atanh", "erf",
-    "erfc",  "erfinv",   "lgamma",   "digamma",     "polygamma",  "sigmoid", "logsigmoid", "floor", "ceil",
-    "round", "trunc",    "frac",     "relu",        "leaky_relu", "elu",     "selu",       "gelu",  "gelu",
-    "silu",  "softplus", "hardtanh", "hardsigmoid", "hardswish",  "mish",    "softsign",   "clamp", "bitwise_not"};
+    "neg",        "abs",         "sign",      "square", "reciprocal", "sqrt",   "rsqrt",      "exp",
+    "exp2",       "expm1",       "log",       "log2",   "log10",      "log1p",  "sin",        "cos",
+    "tan",        "asin",        "acos",      "atan",   "sinh",       "cosh",   "tanh",       "asinh",
+    "acosh",      "atanh",       "erf",       "erfc",   "erfinv",     "lgamma", "digamma",    "polygamma",
+    "sigmoid",    "logsigmoid",  "floor",     "ceil",   "round",      "trunc",  "frac",       "relu",
+    "leaky_relu", "elu",         "selu",      "celu",   "gelu",       "gelu",   "silu",       "softplus",
+    "hardtanh",   "hardsigmoid", "hardswish", "mish",   "softsign",   "clamp",  "bitwise_not"};
 
 constexpr bool keeps_integers(UnaryOp op) {
   switch (op) {

@@ -103,9 +103,7 @@ def selu_(input: Tensor) -> Tensor:
 
 def celu(input: Tensor, alpha: float = 1.0, inplace: bool = False) -> Tensor:
     """x above zero, alpha * (e^(x / alpha) - 1) below."""
-    x = _source(input, inplace)
-    below = alpha * _core.expm1(_core.clamp(x, None, 0) / alpha)
-    return _result(input, _core.where(x > 0, x, below), inplace)
+    return _result(input, _core.celu(_source(input, inplace), alpha), inplace)
 
 
 def celu_(input: Tensor, alpha: float = 1.0) -> Tensor:
