@@ -104,5 +104,6 @@ CASES = [
     *(norm("layer_norm", lambda nn, d: nn.LayerNorm(d), 1.3, *shape) for shape in ACTIVATIONS),
     *(images(shape, layout, added) for added in (False, True) for shape in IMAGES for layout in PASSES),
     of_images("group_norm", IMAGES[1], lambda F, x: F.group_norm(x, 32)),
+    of_images("instance_norm", IMAGES[1], lambda F, x: F.instance_norm(x)),
     of_images("local_response_norm", ALEXNET, lambda F, x: F.local_response_norm(x, 5)),
 ]

@@ -18,6 +18,8 @@ void bind_norm(py::module_& m) {
       "training"_a = false, "momentum"_a = 0.1, "eps"_a = 1e-5, "relu"_a = false, "residual"_a = py::none());
   m.def("layer_norm", &ops::layer_norm, "input"_a, "normalized_shape"_a, "weight"_a = py::none(), "bias"_a = py::none(),
         "eps"_a = 1e-5);
+  m.def("group_norm", &ops::group_norm, "input"_a, "num_groups"_a, "weight"_a = py::none(), "bias"_a = py::none(),
+        "eps"_a = 1e-5);
   m.def("local_response_norm", &ops::local_response_norm, "input"_a, "size"_a, "alpha"_a = 1e-4, "beta"_a = 0.75,
         "k"_a = 1.0);
   m.def("rms_norm", &ops::rms_norm, "input"_a, "normalized_shape"_a, "weight"_a = py::none(), "eps"_a = 1e-5);

@@ -75,6 +75,37 @@ struct RowNormBackward {
   const T* dsum = nullptr;  // what is added to dx: the sum's own gradient, or null
 };
 
+// Group norm: the channels of each item in `groups` runs of neighbours, each normalised over all its elements.
+//   y = (x - mean) * rstd * weight + bias
+// x is (items, channels, inner), or with channels_last (items, inner, channels), and contiguous.
+constexpr Index kMostChannelsLast = 512;  // of a group, where x is channels-last
+template <class T>
+struct GroupNormForward {
+  using Acc = Accumulator<T>;
+  const T* x;
+  const Acc* weight;  // (channels), or null for 1
+  const Acc* bias;    // (channels), or null for 0
+  T* y;               // may be x
+  Acc* mean;          // (items, groups): for backward; mean + low is the group's mean. The three may be null
+  Acc* low;           // (items, groups)
+  Acc* rstd;          // (items, groups)
+  Index items, channels, groups, inner;
+  double eps;
+  bool channels_last;
+};
+template <class T>
+struct GroupNormBackward {
+  using Acc = Accumulator<T>;
+  const T *x, *dy;
+  const Acc* weight;  // or null
+  const Acc *mean, *low, *rstd;
+  T* dx;         // or null: not wanted
+  Acc* dweight;  // or null
+  Acc* dbias;    // or null
+  Index items, channels, groups, inner;
+  bool channels_last;
+};
+
 // Local response normalisation: with s = k + slope * (sum of x^2 over channels c - before ... c + after),
 //   y = x * s^-beta
 // or, where dy is given, y is the gradient of x. Laid out as for batch norm.
@@ -98,6 +129,9 @@ struct NormKernels {  // float, double, bfloat16
   std::size_t (*row_norm_workspace)(Index rows, Index cols);  // bytes, for backward with dweight or dbias
   Status (*local_response)(const Context&, const LocalResponse<T>&);
   std::size_t (*local_response_workspace)(const LocalResponse<T>&);
+  Status (*group_norm_forward)(const Context&, const GroupNormForward<T>&);
+  Status (*group_norm_backward)(const Context&, const GroupNormBackward<T>&);
+  std::size_t (*group_norm_workspace)(Index items, Index channels);  // bytes, for backward
 };
 
 }  // namespace dd2424

@@ -3,6 +3,7 @@
 #include "core/table.h"
 #include "cpu/norm_backward.h"
 #include "cpu/norm_forward.h"
+#include "cpu/norm_groups.h"
 #include "cpu/norm_local.h"
 #include "cpu/norm_rows.h"
 
@@ -23,7 +24,10 @@ constexpr NormKernels<T> kNorm{.batch_norm_forward = batch_norm_forward<T>,
                                .row_norm_backward = row_norm_backward<T>,
                                .row_norm_workspace = row_norm_workspace,
                                .local_response = local_response<T>,
-                               .local_response_workspace = local_response_workspace<T>};
+                               .local_response_workspace = local_response_workspace<T>,
+                               .group_norm_forward = group_norm_forward<T>,
+                               .group_norm_backward = group_norm_backward<T>,
+                               .group_norm_workspace = group_norm_workspace};
 
 }  // namespace
 }  // namespace dd2424::cpu::DD2424_ISA

@@ -26,6 +26,10 @@ NormAndSum add_layer_norm(const Tensor& x, const Tensor& residual, const Shape& 
 NormAndSum add_rms_norm(const Tensor& x, const Tensor& residual, const Shape& normalized_shape, const Tensor& weight,
                         double eps);
 
+// x (N, C, *), each item normalised over `groups` groups of neighbouring channels and all positions; weight and bias
+// (C) or undefined.
+Tensor group_norm(const Tensor& x, Index groups, const Tensor& weight, const Tensor& bias, double eps);
+
 // x / (k + alpha * mean of x^2 over `size` neighbouring channels)^beta, zeros standing beyond the edges.
 Tensor local_response_norm(const Tensor& x, Index size, double alpha, double beta, double k);
 

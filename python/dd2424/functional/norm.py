@@ -8,7 +8,6 @@ from collections.abc import Sequence
 from dd2424 import _core
 from dd2424._core import Tensor
 from dd2424._dtypes import finfo
-from dd2424._formats import channels_last, channels_last_3d
 from dd2424.linalg.norm import vector_norm
 
 # fmt: off
@@ -64,12 +63,6 @@ def layer_norm(
     return _core.layer_norm(input, normalized_shape, weight, bias, eps)
 
 
-def _standardised(x: Tensor, rows: int, eps: float) -> Tensor:
-    """Each of `rows` equal parts of x less its mean and over its deviation."""
-    size = x.numel() // max(rows, 1)
-    return _core.layer_norm(x.reshape((rows, size)), (size,), None, None, eps).reshape(x.shape)
-
-
 def rms_norm(
     input: Tensor, normalized_shape: Sequence[int], weight: Tensor | None = None, eps: float | None = None
 ) -> Tensor:
@@ -117,13 +110,6 @@ def add_rms_norm(
     return _core.add_rms_norm(input, residual, normalized_shape, weight, floor)
 
 
-def _laid_out_like(x: Tensor, y: Tensor) -> Tensor:
-    layout = {4: channels_last, 5: channels_last_3d}.get(x.ndim)
-    if layout is None or x.is_contiguous() or not x.is_contiguous(memory_format=layout):
-        return y
-    return y.contiguous(memory_format=layout)
-
-
 def group_norm(
     input: Tensor, num_groups: int, weight: Tensor | None = None, bias: Tensor | None = None, eps: float = 1e-5
 ) -> Tensor:
@@ -132,14 +118,7 @@ def group_norm(
     Shapes: input (N, C, *), C a multiple of num_groups; weight and bias (C,).
     Raises: RuntimeError where C is no multiple. Source: Wu and He, "Group Normalization", arXiv:1803.08494.
     """
-    channels = input.shape[1]
-    if num_groups <= 0 or channels % num_groups:
-        raise RuntimeError(f"group_norm: num_groups must divide the {channels} channels of input, got {num_groups}")
-    y = _laid_out_like(input, _standardised(input, input.shape[0] * num_groups, eps))
-    if weight is None and bias is None:
-        return y
-    zeros, ones = _core.zeros((channels,), dtype=y.dtype), _core.ones((channels,), dtype=y.dtype)
-    return _core.batch_norm(y, zeros, ones, weight, bias, False, 0.0, 0.0)  # y * weight + bias, in one kernel each way
+    return _core.group_norm(input, num_groups, weight, bias, eps)
 
 
 def instance_norm(
@@ -161,6 +140,8 @@ def instance_norm(
     if math.prod(input.shape[2:]) == 1:
         raise ValueError(f"instance_norm: input must have more than one position, got {tuple(input.shape)}")
     items, channels = input.shape[:2]
+    if running_mean is None and running_var is None:
+        return _core.group_norm(input, channels, weight, bias, eps)
     mean, var, scale, shift = (
         None if t is None else t.repeat((items,)) for t in (running_mean, running_var, weight, bias)
     )
