@@ -18,23 +18,32 @@ struct GridBlock {
   alignas(64) typename SignedOf<sizeof(T)>::Type index[kGridTaps][kGridBlock];  // in a plane
 
   // For `count` places of one image; `order` of the derivative by dimension.
-  void fill(const GridSizes& s, const T* grid, Index count, const int* order) {
-    const int skipped = kSpace - s.space, along = taps_along(s.kernel);
-    for (Index p = 0; p < kGridBlock; ++p) {
+  [[gnu::noinline]] void fill(const GridSizes& s, const T* grid, Index count, const int* order) {
+    const int skipped = kSpace - s.space;
+    alignas(64) T places[kSpace][kGridBlock] = {};
+    for (Index p = 0; p < count; ++p)
+      for (int d = skipped; d < kSpace; ++d) places[d][p] = grid[p * s.space + kSpace - 1 - d];
+    for (Index p = 0; p < count; p += kLanes<T>) {
       Taps<T> taps[kSpace] = {};
-      for (int d = 0; d < kSpace && p < count; ++d)
-        if (d >= skipped) taps[d] = taps_of(s, grid[p * s.space + kSpace - 1 - d], d, order[d]);
-      taps[0].weight[0] = skipped ? T(1) : taps[0].weight[0];
-      int t = 0;
-      for (int i = 0; i < (skipped ? 1 : along); ++i)
-        for (int j = 0; j < along; ++j)
-          for (int k = 0; k < along; ++k, ++t) {
-            const bool is_inside = p < count && taps[0].index[i] >= 0 && taps[1].index[j] >= 0 && taps[2].index[k] >= 0;
-            const Index at = (taps[0].index[i] * s.image[1] + taps[1].index[j]) * s.image[2] + taps[2].index[k];
-            weight[t][p] = is_inside ? taps[0].weight[i] * taps[1].weight[j] * taps[2].weight[k] : T(0);
-            index[t][p] = static_cast<typename SignedOf<sizeof(T)>::Type>(is_inside ? at : 0);
-          }
+      for (int d = skipped; d < kSpace; ++d) taps[d] = taps_of<T>(s, load(&places[d][p]), d, order[d]);
+      if (skipped) taps[0].weight[0] = broadcast(T(1)), taps[0].is_inside[0] = ~Whole<T>{};
+      join(s, taps, p);
     }
+  }
+  // The products of what the dimensions say of the places from p on.
+  void join(const GridSizes& s, const Taps<T> (&taps)[kSpace], Index p) {
+    using Int = typename SignedOf<sizeof(T)>::Type;
+    const Int rows = static_cast<Int>(s.image[1]), cols = static_cast<Int>(s.image[2]);
+    const int along = taps_along(s.kernel);
+    int t = 0;
+    for (int i = 0; i < (s.space == 3 ? along : 1); ++i)
+      for (int j = 0; j < along; ++j)
+        for (int k = 0; k < along; ++k, ++t) {
+          const Whole<T> is_inside = taps[0].is_inside[i] & taps[1].is_inside[j] & taps[2].is_inside[k];
+          const Vec<T> w = taps[0].weight[i] * taps[1].weight[j] * taps[2].weight[k];
+          store(&weight[t][p], is_inside ? w : Vec<T>{});
+          store(&index[t][p], (taps[0].index[i] * rows + taps[1].index[j]) * cols + taps[2].index[k]);
+        }
   }
 };
 
