@@ -38,9 +38,10 @@ def main() -> int:
         return _memory(given, chosen, {k: v for k, v in peers.items() if k == "torch"})
     results: list[Result] = []
     failures = 0
+    memory = _memory_tables(given, chosen, peers) if given.page else {}
     for threads in map(int, given.threads.split(",")):
         failures += _measure(given, threads, peers, chosen, results)
-        _write(given, results, peers)
+        _write(given, results, peers, memory)
     median, high = report.noise(results)
     missed = sum(bool(r.missed()) for r in results)
     print(f"noise: {median:.1%} (median), {high:.1%} (95 % of cases); goals missed: {missed}; failures: {failures}")
@@ -108,6 +109,19 @@ def _memory(given: argparse.Namespace, chosen: list[tuple[str, int, Case]], peer
     return 0
 
 
+def _memory_tables(
+    given: argparse.Namespace, chosen: list[tuple[str, int, Case]], peers: dict[str, str]
+) -> dict[str, str]:
+    """By family, for cases that ask for it."""
+    threads = int(given.threads.split(",")[-1])
+    found: dict[str, dict[str, dict[str, tuple[float, int]]]] = {}
+    for family, index, case in chosen:
+        if case.tracks_memory:
+            beside = {name: python for name, python in peers.items() if name == "torch"}
+            found.setdefault(family, {})[case.name] = measure_memory(family, index, threads, beside)
+    return {family: report.memory_table(measured) for family, measured in found.items()}
+
+
 def _peer_python() -> str:
     beside = HERE.parent / ".venv-peers/bin/python"
     return str(beside) if beside.exists() else sys.executable
@@ -136,7 +150,7 @@ def _peers(wanted: list[str], python: str) -> dict[str, str]:
     return found
 
 
-def _write(given: argparse.Namespace, results: list[Result], peers: dict[str, str]) -> None:
+def _write(given: argparse.Namespace, results: list[Result], peers: dict[str, str], memory: dict[str, str]) -> None:
     fingerprint = machine.fingerprint(peers, [int(n) for n in given.threads.split(",")])
     if given.json:
         machine.save(given.json, fingerprint, to_json(results))
@@ -145,13 +159,17 @@ def _write(given: argparse.Namespace, results: list[Result], peers: dict[str, st
         picture.parent.mkdir(parents=True, exist_ok=True)
         drawn = report.plot(picture, fingerprint, results)
         shown = "images/roofline.png" if drawn else None
-        given.page.write_text(report.page(fingerprint, results, list(peers), shown, _notes(results)))
+        given.page.write_text(report.page(fingerprint, results, list(peers), shown, _notes(results, memory)))
 
 
-def _notes(results: list[Result]) -> dict[str, str]:
-    """What the files of the families measured say under their tables."""
-    modules = {r.family: importlib.import_module(f"bench_{r.family}") for r in results}
-    return {family: module.NOTES.strip() for family, module in modules.items() if hasattr(module, "NOTES")}
+def _notes(results: list[Result], memory: dict[str, str]) -> dict[str, str]:
+    """What stands under the tables of the families measured: of memory, and what their files say."""
+    found = {}
+    for family in dict.fromkeys(r.family for r in results):
+        own = getattr(importlib.import_module(f"bench_{family}"), "NOTES", "").strip()
+        if texts := [text for text in (memory.get(family), own) if text]:
+            found[family] = "\n\n".join(texts)
+    return found
 
 
 if __name__ == "__main__":

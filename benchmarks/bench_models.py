@@ -39,7 +39,15 @@ def training(name: str, batch: int = 64, **goals: float) -> Case:
     flops = 2 * batch * (3 * MACS[name] - FIRST_LAYER[name])
     title = f"{TITLES[name]}, training step of {batch}"
     return Case(
-        title, program, images(batch), flops=flops, compiles=True, has_formats=True, tolerance=2**12, goals=goals
+        title,
+        program,
+        images(batch),
+        flops=flops,
+        compiles=True,
+        has_formats=True,
+        tracks_memory=True,
+        tolerance=2**12,
+        goals=goals,
     )
 
 

@@ -41,6 +41,7 @@ class Case:
     repeats: int = 1  # operations in one step, where one alone is too short to be timed
     has_formats: bool = False  # images: each contender takes the faster of both memory formats
     compiles: bool = False  # PyTorch competes twice, and only once with a `torch.compile` that compiles
+    tracks_memory: bool = False  # the page tells what a step keeps resident, too
     threads: Sequence[int] = (1, 2)
     tolerance: float = 64
     goals: Mapping[str, float] = field(default_factory=dict)  # peer, "limit" or "baseline" -> least ratio

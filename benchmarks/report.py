@@ -39,6 +39,14 @@ def memory_line(name: str, measured: Mapping[str, tuple[float, int]]) -> str:
     return f"| {name} | {' | '.join(cells)} |"
 
 
+def memory_table(measured: Mapping[str, Mapping[str, tuple[float, int]]]) -> str:
+    """By case and contender: seconds of the first step, and bytes that a step keeps resident."""
+    says = (
+        "In a fresh process, the most memory that steps keep resident, without what imports take; and the first step."
+    )
+    return "\n".join([says, "", MEMORY_HEAD, *(memory_line(name, found) for name, found in measured.items())])
+
+
 def page(
     machine: Mapping[str, Any],
     results: Sequence[Result],

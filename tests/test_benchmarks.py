@@ -102,6 +102,12 @@ def test_what_a_family_says_stands_under_its_table():
     assert lines[-3:] == ["| x + x | 1 | 1 s |  |  | **1.00x** (goal 2.00x) |", "", "Memory is what limits it."]
 
 
+def test_memory_is_a_table_of_its_own():
+    lines = report.memory_table({"step": {"dd2424": (0.5, 3 << 20), "torch": (2.0, 7 << 20)}}).splitlines()
+    assert lines[-1] == "| step | 3 MiB | 7 MiB | 500 ms | 2 s |"
+    assert lines[-3].startswith("| case | resident |")
+
+
 @pytest.mark.parametrize(
     ("ours", "theirs", "error"),
     [
