@@ -333,7 +333,6 @@ class LaneCorrelator {
       const Index channel = (at.block + block) * lanes;
       row.x = x.data + block * lanes, row.y = to.y + block * lanes;
       row.weights = weights_ + channel, row.bias = c_.bias ? c_.bias + channel : nullptr;
-      fetch_next_row(at, d, h, x, block);
       if (c_.step[2] == 1) slide_rows<1>(row, c_.grid[2]);
       else slide_rows<2>(row, c_.grid[2]);
     }

@@ -48,6 +48,7 @@ void slide_outputs(const LaneRow& in, Index row, Index first) {
   for (Index line = 0; line < in.lines; ++line) {
     const float* from = in.x + in.x_at[line] + row * in.x_row + start * in.pixel;
     const float* weights = in.weights + in.weight_at[line];
+    const Index ahead = line + 1 == in.lines ? in.x_row : 0;  // the last line: those of the next row of outputs
     Vec<float> taps[kRowTaps];
 #pragma GCC unroll 3
     for (int t = 0; t < kRowTaps; ++t) taps[t] = load(weights + t * in.tap);
@@ -56,6 +57,10 @@ void slide_outputs(const LaneRow& in, Index row, Index first) {
       const bool exists = p == 0 ? has_first : p == pixels - 1 ? has_last : true;
       Vec<float> x = exists ? load(from) : Vec<float>{};
       keep(x);
+      if (ahead && p < Outputs * Step) {
+        if (Step == 2) __builtin_prefetch(from + ahead / 2, 0, 2);
+        __builtin_prefetch(from + ahead, 0, 2);
+      }
 #pragma GCC unroll 3
       for (int t = 0; t < kRowTaps; ++t) {
         if (p < t || (p - t) % Step != 0 || (p - t) / Step >= Outputs) continue;
@@ -69,8 +74,12 @@ void slide_outputs(const LaneRow& in, Index row, Index first) {
     Vec<float> sum = sums[j];
     if (in.bias) sum += load(in.bias);
     if (in.relu) sum = sum < 0.f ? Vec<float>{} : sum;  // a NaN stays one
-    if (in.streams) store_around(y, sum);
-    else store(y, sum);
+    if (in.streams) {
+      store_around(y, sum);
+    } else {
+      store(y, sum);
+      __builtin_prefetch(y + in.y_row, 1, 2);  // where the next row of outputs goes
+    }
   }
 }
 // Down the rows first: of the lines of one, the next meets all but a row, and finds them in the first-level cache.
@@ -115,11 +124,17 @@ void slide_gradient(const LaneRowGradient& in, Index first) {
     const auto add = [&](Index pixel, bool has_right) {
       Vec<float> gradient = load(dy);
       keep(gradient);
+      __builtin_prefetch(dy + in.dy_row, 0, 2);  // what the next row of outputs adds
 #pragma GCC unroll 3
       for (int l = 0; l < Lines; ++l) {
         const float* x = from[l] + pixel * in.pixel;
         Vec<float> right = has_right ? load(x + in.pixel) : Vec<float>{};
         keep(right);
+        if (l + 1 == Lines) {
+#pragma GCC unroll 4
+          for (int i = 0; i < Step * Step; ++i)
+            __builtin_prefetch(x + (i / Step + 1) * in.x_row / Step + i % Step * in.pixel, 0, 2);
+        }
         if (Step == 2) middle[l] = load(x);
         sums[l][0] = fma(left[l], gradient, sums[l][0]);
         sums[l][1] = fma(middle[l], gradient, sums[l][1]);

@@ -137,7 +137,6 @@ class LaneWeightGradient {
       for (Index block = 0; block < at.blocks; ++block) {
         row.x = x.data + block * lanes, row.dy = from + block * lanes;
         row.sums = sums_of(chunk) + (at.block + block) * lanes;
-        fetch_next_rows(at, d, h, x, dy, block, lister);
         if (c_.step[2] == 1) slide_rows_gradient<1>(row);
         else slide_rows_gradient<2>(row);
       }
