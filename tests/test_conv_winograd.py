@@ -35,12 +35,34 @@ PROBLEMS = {
     "5x5, wide padding": Problem(2, 16, 16, (16, 15), (5, 5), padding=3),
     "5x5, runs of tiles": Problem(1, 16, 40, (8, 37), (5, 5), padding=2),
     "5x5, few tiles": Problem(1, 260, 40, (6, 7), (5, 5), padding=2),
+    "2x2": Problem(2, 17, 33, (9, 13), (2, 2)),
+    "4x4": Problem(2, 19, 33, (11, 13), (4, 4), padding=1),
+    "few channels, chunks": Problem(16, 16, 16, (34, 38), (3, 3), padding=1),
+    "stem": Problem(3, 3, 40, (32, 30), (7, 7), stride=2, padding=3),
+    "stem of four channels": Problem(2, 4, 17, (33, 35), (7, 7), stride=2, padding=((2, 3), (3, 1))),
+    "stem of 5x5": Problem(2, 3, 16, (32, 33), (5, 5), stride=2, padding=2),
+    "stem of 8x8": Problem(2, 3, 16, (34, 32), (8, 8), stride=2, padding=3),
+    "stride 2": Problem(3, 16, 40, (16, 16), (3, 3), stride=2, padding=1),
+    "stride 2, odd image": Problem(2, 48, 33, (31, 23), (3, 3), stride=2, padding=1),
+    "stride 2, asymmetric padding": Problem(3, 32, 40, (16, 24), (3, 3), stride=2, padding=((1, 0), (1, 1))),
+    "stride 2, blocks of channels": Problem(8, 96, 40, (8, 8), (3, 3), stride=2, padding=1),
+    "stride 2, few tiles": Problem(9, 256, 40, (8, 8), (3, 3), stride=2, padding=1),
+    "stride 2, few tiles of dx": Problem(9, 16, 260, (8, 8), (3, 3), stride=2, padding=1),
+    "stride 2, 7x7": Problem(3, 16, 16, (16, 18), (7, 7), stride=2, padding=3),
+    "stride 2, no padding": Problem(3, 32, 40, (16, 18), (3, 3), stride=2),
+    "stride 2, 4x4": Problem(3, 32, 40, (16, 18), (4, 4), stride=2, padding=1),
 }
 # fmt: on
 LARGE = {
     "blocks of tiles": Problem(9, 32, 40, (30, 34), (3, 3), padding=1),
     "wide layers": Problem(17, 256, 40, (8, 8), (3, 3), padding=1),
     "many channels and few tiles": Problem(9, 512, 70, (4, 4), (3, 3), padding=1),
+}
+DIRECT = {  # passes that stay direct
+    **{name: {"dweight"} for name, p in PROBLEMS.items() if (p.kernel, p.stride) == ((5, 5), 1)},
+    **{name: {"dx"} for name, p in PROBLEMS.items() if p.inputs < 16},
+    "stride 2, no padding": {"dx"},
+    "stride 2, 4x4": {"dx"},
 }
 FORMATS = [(x, weight, dy) for x in (False, True) for weight in (False, True) for dy in (False, True)]
 ALL = {**PROBLEMS, **LARGE}
@@ -86,7 +108,9 @@ def test_matches_the_reference(isa: str, rng: np.random.Generator, name: str, ch
     check_errors(PROBLEMS[name], rng, (channels_last,) * 3)
 
 
-@pytest.mark.parametrize("name", ["odd image", "tails of vectors", "few tiles", "5x5, tails of vectors"])
+@pytest.mark.parametrize(
+    "name", ["odd image", "tails of vectors", "few tiles", "5x5, tails of vectors", "stem", "stride 2"]
+)
 @pytest.mark.parametrize("formats", FORMATS[1:-1], ids=str)
 def test_reads_both_formats(rng: np.random.Generator, name: str, formats: tuple[bool, bool, bool]) -> None:
     check_errors(PROBLEMS[name], rng, formats)
@@ -107,14 +131,14 @@ def test_same_bits_for_any_threads(rng: np.random.Generator, name: str, channels
     same_for_any_threads(lambda: passes(problem, arrays, (channels_last,) * 3))
 
 
-@pytest.mark.parametrize("name", ["odd image", "tails of vectors", "few tiles"])
+@pytest.mark.parametrize("name", ["odd image", "tails of vectors", "few tiles", "stem"])
 def test_the_formats_move_no_bit(isa: str, rng: np.random.Generator, name: str) -> None:
     arrays = draw(PROBLEMS[name], rng)
     results = [bits([t.contiguous() for t in passes(PROBLEMS[name], arrays, formats)]) for formats in FORMATS]
     assert all(result == results[0] for result in results[1:])
 
 
-@pytest.mark.parametrize("name", ["odd image", "blocks of channels", "few tiles", "5x5"])
+@pytest.mark.parametrize("name", ["odd image", "blocks of channels", "few tiles", "5x5", "stem", "stride 2"])
 @pytest.mark.parametrize("channels_last", [False, True])
 def test_relu_in_the_same_pass(isa: str, rng: np.random.Generator, name: str, channels_last: bool) -> None:
     x, weight, bias, _ = draw(PROBLEMS[name], rng)
@@ -124,24 +148,25 @@ def test_relu_in_the_same_pass(isa: str, rng: np.random.Generator, name: str, ch
 
 @each_of_all
 def test_the_switch_gives_the_direct_kernels_back(rng: np.random.Generator, name: str) -> None:
-    """Other bits show that Winograd's kernels ran at all; that they differ by roundings alone is tested above.
-
-    The gradient by weights of 5 x 5 taps is direct in any case.
-    """
+    """Other bits show that Winograd's kernels ran at all; that they differ by roundings alone is tested above."""
     problem = ALL[name]
     arrays = draw(problem, rng)
     with_it = passes(problem, arrays, (True,) * 3)
     _core.set_winograd(False)
     assert not _core.winograd_enabled()
     without = passes(problem, arrays, (True,) * 3)
-    differ = [bits(a) != bits(b) for a, b in zip(with_it, without, strict=True)]
-    assert differ == [True, True, problem.kernel[0] == 3]
+    same = [bits(a) == bits(b) for a, b in zip(with_it, without, strict=True)]
+    assert {which for which, s in zip(("y", "dx", "dweight"), same, strict=True) if s} == DIRECT.get(name, set())
 
 
 @pytest.mark.parametrize(
     "problem",
     [
-        Problem(2, 64, 64, (8, 8), (3, 3), padding=1, stride=2),
+        Problem(1, 64, 64, (8, 8), (3, 3), padding=1, stride=2),
+        Problem(2, 24, 64, (16, 16), (3, 3), padding=1, stride=2),
+        Problem(2, 64, 64, (16, 16), (3, 3), padding=1, stride=3),
+        Problem(2, 64, 64, (16, 16), (3, 3), padding=1, stride=(2, 1)),
+        Problem(2, 64, 64, (16, 16), (1, 1), stride=2),
         Problem(2, 64, 64, (8, 8), (3, 3), padding=1, dilation=2),
         Problem(2, 64, 64, (8, 8), (3, 3), padding=1, groups=2),
         Problem(2, 64, 64, (8, 8), (3, 1), padding=1),
@@ -184,10 +209,21 @@ def test_second_derivatives_come_from_the_same_kernels(rng: np.random.Generator)
     assert np.abs(second.numpy() - expected).max() <= MOST_ERROR * np.abs(expected).max()
 
 
-def test_transposed_convolutions_use_it_too(isa: str, rng: np.random.Generator) -> None:
-    problem = Problem(2, 64, 70, (5, 7), (3, 3), padding=1, transposed=True)
+def test_depth_is_not_forgotten(rng: np.random.Generator) -> None:
+    """A kernel that is flat, on an image that is flat, meets nothing but the padding in front of it."""
+    problem = Problem(4, 64, 64, (1, 8, 8), (1, 3, 3), padding=1, stride=(3, 1, 1))
+    arrays = draw(problem, rng)
+    y, dx, dweight = passes(problem, arrays, (True,) * 3)
+    assert bits(y) == bits(np.broadcast_to(arrays[2][:, None, None, None], y.shape))
+    assert not dx.numpy().any()
+    assert not dweight.numpy().any()
+
+
+@pytest.mark.parametrize("stride", [1, 2])
+def test_transposed_convolutions_use_it_too(isa: str, rng: np.random.Generator, stride: int) -> None:
+    problem = Problem(2, 64, 64, (16, 15), (3, 3), stride, padding=1, output_padding=stride - 1, transposed=True)
     x, weight, bias = problem.draw(rng, np.float32)
-    tensors = [dd2424.from_numpy(a) for a in (x, weight, bias)]
+    tensors = [in_format(x, True), dd2424.from_numpy(weight), dd2424.from_numpy(bias)]
     y = problem.run(*tensors).numpy()
     expected = problem.exact(x, weight, bias)
     assert np.abs(y - expected).max() <= MOST_ERROR * np.abs(expected).max()

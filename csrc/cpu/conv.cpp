@@ -60,7 +60,7 @@ template <class T>
 Status conv_forward(const Context& context, const ConvForward<T>& a) {
   const FloatMode mode;
   if constexpr (std::is_same_v<T, float>)
-    if (uses_winograd(a.sizes)) return winograd_forward(a, context.workspace);
+    if (uses_winograd(a.sizes, ConvPass::forward)) return winograd_forward(a, context.workspace);
   if constexpr (std::is_same_v<T, Accumulator<T>>)
     if (FewPixels<T>::suits(a.sizes)) return FewPixels<T>(a, context.workspace).run(), Status::ok;
   convolve(forward_of(a), context.workspace);
@@ -123,7 +123,7 @@ template <class T>
 Status conv_input(const Context& context, const ConvInput<T>& a) {
   const FloatMode mode;
   if constexpr (std::is_same_v<T, float>)
-    if (uses_winograd(a.sizes)) return winograd_input(a, context.workspace);
+    if (uses_winograd(a.sizes, ConvPass::input)) return winograd_input(a, context.workspace);
   for_each_residue(a.sizes, [&](const Index(&first)[kSpace]) { convolve(input_of(a, first), context.workspace); });
   return Status::ok;
 }
@@ -149,7 +149,7 @@ template <class T>
 Status conv_weight(const Context& context, const ConvWeight<T>& a) {
   const FloatMode mode;
   if constexpr (std::is_same_v<T, float>)
-    if (weight_uses_winograd(a.sizes)) return winograd_weight(a, context.workspace);
+    if (uses_winograd(a.sizes, ConvPass::weight)) return winograd_weight(a, context.workspace);
   const Correlation<T> c = forward_of(a);
   if (prefers_lanes(c) && !c.is_empty() && c.batch > 0) {
     if (c.taps() < c.kernel[0] * c.kernel[1] * c.kernel[2])
@@ -165,7 +165,7 @@ Status conv_weight(const Context& context, const ConvWeight<T>& a) {
 template <class T>
 std::size_t conv_forward_workspace(const ConvSizes& s) {
   if constexpr (std::is_same_v<T, float>)
-    if (uses_winograd(s)) return winograd_forward_workspace(s);
+    if (uses_winograd(s, ConvPass::forward)) return winograd_forward_workspace(s);
   if constexpr (std::is_same_v<T, Accumulator<T>>)
     if (FewPixels<T>::suits(s)) return FewPixels<T>(ConvForward<T>{.sizes = s}, nullptr).bytes();
   return workspace_bytes(forward_of(ConvForward<T>{.sizes = s}));
@@ -173,7 +173,7 @@ std::size_t conv_forward_workspace(const ConvSizes& s) {
 template <class T>
 std::size_t conv_input_workspace(const ConvSizes& s) {
   if constexpr (std::is_same_v<T, float>)
-    if (uses_winograd(s)) return winograd_input_workspace(s);
+    if (uses_winograd(s, ConvPass::input)) return winograd_input_workspace(s);
   std::size_t most = 0;
   for_each_residue(s, [&](const Index(&first)[kSpace]) {
     const std::size_t bytes = workspace_bytes(input_of(ConvInput<T>{.sizes = s}, first));
@@ -184,7 +184,7 @@ std::size_t conv_input_workspace(const ConvSizes& s) {
 template <class T>
 std::size_t conv_weight_workspace(const ConvSizes& s) {
   if constexpr (std::is_same_v<T, float>)
-    if (weight_uses_winograd(s)) return winograd_weight_workspace(s);
+    if (uses_winograd(s, ConvPass::weight)) return winograd_weight_workspace(s);
   const Correlation<T> c = forward_of(ConvWeight<T>{.sizes = s});
   if (prefers_lanes(c) && !c.is_empty() && c.batch > 0) return LaneWeightGradient<T>(c, nullptr).bytes();
   return WeightGradient<T>(ConvWeight<T>{.sizes = s}, nullptr).bytes();

@@ -1,12 +1,13 @@
 #pragma once
-// 3 x 3 and 5 x 5 convolutions of stride 1 with a quarter, or 36 %, of the multiplications.
+// Convolutions of few taps, of stride 1 or 2, with 23 to 60 % of the multiplications.
 #include "core/conv.h"
 #include "core/types.h"
 
 namespace dd2424::cpu::DD2424_ISA {
 
-bool uses_winograd(const ConvSizes& sizes);         // whether it serves them, and faster than the direct kernels do
-bool weight_uses_winograd(const ConvSizes& sizes);  // likewise, for the gradient by the weights
+enum class ConvPass { forward, input, weight };
+bool uses_winograd(const ConvSizes& sizes,
+                   ConvPass pass);  // whether it serves them, and faster than the direct kernels
 
 Status winograd_forward(const ConvForward<float>& a, void* workspace);
 Status winograd_input(const ConvInput<float>& a, void* workspace);

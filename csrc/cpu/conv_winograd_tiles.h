@@ -1,41 +1,43 @@
 #pragma once
-// Images cut into tiles of 4 x 4 or 2 x 2 outputs, and their way to the points and back.
+// Images cut into tiles of 4 x 4 to 2 x 2 outputs, and their way to the points and back.
 #include "core/parallel.h"
 #include "cpu/conv_pack.h"
+#include "cpu/conv_winograd_phases.h"
 #include "cpu/conv_winograd_transform.h"
 #include "cpu/sizes.h"
 
 namespace dd2424::cpu::DD2424_ISA {
 namespace {
 
-constexpr Index kLargestTile = 4, kMostTaps = 5 * 5;
+constexpr Index kLargestTile = 4;
 constexpr Index kRunTiles = 8;        // neighbours that are read together
 constexpr Index kStageChannels = 64;  // of them
 constexpr Index kStageSize = kPatch * ((kRunTiles - 1) * kLargestTile + kPatch) * kStageChannels;
 constexpr Index kPointGap = 16;  // floats between points, lest all of them share the sets of a cache
-
-constexpr Index round_up(Index a, Index b) { return ceil_div(a, b) * b; }
 
 // Up to kRunTiles tiles of size x size side by side in image n; `tile` numbers the first among all.
 struct Run {
   Index n, row, column, count, tile, size;
 };
 struct Tiling {
-  Index size, images, rows, columns, runs_in_row;
+  Index size, images, rows, columns;
+  Index cut, runs_in_row;  // a last column that is cut off is a run of its own: others need no copy
   Tiling(Index size, Index images, Index height, Index width)
       : size(size),
         images(images),
         rows(ceil_div(height, size)),
         columns(ceil_div(width, size)),
-        runs_in_row(ceil_div(columns, kRunTiles)) {}
+        cut(columns > 1 && width % size > 0),
+        runs_in_row(ceil_div(columns - cut, kRunTiles) + cut) {}
   Index tiles() const { return images * rows * columns; }
   Index runs() const { return images * rows * runs_in_row; }
   Run run(Index number) const {
-    const Index line = number / runs_in_row, i = number % runs_in_row, first = i * columns / runs_in_row;
+    const Index line = number / runs_in_row, i = number % runs_in_row, whole = runs_in_row - cut;
+    const Index first = i * (columns - cut) / whole, end = i < whole ? (i + 1) * (columns - cut) / whole : columns;
     return {.n = line / rows,
             .row = line % rows,
             .column = first,
-            .count = (i + 1) * columns / runs_in_row - first,
+            .count = end - first,
             .tile = line * columns + first,
             .size = size};
   }
@@ -70,10 +72,11 @@ inline Pixels<const float> read_pixels(const Images<const float>& x, const Box& 
   return {stage, box.extent[2] * box.channels, box.channels};
 }
 
-// Brings all channels of a run to the points, at `tile` and those after. Tile (0, 0) begins at pixel `origin`.
+// Brings all channels of a run to the points, at `tile` and those after, channel `first` and those after. kTile (0, 0)
+// begins at pixel `origin`.
 template <class Transform>
 void transform_run(const Images<const float>& x, Index channels, const Index (&origin)[2], const Run& run,
-                   const Points& out, Index tile, float* stage) {
+                   const Points& out, Index tile, Index first, float* stage) {
   constexpr Index lanes = kLanes<float>;
   Box box{.n = run.n, .count = 1};
   box.start[0] = 0, box.start[1] = origin[0] + run.row * run.size, box.start[2] = origin[1] + run.column * run.size;
@@ -84,9 +87,9 @@ void transform_run(const Images<const float>& x, Index channels, const Index (&o
     for (Index t = 0; t < run.count; ++t) {
       const auto transform = [&](Index c, const auto& read) {
         const float* from = pixels.data + t * run.size * pixels.pixel + c;
-        float* to = out.at(tile + t, box.channel + c);
+        float* to = out.at(tile + t, first + box.channel + c);
         both_ways<Transform>([&](int i, int j) { return read(from + i * pixels.row + j * pixels.pixel); },
-                             [&](int i, int j, Floats v) { store(to + (i * kPatch + j) * out.point, v); });
+                             [&](int i, int j, Floats v) { store(to + (i * Transform::kOut + j) * out.point, v); });
       };
       Index c = 0;
       for (; c + lanes <= box.channels; c += lanes) transform(c, [](const float* p) { return load(p); });
@@ -119,28 +122,30 @@ inline void write_pixels(const Images<float>& y, const Run& run, Index o, Index 
 }
 
 // Brings a run's sums, (point, tile, width) with `point` from one to the next, back to the image: outputs o and after.
-template <int Tile>
+template <int Taps>
 void write_run(const TileOutputs& to, const Run& run, Index o, Index outputs, Index width, const float* sums,
                Index point, float* stage) {
   constexpr Index lanes = kLanes<float>;
+  using Transform = OutputTransform<Taps>;
+  constexpr Index kTile = Transform::kOut;
   const Images<float>& y = to.y;
-  const Index h = run.row * Tile, w = run.column * Tile;
+  const Index h = run.row * kTile, w = run.column * kTile;
   const bool direct =
-      y.channel == 1 && outputs % lanes == 0 && h + Tile <= y.size[1] && w + run.count * Tile <= y.size[2];
-  Pixels<float> pixels{stage, run.count * Tile * width, width};
+      y.channel == 1 && outputs % lanes == 0 && h + kTile <= y.size[1] && w + run.count * kTile <= y.size[2];
+  Pixels<float> pixels{stage, run.count * kTile * width, width};
   if (direct) pixels = {y.data + run.n * y.batch + h * y.space[1] + w * y.space[2] + o, y.space[1], y.space[2]};
   for (Index v = 0; v < outputs; v += lanes) {
     const Index left = outputs - v;
     const Floats bias = !to.bias ? Floats{} : left < lanes ? load(to.bias + o + v, left) : load(to.bias + o + v);
     for (Index t = 0; t < run.count; ++t) {
       const float* from = sums + t * width + v;
-      float* out = pixels.data + t * Tile * pixels.pixel + v;
-      both_ways<OutputTransform<Tile>>([&](int i, int j) { return load(from + (i * kPatch + j) * point); },
-                                       [&](int i, int j, Floats x) {
-                                         x += bias;
-                                         if (to.relu) x = x < 0.f ? Floats{} : x;  // a NaN stays one
-                                         store(out + i * pixels.row + j * pixels.pixel, x);
-                                       });
+      float* out = pixels.data + t * kTile * pixels.pixel + v;
+      both_ways<Transform>([&](int i, int j) { return load(from + (i * Transform::kIn + j) * point); },
+                           [&](int i, int j, Floats x) {
+                             x += bias;
+                             if (to.relu) x = x < 0.f ? Floats{} : x;  // a NaN stays one
+                             store(out + i * pixels.row + j * pixels.pixel, x);
+                           });
     }
   }
   if (!direct) write_pixels(y, run, o, outputs, width, stage);

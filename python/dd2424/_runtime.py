@@ -75,7 +75,7 @@ def show_config() -> None:
         "compiler": _core.compiler,
         "ISA level": f"{get_isa()} of {', '.join(supported_isas())} (DD2424_ISA sets it)",
         "threads": f"{get_num_threads()} of {os.cpu_count()} processors (OMP_NUM_THREADS sets them)",
-        "Winograd": f"{'on' if winograd_enabled() else 'off'} for 3x3 and 5x5 convolutions (set_winograd sets it)",
+        "Winograd": f"{'on' if winograd_enabled() else 'off'} for convolutions of few taps (set_winograd sets it)",
         "memory": f"{stats['in_use_bytes']} bytes in use, {stats['reserved_bytes']} reserved",
         "CUDA": "not in this build",
     }
