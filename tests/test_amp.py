@@ -170,6 +170,15 @@ def test_a_function_of_ones_own_under_autocast(rng: np.random.Generator) -> None
     assert x.grad is not None
 
 
+def test_recurrent_layers_keep_their_state_in_the_weights_dtype(rng: np.random.Generator) -> None:
+    layer, x = nn.LSTM(3, 4), randn(rng, 5, 2, 3)
+    with autocast("cpu"):
+        y, _ = layer(x.bfloat16())
+        assert nn.GRUCell(3, 4)(x[0].bfloat16()).dtype == F32
+    assert y.dtype == F32
+    np.testing.assert_allclose(y.detach().numpy(), layer(x)[0].detach().numpy(), atol=0.02)
+
+
 def test_training_in_mixed_precision_learns(rng: np.random.Generator) -> None:
     dd2424.manual_seed(1)
     x = randn(rng, 64, 10)

@@ -217,8 +217,8 @@ void bind_autocast(py::module_& m) {
   m.def(
       "autocast_dtype",
       [](const std::string& device) -> py::object {
-        const ops::Autocast* mode = ops::Autocast::innermost(device_named(device));
-        return mode && mode->enabled() ? dtype_object(mode->dtype()) : py::none();
+        const Device place = device_named(device);
+        return ops::Autocast::is_on(place) ? dtype_object(ops::Autocast::innermost(place)->dtype()) : py::none();
       },
       "device"_a);
 }

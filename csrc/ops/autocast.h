@@ -14,7 +14,7 @@ class Autocast final : public Mode {
   Tensor handle(const Call& call) override;
 
   static const Autocast* innermost(Device device);  // of this thread, or null
-  bool enabled() const { return enabled_; }
+  static bool is_on(Device device) { return innermost(device) && innermost(device)->enabled_; }
   DType dtype() const { return dtype_; }
 
  private:

@@ -1,3 +1,4 @@
+#include "ops/autocast.h"
 #include "ops/copy.h"
 #include "ops/rnn.h"
 #include "ops/shape.h"
@@ -120,11 +121,18 @@ RnnResult run_layers(const Network& net, Tensor x, const RnnSequence& sequence, 
   return {x, cat(last_h, 0), c.defined() ? cat(last_c, 0) : Tensor()};
 }
 
+// Under autocast a sequence may come in the short dtype: the state is kept in that of the weights.
+Tensor in_dtype_of(const Tensors& weights, const Tensor& x) {
+  const bool converts = x.defined() && !weights.empty() && is_floating(x.dtype()) && Autocast::is_on(x.device());
+  return converts ? to(x, weights[0].dtype()) : x;
+}
+
 }  // namespace
 
-Tensors rnn(const Tensor& input, const Tensor& batch_sizes, const Tensor& h, const Tensor& c, const Tensors& weights,
+Tensors rnn(const Tensor& given, const Tensor& batch_sizes, const Tensor& h, const Tensor& c, const Tensors& weights,
             const RnnOptions& options, Generator& generator) {
   const Network net(weights, options);
+  const Tensor input = in_dtype_of(weights, given);
   const bool is_packed = batch_sizes.defined(), is_lstm = options.mode == RnnMode::lstm;
   net.check_input(input, is_packed ? 2 : 3);
   const bool turns = options.batch_first && !is_packed;
@@ -137,8 +145,8 @@ Tensors rnn(const Tensor& input, const Tensor& batch_sizes, const Tensor& h, con
     check(sequence.count > 0, net.op, ": input must have at least one step, got shape ", input.shape());
     x = reshape(x, {sequence.count * sequence.batch, x.size(2)});
   }
-  const Tensor h0 = net.state("hx", h, sequence.batch, net.output);
-  const Tensor c0 = is_lstm ? net.state("cx", c, sequence.batch, net.hidden) : Tensor();
+  const Tensor h0 = net.state("hx", in_dtype_of(weights, h), sequence.batch, net.output);
+  const Tensor c0 = is_lstm ? net.state("cx", in_dtype_of(weights, c), sequence.batch, net.hidden) : Tensor();
   const RnnResult result = run_layers(net, x, sequence, h0, c0, generator);
   Tensor y = result.y;
   if (!is_packed) y = reshape(y, {sequence.count, sequence.batch, net.directions * net.output});
