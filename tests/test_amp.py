@@ -202,6 +202,8 @@ def test_training_in_mixed_precision_learns(rng: np.random.Generator) -> None:
         (ValueError, "autocast: dtype must be dd2424.bfloat16 on cpu, got dd2424.float16",
          lambda: autocast("cpu", dtype=dd2424.float16)),
         (RuntimeError, 'device must be "cpu"', lambda: autocast("tpu")),
+        (ValueError, "device must be cpu or cuda, got tpu", lambda: dd2424.is_autocast_enabled("tpu")),
+        (RuntimeError, "one must be entered before it is left", lambda: autocast("cpu").__exit__(None, None, None)),
         (ValueError, "growth_factor must be above 1", lambda: GradScaler("cpu", growth_factor=1.0)),
         (ValueError, "backoff_factor must lie between 0 and 1", lambda: GradScaler("cpu", backoff_factor=1.0)),
         (RuntimeError, "update must come after step", lambda: GradScaler("cpu").update()),

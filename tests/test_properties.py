@@ -22,7 +22,7 @@ from signatures import FUNCTIONS, members, signature
 REFUSALS = (RuntimeError, ValueError, TypeError, IndexError, AttributeError, OverflowError)
 # Set the state of the process, which conftest and their own tests look after.
 STATE = {"set_num_threads", "set_isa", "set_default_dtype", "set_grad_enabled", "empty_cache", "reset_peak_memory",
-         "set_winograd", "machine_handoffs"}  # fmt: skip
+         "set_winograd", "machine_handoffs", "enter_autocast", "exit_autocast"}  # fmt: skip
 IN_PLACE = {"backward", "batch_norm", "clip_grad_norm"}  # beside names that end in _ or _step
 UNSET = {"empty", "empty_like", "new_empty"}  # elements are whatever the memory held
 METHODS = sorted(name for name, value in members("Tensor").items()

@@ -204,7 +204,10 @@ void bind_nodes(py::module_& m) {
 
 thread_local std::vector<std::unique_ptr<ops::Autocast>> autocasts;  // those that are entered
 
-Device device_named(const std::string& name) { return name == "cuda" ? Device::cuda : Device::cpu; }
+Device device_named(const std::string& name) {
+  check<ValueError>(name == "cpu" || name == "cuda", "autocast: device must be cpu or cuda, got ", name);
+  return name == "cuda" ? Device::cuda : Device::cpu;
+}
 
 void bind_autocast(py::module_& m) {
   m.def(
@@ -213,7 +216,10 @@ void bind_autocast(py::module_& m) {
         autocasts.push_back(std::make_unique<ops::Autocast>(device_named(device), dtype, enabled, caches));
       },
       "device"_a, "dtype"_a, "enabled"_a, "caches"_a);
-  m.def("exit_autocast", [] { autocasts.pop_back(); });
+  m.def("exit_autocast", [] {
+    check(!autocasts.empty(), "autocast: one must be entered before it is left");
+    autocasts.pop_back();
+  });
   m.def(
       "autocast_dtype",
       [](const std::string& device) -> py::object {
