@@ -8,16 +8,20 @@ from case import Case, fastest, normal
 from shapes import CONVOLUTIONS, Convolution
 
 NOTES = """
-What keeps figures below their goals:
+What limits figures, and what keeps some below their goals. Times are sums of the passes' fastest on two threads:
 
-- *Stem, first layer, 3x3 of stride 2.* Their products cannot be saved, and PyTorch multiplies at 60 to 95 % of the peak
-  already. Ours run at 95 % (stem), 85 to 90 % (first layer, kernels alone) and 90 to 100 % (stride 2): what is left to
-  gain is that. Winograd's filters of stride 2 would save a third of the products, and lose it on images of 16x16, which
-  their tiles of 5x5 outputs do not fill.
-- *1x1 of stride 2* and *depthwise, small* move 75 and 50 MB a step, and results are read before they are written: some
-  100 and 67 MB, of which memory moves 27 to 32 GB a second and the third-level cache holds a third or half. The kernels
-  alone, with operands in the caches, take 5.2 of 6.1 ms and 1.1 of 2.2 ms. Results that leave around the caches would
-  be faster here, and slower in a network, which reads them next.
+- *3x3 of stride 2* takes 81 of 144 products by Winograd's F(4x4, 2x2): 25 ms, or 160 GFLOP/s of what is multiplied,
+  70 % of the peak. The rest is the way to the points and back. Channels-first images stay direct.
+- *Stem* takes 363 of 1323 products by F(3x3, 4x4): 8.1 ms where direct arithmetic at the peak needs 10.5. Sums of 12
+  channels alone go to the second-level cache and come back after 12 steps each, which takes as long as the products do.
+- *First layer.* Its products at the peak take 1.94 ms, the kernels 2.6, PyTorch 3.1: 1.6x is the most that is left. By
+  F(4x4, 3x3) it takes longer, 3.5 ms: the way to the points and back outweighs the products of three channels.
+- *1x1 of stride 2.* Products at the peak take 3.4 ms, the kernels 5.7, PyTorch 6.8: 2.0x is the most, if no memory were
+  moved. A step moves 75 MB, and results are read before they are written: some 100 MB. Results that leave around the
+  caches would be faster here, and slower in a network, which reads them next.
+- *Depthwise* layers move memory: 201 MB in 6.0 ms, 126 MB in 4.4 (stride 2), 50 MB in 1.3 (small). PyTorch's figure has
+  two kinds: its results of 32 MB are as large as the C library never keeps, and, unless its heap has such a gap, are
+  mapped anew each step, at 8,193 page faults each: 34 ms instead of 14.
 """
 
 
