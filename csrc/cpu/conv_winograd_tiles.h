@@ -75,8 +75,8 @@ inline Pixels<const float> read_pixels(const Images<const float>& x, const Box& 
 // Brings all channels of a run to the points, at `tile` and those after, channel `first` and those after. kTile (0, 0)
 // begins at pixel `origin`.
 template <class Transform>
-void transform_run(const Images<const float>& x, Index channels, const Index (&origin)[2], const Run& run,
-                   const Points& out, Index tile, Index first, float* stage) {
+[[gnu::noinline]] void transform_run(const Images<const float>& x, Index channels, const Index (&origin)[2],
+                                     const Run& run, const Points& out, Index tile, Index first, float* stage) {
   constexpr Index lanes = kLanes<float>;
   Box box{.n = run.n, .count = 1};
   box.start[0] = 0, box.start[1] = origin[0] + run.row * run.size, box.start[2] = origin[1] + run.column * run.size;
@@ -123,8 +123,8 @@ inline void write_pixels(const Images<float>& y, const Run& run, Index o, Index 
 
 // Brings a run's sums, (point, tile, width) with `point` from one to the next, back to the image: outputs o and after.
 template <int Taps>
-void write_run(const TileOutputs& to, const Run& run, Index o, Index outputs, Index width, const float* sums,
-               Index point, float* stage) {
+[[gnu::noinline]] void write_run(const TileOutputs& to, const Run& run, Index o, Index outputs, Index width,
+                                 const float* sums, Index point, float* stage) {
   constexpr Index lanes = kLanes<float>;
   using Transform = OutputTransform<Taps>;
   constexpr Index kTile = Transform::kOut;

@@ -44,9 +44,9 @@ struct Pairs {
   }
 };
 
-template <int Taps>
-struct ImageTransform {  // B^T
-  static constexpr int kIn = patch_of_taps(Taps), kOut = kIn, z = zero_is_point(Taps);
+template <bool HasZero>
+struct PatchTransform {  // B^T
+  static constexpr int kIn = HasZero ? kPatch : kPatch - 1, kOut = kIn, z = HasZero;
   static void apply(const Floats (&x)[kIn], Floats (&out)[kOut]) {
     using namespace winograd;
     const Floats even_a = scaled_sum(-b2, x[1 + z], x[3 + z]), odd_a = scaled_sum(-b2, x[z], x[2 + z]);
@@ -57,6 +57,8 @@ struct ImageTransform {  // B^T
     out[4 + z] = scaled_sum(a2 * b2, x[z], scaled_sum(-a2 - b2, x[2 + z], x[4 + z]));
   }
 };
+template <int Taps>
+using ImageTransform = PatchTransform<zero_is_point(Taps)>;
 template <int Taps>
 struct FilterTransform {  // G; without the point 0, others' products lack a factor of t, and filters have one more
   static constexpr int kIn = Taps, kOut = patch_of_taps(Taps), z = zero_is_point(Taps);
