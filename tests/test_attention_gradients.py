@@ -112,3 +112,40 @@ def test_a_step_is_one_kernel_each_way(rng: np.random.Generator) -> None:
     assert dd2424.kernel_count() - before == 1
     y.backward(dy)
     assert dd2424.kernel_count() - before == 2
+
+
+@pytest.mark.parametrize("packed", [False, True])
+@pytest.mark.parametrize("dropout", [0.0, 0.3])
+@pytest.mark.parametrize("shape", [(5, 5), (1, 5), (1, 1, 5, 5), (2, 1, 5), (1, 2, 5, 5), (3, 1, 1, 5), (3, 2, 5, 5)])
+def test_gradients_of_masks_that_are_broadcast(
+    rng: np.random.Generator, shape: tuple[int, ...], dropout: float, packed: bool
+) -> None:
+    """What all items share gets the sum of what a mask of the full size gets."""
+    qkv = dd2424.from_numpy(rng.standard_normal((3, 5, 3, 2, 4)))
+    mask = dd2424.from_numpy(rng.standard_normal(shape))
+    dy = dd2424.from_numpy(rng.standard_normal((3, 2, 5, 4)))
+    found = []
+    for given in (mask, mask.expand((3, 2, 5, 5)).contiguous()):
+        dd2424.manual_seed(1)
+        leaf, x = given.requires_grad_(), qkv.detach().requires_grad_()
+        options = {"attn_mask": leaf, "dropout_p": dropout, "is_causal": False}
+        if packed:
+            y = F.packed_attention(x, **options)
+        else:
+            y = F.scaled_dot_product_attention(*x.permute((2, 0, 3, 1, 4)).unbind(0), **options)
+        y.backward(dy)
+        found.append((leaf.grad, x.grad))
+    assert found[0][0].shape == shape
+    assert_accurate(found[0][0], found[1][0].sum_to_size(shape).numpy(), 16, scale=1.0)
+    assert_accurate(found[0][1], found[1][1].numpy(), 4, scale=1.0)
+
+
+def test_memory_of_a_mask_that_all_items_share(rng: np.random.Generator) -> None:
+    q = dd2424.from_numpy(rng.standard_normal((64, 2, 64, 4), np.float32)).requires_grad_()
+    mask = dd2424.zeros((64, 64), requires_grad=True)
+    y = F.scaled_dot_product_attention(q, q, q, mask)
+    dd2424.reset_peak_memory()
+    before = dd2424.memory_stats()["in_use_bytes"]
+    y.sum().backward()
+    of_all_items = 64 * 2 * 64 * 64 * 4
+    assert dd2424.memory_stats()["peak_bytes"] - before < of_all_items

@@ -4,6 +4,7 @@
 
 #include "core/parallel.h"
 #include "ops/copy.h"
+#include "ops/elementwise.h"
 #include "ops/shape.h"
 
 namespace dd2424::ops {
@@ -55,8 +56,12 @@ void dispatch(DType dtype, F&& f) {  // bfloat16 has been converted
 struct Operands {
   Tensor q, k, v, mask;
 };
-void run_forward(AttentionSizes s, const Operands& in, const Tensor& y, const Tensor& lse) {
+Tensor expanded_mask(const Tensor& mask, const Shape& full) {
+  return mask.defined() && mask.shape() != full ? expand(detach(mask), full) : mask;
+}
+void run_forward(AttentionSizes s, const Operands& given, const Tensor& y, const Tensor& lse) {
   if (y.numel() == 0) return;
+  const Operands in{given.q, given.k, given.v, expanded_mask(given.mask, {s.batch, s.heads, s.queries, s.keys})};
   s.teams = num_threads();
   dispatch(y.dtype(), [&]<class T>(T) {
     const auto& table = kernels<AttentionKernels<T>>(y.device());
@@ -66,9 +71,8 @@ void run_forward(AttentionSizes s, const Operands& in, const Tensor& y, const Te
   });
 }
 // What is undefined of `out` is not computed.
-void run_backward(AttentionSizes s, const Operands& in, const Tensor& y, const Tensor& lse, const Tensor& grad,
-                  const Operands& out) {
-  const Tensor dy = features_together(grad);
+void run_backward_on(AttentionSizes s, const Operands& in, const Tensor& y, const Tensor& lse, const Tensor& dy,
+                     const Operands& out) {
   s.teams = num_threads();
   dispatch(y.dtype(), [&]<class T>(T) {
     const auto& table = kernels<AttentionKernels<T>>(y.device());
@@ -77,6 +81,38 @@ void run_backward(AttentionSizes s, const Operands& in, const Tensor& y, const T
                              mask_of<T>(in.mask), head_rows<const T>(y), head_rows<const T>(dy), lse.data<T>(),
                              head_rows<T>(out.q), head_rows<T>(out.k), head_rows<T>(out.v), out.mask.data<T>()});
   });
+}
+
+Tensor one_of(const Tensor& x, Index item) { return x.defined() ? narrow(x, 0, item, 1) : x; }
+Operands one_of(const Operands& x, Index item) {
+  return {one_of(x.q, item), one_of(x.k, item), one_of(x.v, item), one_of(x.mask, item)};
+}
+
+// The same, and the gradient of a mask that was broadcast to the scores, if it is wanted. Of one that all items of the
+// batch share it is summed item by item, for the gradients of all scores at once would be the largest array there is.
+Tensor run_backward(AttentionSizes s, const Operands& given, const Tensor& y, const Tensor& lse, const Tensor& grad,
+                    Operands out, bool wants_mask) {
+  const GradMode off(false);
+  const Tensor dy = features_together(grad);
+  const Shape full{s.batch, s.heads, s.queries, s.keys};
+  const Operands in{given.q, given.k, given.v, expanded_mask(given.mask, full)};
+  if (!wants_mask) return run_backward_on(s, in, y, lse, dy, out), Tensor();
+  const DType dtype = y.dtype();
+  if (given.mask.size(0) == s.batch || s.dropout > 0) {
+    out.mask = zeros(full, dtype);
+    run_backward_on(s, in, y, lse, dy, out);
+    return sum_to(out.mask, given.mask.shape());
+  }
+  const Tensor total = zeros(given.mask.shape(), dtype), of_item = zeros({1, s.heads, s.queries, s.keys}, dtype);
+  const Index items = s.batch;
+  s.batch = 1;
+  for (Index i = 0; i < items; ++i) {
+    Operands to = one_of(out, i);
+    to.mask = of_item;
+    run_backward_on(s, one_of(in, i), one_of(y, i), one_of(lse, i), one_of(dy, i), to);
+    copy_into(total, add(total, sum_to(of_item, total.shape())));
+  }
+  return total;
 }
 
 struct AttentionNode final : Node {
@@ -89,14 +125,13 @@ struct AttentionNode final : Node {
     const Operands in{q.get(), k.get(), v.get(), mask.get()};
     if (grad_enabled()) return attention_gradients(sizes, in.q, in.k, in.v, in.mask, grads[0], needs);
     const auto wanted = [&](int i, const Tensor& x) { return needs[i] ? rows_like(x, x.shape()) : Tensor(); };
-    const Operands out{wanted(0, in.q), wanted(1, in.k), wanted(2, in.v),
-                       needs[3] ? zeros(in.mask.shape(), in.q.dtype()) : Tensor()};
-    run_backward(sizes, in, y.get(), lse.get(), grads[0], out);
-    return {out.q, out.k, out.v, out.mask};
+    const Operands out{wanted(0, in.q), wanted(1, in.k), wanted(2, in.v), {}};
+    const Tensor dmask = run_backward(sizes, in, y.get(), lse.get(), grads[0], out, needs[3]);
+    return {out.q, out.k, out.v, dmask};
   }
 };
 
-// All of four dimensions, leading ones equal but for the heads of k and v; the mask of its full size.
+// All of four dimensions, leading ones equal but for the heads of k and v; the mask may have to be broadcast.
 Tensor attend(const AttentionSizes& s, const Operands& given) {
   const Operands in{features_together(given.q), features_together(given.k), features_together(given.v), given.mask};
   const Tensor y = rows_like(in.q, {s.batch, s.heads, s.queries, s.value_features});
@@ -137,10 +172,9 @@ struct PackedNode final : Node {
       return {needs[0] ? permute(stack({all[0], all[1], all[2]}, 0), {1, 3, 0, 2, 4}) : Tensor(), all[3]};
     }
     const Tensor dinput = needs[0] ? empty_like(input) : Tensor();
-    Operands out = needs[0] ? unpacked(dinput, Tensor()) : Operands();
-    if (needs[1]) out.mask = zeros(added.shape(), input.dtype());
-    run_backward(sizes, unpacked(input, added), y.get(), lse.get(), grads[0], out);
-    return {dinput, out.mask};
+    const Operands out = needs[0] ? unpacked(dinput, Tensor()) : Operands();
+    const Tensor dmask = run_backward(sizes, unpacked(input, added), y.get(), lse.get(), grads[0], out, needs[1]);
+    return {dinput, dmask};
   }
 };
 
@@ -210,7 +244,8 @@ Tensor four_dimensional(const Tensor& x) {
   return reshape(x, {batch, x.size(x.ndim() - 3), x.size(x.ndim() - 2), x.size(x.ndim() - 1)});
 }
 
-Tensor full_mask(const Tensor& mask, const Shape& shape, DType dtype) {
+// The mask with four dimensions, those of 1 to be broadcast.
+Tensor mask_with_heads(const Tensor& mask, const Shape& shape, DType dtype) {
   check(mask.dtype() == DType::bool_ || mask.dtype() == dtype || mask.dtype() == DType::float32, kName,
         ": attn_mask must be boolean, float32 or of query's dtype, ", dtype, ", got ", mask.dtype());
   bool fits = mask.ndim() <= shape.size();
@@ -219,7 +254,11 @@ Tensor full_mask(const Tensor& mask, const Shape& shape, DType dtype) {
     fits = size == 1 || size == shape[shape.size() - d];
   }
   check(fits, kName, ": attn_mask must broadcast to ", shape, ", got shape ", mask.shape());
-  return four_dimensional(expanded(mask.dtype() == DType::bool_ ? mask : to(mask, dtype), shape));
+  const Tensor values = mask.dtype() == DType::bool_ ? mask : to(mask, dtype);
+  if (shape.size() > 4) return four_dimensional(expanded(values, shape));
+  Shape ones = Shape::filled(4 - mask.ndim(), 1);
+  for (const Index size : mask.shape()) ones.push_back(size);
+  return reshape(values, ones);
 }
 
 void set_options(AttentionSizes& s, const AttentionOptions& options, Generator& generator) {
@@ -252,7 +291,7 @@ Tensor attention(const Tensor& q, const Tensor& k, const Tensor& v, const Tensor
   };
   const Tensor q4 = laid_out(q), k4 = laid_out(k), v4 = laid_out(v);
   const Shape lead = grouped ? with(common, {heads_of(q)}) : common;
-  const Tensor mask4 = mask.defined() ? full_mask(mask, with(lead, {q4.size(2), k4.size(2)}), q.dtype()) : mask;
+  const Tensor mask4 = mask.defined() ? mask_with_heads(mask, with(lead, {q4.size(2), k4.size(2)}), q.dtype()) : mask;
   AttentionSizes s{q4.size(0), q4.size(1), k4.size(1), q4.size(2), k4.size(2), q4.size(3), v4.size(3)};
   set_options(s, options, generator);
   const Tensor y = attend(s, {q4, k4, v4, mask4});
@@ -275,7 +314,8 @@ Tensor packed_attention(const Tensor& packed, const Tensor& mask, const Attentio
   const Index batch = packed.size(0), rows = packed.size(1), heads = packed.size(3), features = packed.size(4);
   AttentionSizes s{batch, heads, heads, rows, rows, features, features};
   set_options(s, options, generator);
-  return attend_packed(s, packed, mask.defined() ? full_mask(mask, {batch, heads, rows, rows}, packed.dtype()) : mask);
+  return attend_packed(s, packed,
+                       mask.defined() ? mask_with_heads(mask, {batch, heads, rows, rows}, packed.dtype()) : mask);
 }
 
 }  // namespace dd2424::ops

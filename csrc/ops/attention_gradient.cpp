@@ -80,7 +80,8 @@ Tensors attention_gradients(const AttentionSizes& s, const Tensor& q, const Tens
   const Tensor ds = mul(p, sub(dp, sum(mul(dp, p), {3}, true)));
   return {needs[0] ? mul(matmul(ds, k), s.scale) : Tensor(),
           needs[1] ? gathered(mul(matmul(mT(ds), q), s.scale), s) : Tensor(),
-          needs[2] ? gathered(matmul(mT(dropped(p)), dy), s) : Tensor(), needs[3] ? ds : Tensor()};
+          needs[2] ? gathered(matmul(mT(dropped(p)), dy), s) : Tensor(),
+          needs[3] ? sum_to(ds, mask.shape()) : Tensor()};
 }
 
 }  // namespace dd2424::ops
