@@ -13,8 +13,12 @@ from dd2424 import functional as F
 from reference import rnn as reference
 
 MODES = list(reference.GATES)
-# steps, batch, inputs, hidden: tails of vectors and of tiles, one row, more rows than a tile has, many in all
-SIZES = [(1, 1, 1, 1), (3, 2, 5, 7), (4, 1, 3, 100), (2, 3, 4, 130), (3, 17, 6, 33), (1, 5, 4, 9), (8, 18, 5, 20)]
+# steps, batch, inputs, hidden: tails of vectors and of tiles, one row, more rows than a tile has, many in all, and rows
+# of gates that would share cache sets
+SIZES = [
+    (1, 1, 1, 1), (3, 2, 5, 7), (4, 1, 3, 100), (2, 3, 4, 130), (3, 17, 6, 33), (1, 5, 4, 9), (8, 18, 5, 20),
+    (9, 15, 3, 64), (1, 2, 3, 256),
+]  # fmt: skip
 each_mode = pytest.mark.parametrize("mode", MODES)
 
 
@@ -106,14 +110,19 @@ def test_same_bits_for_any_threads(rng, mode, steps, batch, hidden):
 
 
 @each_mode
-def test_kernel_and_composition_agree_on_bfloat16(rng, mode):
+def test_bfloat16_is_rounded_once(rng, mode):
     h, c, w = draw(rng, mode, 2, 3, 8, np.float32)
     x = rng.standard_normal((4, 2, 3)).astype(np.float32)
-    args = [dd2424.from_numpy(a).bfloat16() for a in (x, h, c, *w)]
-    y, _ = run(mode, args[0], args[1], args[2], args[3:])
-    wide, _ = run(mode, *(a.float() for a in args[:3]), [a.float() for a in args[3:]])
+    args = [dd2424.from_numpy(a).bfloat16().requires_grad_() for a in (x, h, c, *w)]
+    wide = [a.detach().float().requires_grad_() for a in args]
+    y, exact = (run(mode, t[0], t[1], t[2], t[3:])[0] for t in (args, wide))
     assert y.dtype == dd2424.bfloat16
-    assert_accurate(y, wide.numpy(), 8, scale=1.0)
+    assert_accurate(y, exact.detach().numpy(), 1, scale=1.0)
+    (y.sum() + exact.sum()).backward()
+    for half, single in zip(args, wide, strict=True):
+        assert (half.grad is None) == (single.grad is None)
+        if half.grad is not None:
+            assert_accurate(half.grad, single.grad.numpy(), 2)
 
 
 @each_mode
