@@ -29,7 +29,8 @@ inline void for_column_groups(Index channels, const Body& body) {
   }
 }
 
-// A row's elements in N vectors of neighbouring channels; the last may be short.
+// A row's elements in N vectors of neighbouring channels; the last may be short. Functions take it by value, and copy
+// the pointers that they walk along: after each store of a vector, what is behind a reference would be read again.
 template <class L, int N>
 struct Columns {
   Index first, stride, last;  // channel, from row to row, lanes of the last vector
@@ -58,7 +59,7 @@ inline void sum_rows(Index begin, Index end, Vec<L> (&total)[N][K], const F& add
 }
 
 template <class L, int N>
-[[gnu::noinline]] void column_moments(const L* x, const Columns<L, N>& at, Index begin, Index end,
+[[gnu::noinline]] void column_moments(const L* x, const Columns<L, N> at, Index begin, Index end,
                                       Moments<Vec<L>> (&m)[N]) {
   Vec<L> origin[N], sum[N][1], sums[N][2];
   const L n = static_cast<L>(end - begin);
@@ -77,17 +78,19 @@ template <class L, int N>
 }
 
 template <class L, int N>
-[[gnu::noinline]] void normalize_columns(const BatchNormForward<L>& a, const Columns<L, N>& at, bool around,
-                                         Index begin, Index end) {
+[[gnu::noinline]] void normalize_columns(const BatchNormForward<L>& a, const Columns<L, N> at, bool around, Index begin,
+                                         Index end) {
   Affine<Vec<L>> f[N];
   for (int k = 0; k < N; ++k) f[k] = {at.of_channel(a.mean, k), at.of_channel(a.scale, k), at.of_channel(a.shift, k)};
   const Vec<L> floor = floor_of<L>(a.relu);
+  const L *x = a.x, *residual = a.residual;
+  L* y = a.y;
   for (Index row = begin; row < end; ++row)
 #pragma GCC unroll 4
     for (int k = 0; k < N; ++k) {
-      Vec<L> v = f[k](at.of_row(a.x, row, k));
-      if (a.residual) v += at.of_row(a.residual, row, k);
-      put(around, a.y + at.place(row, k), at_least(v, floor), at.count(k));
+      Vec<L> v = f[k](at.of_row(x, row, k));
+      if (residual) v += at.of_row(residual, row, k);
+      put(around, y + at.place(row, k), at_least(v, floor), at.count(k));
     }
 }
 
@@ -101,16 +104,18 @@ void load_gate(const BatchNormBackward<L>& a, const Columns<L, N>& at, Affine<Ve
 }
 
 template <class L, int N>
-[[gnu::noinline]] void column_sums(const BatchNormBackward<L>& a, const Columns<L, N>& at, Index begin, Index end,
+[[gnu::noinline]] void column_sums(const BatchNormBackward<L>& a, const Columns<L, N> at, Index begin, Index end,
                                    Vec<L> (&total)[N][kSums]) {
   Affine<Vec<L>> gate[N];
   load_gate(a, at, gate);
+  const L *x = a.x, *dy = a.dy, *y = a.y;
+  L* dresidual = a.dresidual;
   sum_rows<L>(begin, end, total, [&](Index row, int k, Vec<L>* part) {
-    const Vec<L> d = at.of_row(a.x, row, k) - gate[k].mean;
-    Vec<L> g = through(at.of_row(a.dy, row, k), fma(d, gate[k].scale, gate[k].shift));
-    if (a.y) {
-      g = through(g, at.of_row(a.y, row, k));
-      store_some(a.dresidual + at.place(row, k), g, at.count(k));
+    const Vec<L> d = at.of_row(x, row, k) - gate[k].mean;
+    Vec<L> g = through(at.of_row(dy, row, k), fma(d, gate[k].scale, gate[k].shift));
+    if (y) {
+      g = through(g, at.of_row(y, row, k));
+      store_some(dresidual + at.place(row, k), g, at.count(k));
     }
     part[0] += g;
     part[1] = fma(g, d, part[1]);
@@ -119,17 +124,18 @@ template <class L, int N>
 }
 
 template <class L, int N>
-[[gnu::noinline]] void column_gradients(const BatchNormBackward<L>& a, const Columns<L, N>& at,
+[[gnu::noinline]] void column_gradients(const BatchNormBackward<L>& a, const Columns<L, N> at,
                                         const Gradient<Vec<L>> (&f)[N], bool around, Index begin, Index end) {
   Affine<Vec<L>> gate[N];
   load_gate(a, at, gate);
-  const L* dy = a.y ? a.dresidual : a.dy;
+  const L *x = a.x, *dy = a.y ? a.dresidual : a.dy;
+  L* dx = a.dx;
   for (Index row = begin; row < end; ++row)
 #pragma GCC unroll 4
     for (int k = 0; k < N; ++k) {
-      const Vec<L> d = at.of_row(a.x, row, k) - gate[k].mean;
+      const Vec<L> d = at.of_row(x, row, k) - gate[k].mean;
       const Vec<L> g = through(at.of_row(dy, row, k), fma(d, gate[k].scale, gate[k].shift));
-      put(around, a.dx + at.place(row, k), fma(g, f[k].slope, -fma(d, f[k].tilt, f[k].shift)), at.count(k));
+      put(around, dx + at.place(row, k), fma(g, f[k].slope, -fma(d, f[k].tilt, f[k].shift)), at.count(k));
     }
 }
 
