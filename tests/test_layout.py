@@ -59,7 +59,11 @@ PYTHON_LAYERS = (  # from the bottom; "" is the package's front, whose names may
     ("autograd", "backends", "cuda", "linalg"),
     ("functional", "special", "testing"),
     ("nn", "optim"),
+<<<<<<< HEAD
     ("", "amp", "func", "train", "data", "utils"),
+=======
+    ("", "train", "data", "utils", "distributions"),
+>>>>>>> 042bb54 (distributions: PyTorch's families, transforms and divergences)
     ("models",),
     ("labs", "cli", "check", "__main__"),
 )

@@ -93,6 +93,7 @@ if TYPE_CHECKING:
         backends as backends,
         cuda as cuda,
         data as data,
+        distributions as distributions,
         func as func,
         functional as functional,
         labs as labs,
@@ -109,8 +110,8 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 install()
 _SUBMODULES = (
-    "amp", "autograd", "backends", "cuda", "data", "func", "functional", "labs", "linalg", "models", "nn", "optim",
-    "special", "testing", "train", "utils",
+    "amp", "autograd", "backends", "cuda", "data", "distributions", "func", "functional", "labs", "linalg", "models",
+    "nn", "optim", "special", "testing", "train", "utils",
 )  # fmt: skip
 __getattr__ = lazy_getattr("dd2424", _SUBMODULES)
 
