@@ -138,7 +138,7 @@ class ComposeTransform(Transform):
 
     def _dims(self) -> tuple[int, int]:
         """The dimensions of one x and of one y."""
-        x_dim = need = 0
+        need = 0
         for part in reversed(self.parts):
             need = max(part.domain.event_dim, need + part.domain.event_dim - part.codomain.event_dim)
         x_dim = y_dim = need
