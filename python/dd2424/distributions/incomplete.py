@@ -77,7 +77,7 @@ class RegularizedGamma(Function):
     def backward(ctx: Context, dy: Tensor) -> tuple[Tensor, Tensor]:
         a, z = ctx.saved_tensors
         density = ((a - 1) * z.log() - z - lgamma(a)).exp()
-        slope = log_sample_slope(a.double().numpy(), z.double().log().numpy())
+        slope = log_sample_slope(a.detach().double().numpy(), z.detach().double().log().numpy())
         return -dy * density * z * from_numpy(np.asarray(slope)).to(a.dtype), dy * density
 
 
