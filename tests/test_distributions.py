@@ -91,6 +91,14 @@ def test_probabilities_add_up(name: str) -> None:
         assert abs(terms.sum() + float(p.entropy().item())) < 1e-10
 
 
+def test_probabilities_of_counts_add_up() -> None:
+    p = D.Multinomial(4, t(0.2, 0.3, 0.5))
+    counts = [(a, b, 4 - a - b) for a in range(5) for b in range(5 - a)]
+    log_mass = p.log_prob(dd2424.tensor(counts, dtype=dd2424.float64)).numpy()
+    assert_accurate(np.exp(log_mass).sum(), 1.0, 8)
+    assert_accurate(p.entropy(), -(np.exp(log_mass) * log_mass).sum(), 16)
+
+
 WITH_CDF = [name for name in CONTINUOUS if name not in ("StudentT", "Beta")]
 
 

@@ -105,7 +105,8 @@ def test_same_values(name: str) -> None:
             question,
         )
     for question in ("mean", "mode", "variance", "stddev", "entropy", "perplexity", "enumerate_support"):
-        agree(asked(mine, question), asked(other, question), question)
+        single = name == "Multinomial" and question in ("entropy", "perplexity")  # PyTorch's log n! is in float32
+        agree(asked(mine, question), asked(other, question), question, 2**29 if single else 64)
     probability = np.array([0.2, 0.95])
     agree(asked(mine, "icdf", dd2424.tensor(probability)), asked(other, "icdf", torch.from_numpy(probability)), "icdf")
 
@@ -122,7 +123,7 @@ def test_same_shapes_and_traits(name: str) -> None:
         assert str(drawn.dtype).split(".")[1] == str(reference.dtype).split(".")[1]
         assert tuple(ours_.log_prob(drawn).shape) == tuple(theirs_.log_prob(reference).shape)
     assert type(wide) is type(mine)
-    assert mine.has_rsample == other.has_rsample
+    assert mine.has_rsample == (other.has_rsample or name == "LogitRelaxedBernoulli")  # which PyTorch forgets to say
     assert mine.has_enumerate_support == other.has_enumerate_support
     assert mine.support.event_dim == other.support.event_dim
     assert mine.support.is_discrete == other.support.is_discrete

@@ -24,7 +24,7 @@ from dd2424.autograd.function import Context, Function, once_differentiable
 
 __all__: list[str] = []
 Array = npt.NDArray[np.float64]
-_POINTS = np.linspace(-4.2, 6.0, 110)
+_POINTS = np.linspace(-3.9, 4.5, 121)
 
 
 def special(function: Any, x: Array) -> Array:
