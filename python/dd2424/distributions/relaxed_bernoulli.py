@@ -28,7 +28,7 @@ class LogitRelaxedBernoulli(Distribution):
 
     Shapes: probs or logits has the batch shape; temperature broadcasts with it.
     Raises: ValueError unless one of probs and logits is given.
-    Source: Maddison, Mnih and Teh, "The Concrete Distribution", arXiv:1611.00712, appendix B.
+    Source: Maddison et al., "The Concrete Distribution", arXiv:1611.00712, appendix B.
     """
 
     arg_constraints = {"probs": constraints.unit_interval, "logits": constraints.real}
@@ -78,7 +78,7 @@ class RelaxedBernoulli(TransformedDistribution):
 
     Shapes: probs or logits has the batch shape; temperature broadcasts with it.
     Raises: ValueError unless one of probs and logits is given.
-    Source: Maddison, Mnih and Teh, "The Concrete Distribution", arXiv:1611.00712; Jang, Gu and Poole, arXiv:1611.01144.
+    Source: Maddison et al., "The Concrete Distribution", arXiv:1611.00712; Jang, Gu and Poole, arXiv:1611.01144.
     """
 
     arg_constraints = {"probs": constraints.unit_interval, "logits": constraints.real}

@@ -23,7 +23,7 @@ class ExpRelaxedCategorical(Distribution):
 
     Shapes: probs or logits (*, K) gives batch shape (*) and event shape (K,); temperature is one number.
     Raises: ValueError unless one of probs and logits is given, with at least one dimension.
-    Source: Maddison, Mnih and Teh, "The Concrete Distribution", arXiv:1611.00712, appendix C.
+    Source: Maddison et al., "The Concrete Distribution", arXiv:1611.00712, appendix C.
     """
 
     arg_constraints = {"probs": constraints.simplex, "logits": constraints.real_vector}
