@@ -1,6 +1,6 @@
 #pragma once
 // Philox for many blocks at once: one block in each 64-bit lane, so that the products need no shuffling.
-#include "core/philox.h"
+#include "core/random.h"
 #include "cpu/shuffle.h"
 #include "cpu/vec.h"
 
@@ -59,16 +59,7 @@ inline void philox_words(const Philox& draw, Index first, Index count, std::uint
   }
 }
 
-// A word is below `last + 1` with probability p, to 2^-32; none where p rounds to 0.
-struct Threshold {
-  std::uint32_t last;
-  bool none;
-  explicit Threshold(double p) {
-    const double scaled = p * 0x1p32 + 0.5;
-    none = !(scaled >= 1);
-    last = none ? 0 : scaled >= 0x1p32 ? 0xffffffff : static_cast<std::uint32_t>(scaled) - 1;
-  }
-};
+#include "core/random_functions.h"
 
 }  // namespace
 }  // namespace dd2424::cpu::DD2424_ISA

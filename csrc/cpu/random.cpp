@@ -55,21 +55,6 @@ void draw_doubles(const Random<double>& a, const F& f) {
 // [0, 1) with as many bits as the type holds
 inline Floats uniform(Bits words, float) { return __builtin_convertvector(words >> 8, Floats) * 0x1p-24f; }
 inline Floats uniform(Bits words, bfloat16) { return __builtin_convertvector(words >> 24, Floats) * 0x1p-8f; }
-inline double uniform(std::uint64_t word) { return static_cast<double>(word >> 11) * 0x1p-53; }
-inline double positive(std::uint64_t word) { return static_cast<double>((word >> 11) + 1) * 0x1p-53; }  // (0, 1]
-
-// The largest number of the type below x: rounding must not reach the upper bound.
-inline float below(double bound, float) {
-  const float x = static_cast<float>(bound);
-  return x < bound ? x : __builtin_nextafterf(x, -__builtin_inff());
-}
-inline float below(double bound, bfloat16) {
-  const float x = static_cast<float>(bound);
-  const std::uint32_t bits = __builtin_bit_cast(std::uint32_t, x);
-  const std::uint32_t cut = bits & 0xffff0000;  // towards zero
-  if (x > 0) return __builtin_bit_cast(float, cut < bits ? cut : cut - 0x10000);
-  return x == 0 ? -0x1p-133f : __builtin_bit_cast(float, cut + 0x10000);
-}
 
 template <class T>
 Status uniform(const Random<T>& a) {
@@ -268,12 +253,6 @@ Status dropout(const Context&, const Dropout<T>& a) {
     }
   });
   return Status::ok;
-}
-
-// The high 64 bits of a product: uniform below `range` up to range / 2^64.
-inline std::uint64_t scaled(std::uint64_t word, std::uint64_t range) {
-  __extension__ typedef unsigned __int128 Wide;
-  return static_cast<std::uint64_t>(static_cast<Wide>(word) * range >> 64);
 }
 
 Status integers(const Context&, const RandomInteger& a) {
