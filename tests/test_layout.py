@@ -43,12 +43,15 @@ SHARED = {
     "bindings/arguments": "sizes, dtypes and numbers", "bindings/direct": "functions of one or two tensors",
     "bindings/tensor": "the type itself: its slots, methods, indexing", "bindings/module": "the list of the families",
     "bindings/autograd": "of csrc/autograd", "bindings/function": "likewise", "bindings/numpy": "of csrc/tensor",
+    "bindings/cuda": "what there is to ask about a GPU", "cuda/library": "the CUDA library's one function",
+    "cuda/memory": "a GPU's memory",
     "bindings/runtime": "threads, ISA levels, memory", "bindings/shape": "of ops/shape",
     "bindings/machine": "the limits that benchmarks compare with", "cpu/machine": "likewise",
 }  # fmt: skip
 CPP_LAYERS = {
     "core": {"core"},
     "cpu": {"core", "cpu"},
+    "cuda": {"core", "cuda"},
     "tensor": {"core", "tensor"},
     "autograd": {"core", "tensor", "autograd"},
     "ops": {"core", "tensor", "autograd", "ops"},
@@ -103,8 +106,8 @@ def test_a_family_has_one_name_everywhere(family):
 
 
 def test_every_source_belongs_to_a_family():
-    sources = [p for p in CPP if p.parent.name in ("cpu", "ops", "bindings") and p.suffix == ".cpp"]
-    known = {f"{folder}/{family}" for folder in ("cpu", "ops", "bindings") for family in FAMILIES} | set(SHARED)
+    sources = [p for p in CPP if p.parent.name in ("cpu", "cuda", "ops", "bindings") and p.suffix in (".cpp", ".cu")]
+    known = {f"{folder}/{family}" for folder in ("cpu", "cuda", "ops", "bindings") for family in FAMILIES} | set(SHARED)
     strangers = [p for p in sources if not any(is_named(f"{p.parent.name}/{p.stem}", name) for name in known)]
     assert not strangers
 

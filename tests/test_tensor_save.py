@@ -114,8 +114,13 @@ def test_damaged_files(tmp_path: pathlib.Path) -> None:
             dd2424.load(path)
     with pytest.raises(FileNotFoundError):
         dd2424.load(tmp_path / "none")
-    with pytest.raises(RuntimeError, match=r"load: device must be cpu, got cuda"):
-        dd2424.load(path, map_location="cuda")
+
+
+@pytest.mark.skipif(dd2424.cuda.is_available(), reason="there is a GPU")
+def test_loading_to_a_gpu_that_is_not_there(tmp_path: pathlib.Path) -> None:
+    dd2424.save({"a": dd2424.ones(2)}, tmp_path / "x")
+    with pytest.raises(RuntimeError, match=r"to: device must be cpu, got cuda"):
+        dd2424.load(tmp_path / "x", map_location="cuda")
 
 
 def test_a_failed_save_leaves_the_old_file(tmp_path: pathlib.Path) -> None:

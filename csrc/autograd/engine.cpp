@@ -242,6 +242,8 @@ Tensor root_gradient(const Tensor& root, const Tensor& given) {
   if (given.defined()) {
     check(given.shape() == root.shape(), "backward: gradient must have the root's shape ", root.shape(), ", got ",
           given.shape());
+    check(given.device() == root.device(), "backward: gradient must be on the root's device ", root.device(), ", got ",
+          given.device());
     return given.dtype() == root.dtype() ? given : arithmetic.cast(given, root.dtype());
   }
   check(root.numel() == 1, "backward: gradient must be given for a root of more than one element, got shape ",

@@ -15,9 +15,10 @@ using namespace py::literals;
 struct Options {
   DType dtype;
   bool requires_grad;
+  Device device;
 };
-Options options_from(const char* op, const py::kwargs& kwargs, DType fallback) {
-  Options options{fallback, false};
+Options options_from(const char* op, const py::kwargs& kwargs, DType fallback, Device device = Device::cpu) {
+  Options options{fallback, false, device};
   for (const auto& [key, value] : kwargs) {
     const std::string name = py::str(key);
     if (name == "dtype") {
@@ -26,8 +27,7 @@ Options options_from(const char* op, const py::kwargs& kwargs, DType fallback) {
     } else if (name == "requires_grad") {
       options.requires_grad = py::cast<bool>(value);
     } else if (name == "device") {
-      const std::string device = value.is_none() ? "cpu" : std::string(py::str(value));
-      check(device == "cpu", op, ": device must be cpu (this build has no CUDA library), got ", device);
+      if (!value.is_none()) options.device = load_device(op, value);
     } else {
       check<TypeError>(name == "layout" || name == "pin_memory" || name == "memory_format" || name == "out", op,
                        ": got an unexpected keyword argument '", name, "'");
@@ -69,12 +69,12 @@ Tensor in_order(const Tensor& x, const Shape& order, bool copies) {
   const Tensor moved = ops::permute(x, order), dense = copies ? ops::clone_contiguous(moved) : ops::contiguous(moved);
   return dense.same(moved) ? x : ops::permute(dense, inverse(order));
 }
-Tensor empty_like_in(const char* op, const Tensor& x, DType dtype, const py::kwargs& kwargs) {
+Tensor empty_like_in(const char* op, const Tensor& x, const Options& options, const py::kwargs& kwargs) {
   const Shape order = format_from(op, kwargs, x.ndim(), true);
-  if (order.empty()) return empty_like(x, dtype);
+  if (order.empty()) return empty_like(x, options.dtype, options.device);
   Shape shape, strides = x.shape();
   for (Index d : order) shape.push_back(x.size(static_cast<int>(d)));
-  const Tensor y = empty(shape, dtype, x.device());
+  const Tensor y = empty(shape, options.dtype, options.device);
   for (int i = 0; i < order.size(); ++i) strides[static_cast<int>(order[i])] = y.strides()[i];
   return alias(y, x.shape(), strides, 0);
 }
@@ -98,30 +98,31 @@ void bind_creation(py::module_& m) {
     const Shape shape = shape_of("empty", size, kwargs);
     checked_numel("empty", shape);
     const Options options = options_from("empty", kwargs, default_dtype());
-    return with(options, empty(shape, options.dtype));
+    return with(options, empty(shape, options.dtype, options.device));
   });
   for (const auto& [name, value] : {std::pair("zeros", 0), std::pair("ones", 1)}) {
     m.def(name, [name = name, value = value](const py::args& size, const py::kwargs& kwargs) {
       const Shape shape = shape_of(name, size, kwargs);
       const Options options = options_from(name, kwargs, default_dtype());
-      return with(options, ops::full(shape, Scalar(value), options.dtype));
+      return with(options, ops::full(shape, Scalar(value), options.dtype, options.device));
     });
     const std::string like = std::string(name) + "_like";
     m.def(
         like.c_str(),
         [like, value = value](const Tensor& x, const py::kwargs& kwargs) {
-          const Options options = options_from(like.c_str(), kwargs, x.dtype());
-          const Tensor y = empty_like_in(like.c_str(), x, options.dtype, kwargs);
+          const Options options = options_from(like.c_str(), kwargs, x.dtype(), x.device());
+          const Tensor y = empty_like_in(like.c_str(), x, options, kwargs);
           ops::fill_into(y, Scalar(value));
           return with(options, y);
         },
         "input"_a);
     const std::string fresh = "new_" + std::string(name);
-    define_method(fresh.c_str(),
-                  [fresh, value = value](const Tensor& x, const py::args& size, const py::kwargs& kwargs) {
-                    const Options options = options_from(fresh.c_str(), kwargs, x.dtype());
-                    return with(options, ops::full(shape_from_args(fresh.c_str(), size), Scalar(value), options.dtype));
-                  });
+    define_method(
+        fresh.c_str(), [fresh, value = value](const Tensor& x, const py::args& size, const py::kwargs& kwargs) {
+          const Options options = options_from(fresh.c_str(), kwargs, x.dtype(), x.device());
+          return with(options,
+                      ops::full(shape_from_args(fresh.c_str(), size), Scalar(value), options.dtype, options.device));
+        });
   }
 }
 
@@ -130,14 +131,14 @@ void bind_filled(py::module_& m) {
       "full",
       [](const Shape& size, const Scalar& value, const py::kwargs& kwargs) {
         const Options options = options_from("full", kwargs, value.dtype());
-        return with(options, ops::full(size, value, options.dtype));
+        return with(options, ops::full(size, value, options.dtype, options.device));
       },
       "size"_a, "fill_value"_a);
   m.def(
       "full_like",
       [](const Tensor& x, const Scalar& value, const py::kwargs& kwargs) {
-        const Options options = options_from("full_like", kwargs, x.dtype());
-        const Tensor y = empty_like_in("full_like", x, options.dtype, kwargs);
+        const Options options = options_from("full_like", kwargs, x.dtype(), x.device());
+        const Tensor y = empty_like_in("full_like", x, options, kwargs);
         ops::fill_into(y, value);
         return with(options, y);
       },
@@ -145,19 +146,19 @@ void bind_filled(py::module_& m) {
   m.def(
       "empty_like",
       [](const Tensor& x, const py::kwargs& kwargs) {
-        const Options options = options_from("empty_like", kwargs, x.dtype());
-        return with(options, empty_like_in("empty_like", x, options.dtype, kwargs));
+        const Options options = options_from("empty_like", kwargs, x.dtype(), x.device());
+        return with(options, empty_like_in("empty_like", x, options, kwargs));
       },
       "input"_a);
   define_method("new_empty", [](const Tensor& x, const py::args& size, const py::kwargs& kwargs) {
-    const Options options = options_from("new_empty", kwargs, x.dtype());
-    return with(options, empty(shape_from_args("new_empty", size), options.dtype));
+    const Options options = options_from("new_empty", kwargs, x.dtype(), x.device());
+    return with(options, empty(shape_from_args("new_empty", size), options.dtype, options.device));
   });
   define_method(
       "new_full",
       [](const Tensor& x, const Shape& size, const Scalar& value, const py::kwargs& kwargs) {
-        const Options options = options_from("new_full", kwargs, x.dtype());
-        return with(options, ops::full(size, value, options.dtype));
+        const Options options = options_from("new_full", kwargs, x.dtype(), x.device());
+        return with(options, ops::full(size, value, options.dtype, options.device));
       },
       "size"_a, "fill_value"_a);
   m.def(
@@ -167,14 +168,15 @@ void bind_filled(py::module_& m) {
         const bool floats = start.kind == Scalar::Kind::floating || end.kind == Scalar::Kind::floating ||
                             step.kind == Scalar::Kind::floating;
         const Options options = options_from("arange", kwargs, floats ? default_dtype() : DType::int64);
-        return with(options, ops::arange(start, end, step, options.dtype));
+        return with(options, ops::arange(start, end, step, options.dtype, options.device));
       },
       "start"_a, "end"_a = py::none(), "step"_a = Scalar(1));
 }
 
-// to(dtype), to(device), to(device, dtype), to(other): what is a device is checked in Python, where devices live.
-Tensor convert(const Tensor& x, const std::optional<DType>& dtype, bool copies) {
-  const Tensor y = dtype ? ops::to(x, *dtype) : x;
+// to(dtype), to(device), to(device, dtype), to(other): which is which is found in Python, where devices live.
+Tensor convert(const Tensor& x, const std::optional<DType>& dtype, bool copies, const py::object& device) {
+  Tensor y = dtype ? ops::to(x, *dtype) : x;
+  if (!device.is_none()) y = ops::to(y, load_device("to", device));
   return copies && y.same(x) ? ops::clone(x) : y;
 }
 
@@ -188,7 +190,7 @@ constexpr std::pair<const char*, DType> kConversions[] = {
 void bind_copy(py::module_& m) {
   bind_creation(m);
   bind_filled(m);
-  m.def("convert", &convert, "input"_a, "dtype"_a = py::none(), "copy"_a = false);
+  m.def("convert", &convert, "input"_a, "dtype"_a = py::none(), "copy"_a = false, "device"_a = py::none());
   for (const auto& [name, dtype] : kConversions)
     define_method(name, [dtype = dtype](const Tensor& x) { return ops::to(x, dtype); });
   define(

@@ -271,8 +271,8 @@ void bind_elementwise(py::module_& m) {
   define(
       m, "masked_fill",
       [](const Tensor& x, const Tensor& mask, const Value& value) {
-        const Tensor filling =
-            value.tensor.defined() ? ops::to(value.tensor, x.dtype()) : ops::scalar_tensor(value.scalar, x.dtype());
+        const Tensor filling = value.tensor.defined() ? ops::to(value.tensor, x.dtype())
+                                                      : ops::scalar_tensor(value.scalar, x.dtype(), x.device());
         return ops::contiguous(ops::where(mask, ops::Operand(filling), ops::Operand(x)));
       },
       "input"_a, "mask"_a, "value"_a);

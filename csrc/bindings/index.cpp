@@ -10,7 +10,7 @@ namespace {
 using namespace py::literals;
 
 Tensor source_of(const Tensor& x, const Tensor& index, const Value& source) {
-  return source.tensor.defined() ? source.tensor : ops::full(index.shape(), source.scalar, x.dtype());
+  return source.tensor.defined() ? source.tensor : ops::full(index.shape(), source.scalar, x.dtype(), x.device());
 }
 
 // In place: self becomes what the function makes of it.

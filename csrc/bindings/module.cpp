@@ -8,6 +8,7 @@ void bind_attention(py::module_& m);
 void bind_autograd(py::module_& m);
 void bind_conv(py::module_& m);
 void bind_copy(py::module_& m);
+void bind_cuda(py::module_& m);
 void bind_elementwise(py::module_& m);
 void bind_function(py::module_& m);
 void bind_index(py::module_& m);
@@ -44,6 +45,7 @@ PYBIND11_MODULE(_core, m) {
   make_tensor_type(m);
   bind_numpy(m);
   bind_runtime(m);
+  bind_cuda(m);
   bind_elementwise(m);
   bind_reduce(m);
   bind_shape(m);

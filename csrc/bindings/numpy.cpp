@@ -67,6 +67,8 @@ Tensor from_numpy(py::handle object, bool must_share) {
 }
 
 py::object to_numpy(const Tensor& t) {
+  check<TypeError>(t.device() == Device::cpu, "numpy: the tensor must be in the host's memory, got one on ", t.device(),
+                   "; use .cpu()");
   std::vector<py::ssize_t> shape(t.shape().begin(), t.shape().end()), strides;
   for (Index stride : t.strides()) strides.push_back(stride * item_bytes(t.dtype()));
   Storage* storage = t->storage.get();
@@ -106,8 +108,8 @@ void bind_numpy(py::module_& m) {
   m.def(
       "tensor",
       [](py::handle data, std::optional<DType> dtype, py::handle device, bool requires_grad) {
-        (void)device;
-        const Tensor t = tensor_from(data, dtype);
+        Tensor t = tensor_from(data, dtype);
+        if (!device.is_none()) t = ops::to(t, load_device("tensor", device));
         check(!requires_grad || is_floating(t.dtype()), "tensor: only floating tensors can require gradients, got ",
               t.dtype());
         t->requires_grad = requires_grad;
@@ -132,7 +134,8 @@ void bind_numpy(py::module_& m) {
       py::arg("dtype") = py::none(), py::arg("copy") = py::none());
   define_method("tolist", [](const Tensor& t) -> py::object {
     const GradMode off(false);
-    return to_numpy(t.dtype() == DType::bfloat16 ? ops::to(t, DType::float32) : t).attr("tolist")();
+    const Tensor here = ops::to(t, Device::cpu);
+    return to_numpy(t.dtype() == DType::bfloat16 ? ops::to(here, DType::float32) : here).attr("tolist")();
   });
 }
 

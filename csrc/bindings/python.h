@@ -63,10 +63,14 @@ void make_direct(py::module_& m, const char* name, DirectBody body, int tag = 0)
 using DirectPairBody = Tensor (*)(const Tensor& x, const Tensor& y);
 void make_direct(py::module_& m, const char* name, DirectPairBody pair);
 
+py::dict stats_dict(const MemoryStats& stats);
+
 // Arguments.
 
 PyObject* wrap_shape(const Shape& shape);  // a Size
 py::object dtype_object(DType dtype);
+Device load_device(const char* op,
+                   py::handle device);          // None, or what str() makes a name of; opens the GPU if asked for
 bool load_dtype(PyObject* o, DType& dtype);     // a dtype, Python's float, int or bool, or a NumPy dtype
 bool load_number(PyObject* o, Scalar& number);  // a Python or NumPy number
 bool load_shape(PyObject* o, Shape& shape);     // an int, or a sequence of ints
@@ -84,7 +88,7 @@ struct Dims {  // None, an int or a sequence of ints
 Shape shape_from_args(const char* op, const py::args& args);
 Tensor tensor_from(py::handle data, std::optional<DType> dtype);  // as dd2424.tensor(data, dtype)
 Tensor from_numpy(py::handle array, bool must_share);
-py::object to_numpy(const Tensor& t);
+py::object to_numpy(const Tensor& t);  // TypeError for a GPU's
 
 }  // namespace dd2424
 

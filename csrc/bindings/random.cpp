@@ -171,14 +171,15 @@ void bind_random(py::module_& m) {
 
   m.def(
       "random",
-      [](const Shape& size, const std::string& distribution, double p, double q, DType dtype, Generator* generator) {
+      [](const Shape& size, const std::string& distribution, double p, double q, DType dtype, Generator* generator,
+         py::handle device) {
         const auto kind = distribution == "uniform" ? Distribution::uniform : Distribution::normal;
         check<ValueError>(distribution == "uniform" || distribution == "normal",
                           "random: distribution must be uniform or normal, got '", distribution, "'");
         checked_numel("random", size);
-        return fill_random(empty(size, dtype), kind, p, q, generator);
+        return fill_random(empty(size, dtype, load_device("random", device)), kind, p, q, generator);
       },
-      "size"_a, "distribution"_a, "p"_a, "q"_a, "dtype"_a, "generator"_a = py::none());
+      "size"_a, "distribution"_a, "p"_a, "q"_a, "dtype"_a, "generator"_a = py::none(), "device"_a = py::none());
   m.def(
       "randint",
       [](std::int64_t low, std::int64_t high, const Shape& size, DType dtype, Generator* generator) {

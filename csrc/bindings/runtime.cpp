@@ -10,6 +10,12 @@ namespace dd2424 {
 
 using namespace py::literals;
 
+py::dict stats_dict(const MemoryStats& stats) {
+  return py::dict("in_use_bytes"_a = stats.in_use_bytes, "peak_bytes"_a = stats.peak_bytes,
+                  "reserved_bytes"_a = stats.reserved_bytes, "allocations"_a = stats.allocations,
+                  "system_allocations"_a = stats.system_allocations);
+}
+
 void bind_runtime(py::module_& m) {
   start_isa();
   m.def("get_num_threads", &num_threads);
@@ -22,12 +28,7 @@ void bind_runtime(py::module_& m) {
   m.def("kernel_count", &ops::kernel_count);
   m.def("empty_cache", &empty_cache);
   m.def("reset_peak_memory", &reset_peak_memory);
-  m.def("memory_stats", [] {
-    const MemoryStats stats = memory_stats();
-    return py::dict("in_use_bytes"_a = stats.in_use_bytes, "peak_bytes"_a = stats.peak_bytes,
-                    "reserved_bytes"_a = stats.reserved_bytes, "allocations"_a = stats.allocations,
-                    "system_allocations"_a = stats.system_allocations);
-  });
+  m.def("memory_stats", [] { return stats_dict(memory_stats()); });
   m.attr("compiler") = __VERSION__;
   host_lock.unlock = [] { return static_cast<void*>(PyGILState_Check() ? PyEval_SaveThread() : nullptr); };
   host_lock.lock = [](void* state) { PyEval_RestoreThread(static_cast<PyThreadState*>(state)); };

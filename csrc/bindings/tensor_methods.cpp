@@ -24,7 +24,14 @@ PyObject* get_is_leaf(PyObject* self, void*) {
   return guarded([&] { return PyBool_FromLong(grad_node(unwrap(self)) == nullptr); });
 }
 PyObject* get_array(PyObject* self, void*) {
-  return guarded([&] { return to_numpy(unwrap(self)).release().ptr(); });
+  return guarded([&] {
+    const Tensor t = unwrap(self);
+    if (t.device() == Device::cpu) return to_numpy(t).release().ptr();
+    return py::module_::import("dd2424.cuda").attr("array_of")(py::handle(self)).release().ptr();
+  });
+}
+PyObject* get_is_cuda(PyObject* self, void*) {
+  return guarded([&] { return PyBool_FromLong(unwrap(self).device() == Device::cuda); });
 }
 PyObject* get_requires_grad(PyObject* self, void*) {
   return guarded([&] { return PyBool_FromLong(needs_grad(unwrap(self))); });
@@ -73,6 +80,7 @@ int set_grad(PyObject* self, PyObject* value, void*) {
     const Tensor grad = unwrap(value);
     check(grad.shape() == t.shape() && grad.dtype() == t.dtype(), "grad: must have the tensor's shape and dtype ",
           t.shape(), " ", t.dtype(), ", got ", grad.shape(), " ", grad.dtype());
+    ops::check_device("grad", {&t, &grad});
     leaf_of(t).grad = grad;
     return 0;
   } catch (...) {
@@ -297,7 +305,8 @@ PyGetSetDef tensor_properties[] = {
     {"grad", get_grad, set_grad, "The gradient that backward() has added up, or None.", nullptr},
     {"is_leaf", get_is_leaf, nullptr, "Whether no recorded operation made it.", nullptr},
     {"data", get_data, set_data, "The same memory, unknown to the tape and to its version count.", nullptr},
-    {"array", get_array, nullptr, "The same memory as a NumPy array.", nullptr},
+    {"array", get_array, nullptr, "The same memory as a NumPy array, or as a CuPy array on a GPU.", nullptr},
+    {"is_cuda", get_is_cuda, nullptr, "Whether its memory is a GPU's.", nullptr},
     {"T", get_reversed, nullptr, "The dimensions in reverse order.", nullptr},
     {"mT", get_mT, nullptr, "The last two dimensions exchanged.", nullptr},
     {"retains_grad", get_retains_grad, nullptr, "Whether a tensor inside the graph keeps its gradient.", nullptr},

@@ -124,6 +124,7 @@ struct Binary {
   T* y;           // may be a or b, with the same strides
   Strided<3> at;  // y, a, b
   double scale = 1, bound = 0;
+  bool a_is_number = false, b_is_number = false;  // it stands in the host's memory, and is read before the call ends
   bool* zero_divisor = nullptr;  // set to true where floor_div, remainder or fmod divide an integer by 0 (y is 0 there)
 };
 template <class T>

@@ -28,9 +28,15 @@ const Table* table_of();
 }  // namespace cpu
 
 template <class Table>
-inline const Table* cuda_table = nullptr;  // filled when the CUDA library is loaded
+inline const Table* cuda_table = nullptr;  // set when the CUDA library is opened, where it has one
+[[noreturn]] void throw_missing_kernels(const char* function);
 
 namespace detail {
+template <class Table>
+[[gnu::cold, gnu::noinline]] const Table& cuda_kernels() {
+  if (!cuda_table<Table>) throw_missing_kernels(__PRETTY_FUNCTION__);
+  return *cuda_table<Table>;
+}
 template <class Table>
 const Table* bf16_table() {
   if constexpr (has_bf16_level<Table>) return cpu::table_of<Table, cpu::avx512_bf16::Level>();
@@ -68,7 +74,7 @@ inline const std::array<const Table* (*)(Rung), kIsaLevels> cpu_rungs{
 template <class Table>
 inline const Table& kernels(Device device) {
   if (device == Device::cuda) [[unlikely]]
-    return *cuda_table<Table>;
+    return detail::cuda_kernels<Table>();
   if constexpr (has_ladder<Table>) {
     if (current_rung() != Rung::fast) [[unlikely]]
       return *detail::cpu_rungs<Table>[static_cast<std::size_t>(current_isa())](current_rung());

@@ -20,6 +20,7 @@ Rows halves(const Tensor& x, int dim, bool gate_is_first) {  // of contiguous x,
 // a and b may be one tensor, whose halves are meant.
 void run_gated(const char* op, Activation activation, const Tensor& a, const Tensor& b, const Tensor& y,
                const Rows& at) {
+  check_device(op, {&a, &b});
   dispatch_float(op, y.dtype(), [&]<class T>(T) {
     run(op, kernels<ActivationKernels<T>>(y.device()).gated, 4 * y.numel(), 0,
         Gated<T>{activation, a.data<T>() + at.a, b.data<T>() + at.b, y.data<T>(), at.rows, at.cols, at.row, at.row});
@@ -79,7 +80,7 @@ struct GatedHalvesNode final : Node {
       const Composed by(activation, gate_is_first ? first : second, gate_is_first ? second : first, grads[0]);
       return {gate_is_first ? cat({by.da, by.db}, dim) : cat({by.db, by.da}, dim)};
     }
-    const Tensor dy = contiguous(grads[0]), dx = empty(input.shape(), input.dtype());
+    const Tensor dy = contiguous(grads[0]), dx = empty(input.shape(), input.dtype(), input.device());
     run_gated_backward(name(), activation, input, input, dy, dx, dx, halves(input, dim, gate_is_first));
     return {dx};
   }
@@ -103,7 +104,7 @@ Tensor gated(Activation activation, const Tensor& a, const Tensor& b) {
     return through_door({"gated", {a, b}, [=](const Tensors& t) { return gated(activation, t[0], t[1]); }});
   check(a.shape() == b.shape(), "gated: other must have the input's shape ", a.shape(), ", got ", b.shape());
   check(a.dtype() == b.dtype(), "gated: other must have the input's dtype ", a.dtype(), ", got ", b.dtype());
-  const Tensor left = contiguous(a), right = contiguous(b), y = empty(a.shape(), a.dtype());
+  const Tensor left = contiguous(a), right = contiguous(b), y = empty(a.shape(), a.dtype(), a.device());
   run_gated("gated", activation, left, right, y, whole(y));
   if (auto* node = record<GatedNode>(y, {&left, &right}, activation)) {
     node->a.save(left);
@@ -122,7 +123,7 @@ Tensor gated_halves(const char* op, Activation activation, const Tensor& input, 
   const Tensor x = contiguous(input);
   Shape shape = x.shape();
   shape[d] /= 2;
-  const Tensor y = empty(shape, x.dtype());
+  const Tensor y = empty(shape, x.dtype(), x.device());
   run_gated(op, activation, x, x, y, halves(x, d, gate_is_first));
   if (auto* node = record<GatedHalvesNode>(y, {&x}, op, activation, d, gate_is_first)) node->x.save(x);
   return y;
@@ -131,7 +132,7 @@ Tensor gated_halves(const char* op, Activation activation, const Tensor& input, 
 BiasGradients bias_gradients(Activation activation, const Tensor& grad, const Tensor& saved) {
   const Tensor dy = contiguous(grad), z = contiguous(saved);
   const Index rows = dy.size(0), cols = dy.size(1);
-  const Tensor dz = empty(dy.shape(), dy.dtype()), dbias = empty({cols}, dy.dtype());
+  const Tensor dz = empty(dy.shape(), dy.dtype(), dy.device()), dbias = empty({cols}, dy.dtype(), dy.device());
   dispatch_float("linear", dy.dtype(), [&]<class T>(T) {
     const auto& table = kernels<ActivationKernels<T>>(dy.device());
     run("linear", table.bias_backward, 4 * dy.numel(), table.bias_backward_workspace(rows, cols),

@@ -99,11 +99,12 @@ Tensor run_backward(AttentionSizes s, const Operands& given, const Tensor& y, co
   if (!wants_mask) return run_backward_on(s, in, y, lse, dy, out), Tensor();
   const DType dtype = y.dtype();
   if (given.mask.size(0) == s.batch || s.dropout > 0) {
-    out.mask = zeros(full, dtype);
+    out.mask = zeros(full, dtype, given.q.device());
     run_backward_on(s, in, y, lse, dy, out);
     return sum_to(out.mask, given.mask.shape());
   }
-  const Tensor total = zeros(given.mask.shape(), dtype), of_item = zeros({1, s.heads, s.queries, s.keys}, dtype);
+  const Tensor total = zeros(given.mask.shape(), dtype, given.q.device()),
+               of_item = zeros({1, s.heads, s.queries, s.keys}, dtype, given.q.device());
   const Index items = s.batch;
   s.batch = 1;
   for (Index i = 0; i < items; ++i) {
@@ -199,6 +200,7 @@ Shape with(Shape shape, std::initializer_list<Index> last) {
 }
 
 void check_operands(const Tensor& q, const Tensor& k, const Tensor& v, const AttentionOptions& options) {
+  check_device(kName, {&q, &k, &v});
   const int least = options.enable_gqa ? 3 : 2;
   for (const auto& [name, x] : {std::pair("query", &q), std::pair("key", &k), std::pair("value", &v)}) {
     check(x->ndim() >= least, kName, ": ", name, " must have at least ", least, " dimensions, got shape ", x->shape());
@@ -276,6 +278,7 @@ Tensor attention(const Tensor& q, const Tensor& k, const Tensor& v, const Tensor
     return through_door({kName, {q, k, v, mask}, [=, &generator](const Tensors& t) {
                            return attention(t[0], t[1], t[2], t[3], options, generator);
                          }});
+  check_device(kName, {&q, &mask});
   check_operands(q, k, v, options);
   if (q.dtype() == DType::bfloat16)
     return to(attention(widened(q), widened(k), widened(v), widened(mask), options, generator), q.dtype());
@@ -307,6 +310,7 @@ Tensor packed_attention(const Tensor& packed, const Tensor& mask, const Attentio
   check(packed.ndim() == 5 && packed.size(2) == 3, "packed_attention: qkv must be (N, T, 3, H, D), got shape ",
         packed.shape());
   check(!options.enable_gqa, "packed_attention: heads must not come in groups");
+  check_device("packed_attention", {&packed, &mask});
   const Tensor q = select(detach(packed), 2, 0);
   check_operands(q, q, q, options);
   if (packed.dtype() == DType::bfloat16)

@@ -65,7 +65,7 @@ Tensor weights(const AttentionSizes& s, const Tensor& q, const Tensor& k, const 
   const double hidden = -std::numeric_limits<double>::infinity();
   // A query that sees nothing: any finite score, and no weight.
   const Tensor floor =
-      where(any(visible, {visible.ndim() - 1}, true), Operand(full({}, hidden, q.dtype())), Operand(0.0));
+      where(any(visible, {visible.ndim() - 1}, true), Operand(full({}, hidden, q.dtype(), q.device())), Operand(0.0));
   return where(visible, Operand(softmax(where(visible, Operand(scores), Operand(floor)), -1)), Operand(0.0));
 }
 

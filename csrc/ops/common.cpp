@@ -25,7 +25,17 @@ Tensor through_door(const Call& call) {
 void throw_status(const char* op, Status status) {
   if (status == Status::unsupported)
     throw NotImplementedError(message(op, ": not supported for this dtype on this device"));
-  throw RuntimeError(message(op, ": the device reports an error"));
+  throw_device_error(op);
+}
+
+void check_same_device(const char* op, std::initializer_list<const Tensor*> operands) {
+  const Tensor* first = nullptr;
+  for (const Tensor* t : operands) {
+    if (!t || !t->defined()) continue;
+    if (!first) first = t;
+    check(t->device() == first->device(), op, ": operands must be on one device, got ", first->device(), " (shape ",
+          first->shape(), ") and ", t->device(), " (shape ", t->shape(), ")");
+  }
 }
 
 void run_guarded(const char* op, Index work, const std::function<Status()>& kernel) {
@@ -131,7 +141,7 @@ struct ViewWriteNode final : Node {
   Tensors backward(const Tensors& grads, const Needs& needs) override {
     Index span = grads[0].numel() == 0 ? 0 : 1;
     for (int d = 0; d < base_shape.size(); ++d) span += (base_shape[d] - 1) * base_strides[d];
-    const Tensor memory = zeros({std::max<Index>(span, 0)}, grads[0].dtype());
+    const Tensor memory = zeros({std::max<Index>(span, 0)}, grads[0].dtype(), grads[0].device());
     const Tensor dense = alias(memory, base_shape, base_strides, 0);  // dy in the base's own strides
     copy_into(dense, grads[0]);
     record<IdentityNode>(dense, {&grads[0]});

@@ -42,18 +42,24 @@ inline Index kernel_count() { return detail::kernels_run; }  // of this thread
 void before_kernel();                   // counts it
 constexpr Index kUnlockWork = 1 << 17;  // elements touched, about 20 microseconds: from here others may have the lock
 
+struct Scratch {  // what a kernel wants to work in, and where it runs
+  std::size_t bytes;
+  Device device = Device::cpu;
+  Scratch(std::size_t bytes, Device device = Device::cpu) : bytes(bytes), device(device) {}
+};
 class Workspace {  // memory for one kernel call
  public:
-  explicit Workspace(std::size_t bytes) : bytes_(bytes), data_(bytes ? allocate(bytes) : nullptr) {}
+  explicit Workspace(const Scratch& wanted)
+      : wanted_(wanted), data_(wanted.bytes ? allocate_on(wanted.device, wanted.bytes) : nullptr) {}
   ~Workspace() {
-    if (data_) release(data_, bytes_);
+    if (data_) release_on(wanted_.device, data_, wanted_.bytes);
   }
   Workspace(const Workspace&) = delete;
   Workspace& operator=(const Workspace&) = delete;
   void* data() const { return data_; }
 
  private:
-  std::size_t bytes_;
+  Scratch wanted_;
   void* data_;
 };
 
@@ -61,19 +67,26 @@ void run_guarded(const char* op, Index work, const std::function<Status()>& kern
 
 // Runs kernel(context, args...). `work`, in elements, decides whether the host's lock is given up meanwhile.
 template <class... Params, class... Args>
-inline void run(const char* op, Status (*kernel)(const Context&, Params...), Index work, std::size_t workspace_bytes,
+inline void run(const char* op, Status (*kernel)(const Context&, Params...), Index work, const Scratch& scratch,
                 const Args&... args) {
   if (!kernel) throw_status(op, Status::unsupported);
   ++detail::kernels_run;
-  if (work < kUnlockWork && workspace_bytes == 0) [[likely]] {
-    const Status status = kernel(Context{}, args...);
+  if (work < kUnlockWork && scratch.bytes == 0) [[likely]] {
+    const Status status = kernel(Context{.stream = current_stream()}, args...);
     if (status != Status::ok) throw_status(op, status);
     return;
   }
   run_guarded(op, work, [&] {
-    const Workspace workspace(workspace_bytes);
-    return kernel(Context{.stream = nullptr, .workspace = workspace.data()}, args...);
+    const Workspace workspace(scratch);
+    return kernel(Context{.stream = current_stream(), .workspace = workspace.data()}, args...);
   });
+}
+
+// Refuses operands on different devices; null and undefined ones do not count.
+void check_same_device(const char* op, std::initializer_list<const Tensor*> operands);
+inline void check_device(const char* op, std::initializer_list<const Tensor*> operands) {
+  if (device_is_open()) [[unlikely]]
+    check_same_device(op, operands);
 }
 
 // Strided operands.

@@ -190,6 +190,7 @@ void check_range(const std::string& op, const char* argument, const Shape& value
 
 void check_operands(const std::string& op, const Tensor& x, const Tensor& weight, const Tensor& bias,
                     const ConvOptions& options) {
+  check_device(op.c_str(), {&x, &weight, &bias});
   const int space = weight.ndim() - 2;
   check(x.ndim() == weight.ndim(), op, ": input must have ", space + 2, " dimensions or, without a batch, ", space + 1,
         ", got ", x.shape());

@@ -16,6 +16,13 @@ struct ToNode final : Node {
   Tensors backward(const Tensors& grads, const Needs&) override { return {to(grads[0], from)}; }
 };
 
+struct MoveNode final : Node {
+  Device from;
+  explicit MoveNode(Device from) : from(from) {}
+  const char* name() const override { return "to"; }
+  Tensors backward(const Tensors& grads, const Needs&) override { return {to(grads[0], from)}; }
+};
+
 struct CloneNode final : Node {
   const char* name() const override { return "clone"; }
   Tensors backward(const Tensors& grads, const Needs&) override { return {grads[0]}; }
@@ -27,12 +34,24 @@ Tensor cloned(const Tensor& x, const Tensor& y) {
   return y;
 }
 
+// The other device is given x's elements as they lie, one after the other; what else is to change, y's device does.
+void copy_across(const Tensor& y, const Tensor& x) {
+  const Tensor source = contiguous(detach(x));
+  const bool fits = y.dtype() == x.dtype() && y.is_contiguous() && y.shape() == x.shape();
+  const Tensor target = fits ? y : empty(x.shape(), x.dtype(), y.device());
+  copy_bytes(y.device(), target->data, x.device(), source->data,
+             static_cast<std::size_t>(x.numel() * item_bytes(x.dtype())));
+  if (!fits) copy_into(y, target);
+}
+
 }  // namespace
 
 void copy_into(const Tensor& y, const Tensor& x) {
   if (y.numel() == 0 || (y.dtype() == x.dtype() && in_same_place(y, x))) return;
-  if (y.dtype() == x.dtype() && y.is_contiguous() && x.is_contiguous() && y.shape() == x.shape() &&
-      y.numel() * item_bytes(y.dtype()) <= 4096) {
+  if (y.device() != x.device()) [[unlikely]]
+    return copy_across(y, x);
+  if (y.device() == Device::cpu && y.dtype() == x.dtype() && y.is_contiguous() && x.is_contiguous() &&
+      y.shape() == x.shape() && y.numel() * item_bytes(y.dtype()) <= 4096) {
     std::memmove(y->data, x->data, static_cast<std::size_t>(y.numel() * item_bytes(y.dtype())));
     ++detail::kernels_run;
     return;
@@ -60,6 +79,18 @@ Tensor to(const Tensor& x, DType dtype) {
   return y;
 }
 
+Tensor to(const Tensor& x, Device device) {
+  if (x.device() == device) return x;
+  const Tensor y = empty_like(x, x.dtype(), device);
+  if (x.numel() > 0) {
+    const Tensor dense = x.strides() == y.strides() ? x : empty_like(x);  // as y lies
+    copy_into(dense, x);
+    copy_bytes(device, y->data, x.device(), dense->data, static_cast<std::size_t>(x.numel() * item_bytes(x.dtype())));
+  }
+  record<MoveNode>(y, {&x}, x.device());
+  return y;
+}
+
 Tensor contiguous(const Tensor& x) { return x.is_contiguous() ? x : clone_contiguous(x); }
 
 Tensor& copy_(Tensor& self, const Tensor& x) {
@@ -74,7 +105,7 @@ Tensor& copy_(Tensor& self, const Tensor& x) {
 Tensor& fill_(Tensor& self, const Scalar& value) {
   check_inplace("fill_", self);
   if (grad_enabled() && (needs_grad(self) || (self->base && needs_grad(Tensor(self->base))))) {
-    assign(self, full(self.shape(), value, self.dtype()));
+    assign(self, full(self.shape(), value, self.dtype(), self.device()));
   } else {
     fill_into(self, value);
     count_write(self);
@@ -84,19 +115,20 @@ Tensor& fill_(Tensor& self, const Scalar& value) {
 
 Tensor detach(const Tensor& x) { return alias(x); }
 
-Tensor full(const Shape& shape, const Scalar& value, DType dtype) {
+Tensor full(const Shape& shape, const Scalar& value, DType dtype, Device device) {
   checked_numel("full", shape);
-  const Tensor y = empty(shape, dtype);
+  const Tensor y = empty(shape, dtype, device);
   fill_into(y, value);
   return y;
 }
-Tensor zeros(const Shape& shape, DType dtype) { return full(shape, Scalar(0), dtype); }
+Tensor zeros(const Shape& shape, DType dtype, Device device) { return full(shape, Scalar(0), dtype, device); }
 Tensor full_like(const Tensor& x, const Scalar& value) {
   const Tensor y = empty_like(x);
   fill_into(y, value);
   return y;
 }
-Tensor scalar_tensor(const Scalar& value, DType dtype) {
+Tensor scalar_tensor(const Scalar& value, DType dtype, Device device) {
+  if (device != Device::cpu) return full({}, value, dtype, device);
   const Tensor y = empty({}, dtype);
   const Element element = to_element(value, dtype);
   std::memcpy(y->data, &element, static_cast<std::size_t>(item_bytes(dtype)));
@@ -117,14 +149,14 @@ double arange_length(const Scalar& start, const Scalar& end, const Scalar& step)
 
 }  // namespace
 
-Tensor arange(const Scalar& start, const Scalar& end, const Scalar& step, DType dtype) {
+Tensor arange(const Scalar& start, const Scalar& end, const Scalar& step, DType dtype, Device device) {
   check<RuntimeError>(!step.is_zero(), "arange: step must not be 0");
   const double length = arange_length(start, end, step);
   check(std::isfinite(length) && length >= 0, "arange: end must lie from start in the direction of step, got start ",
         start.floating, ", end ", end.floating, ", step ", step.floating);
   check(length < 0x1p55, "arange: must have fewer than 2^55 elements, got start ", start.floating, ", end ",
         end.floating, ", step ", step.floating);
-  const Tensor y = empty({static_cast<Index>(length)}, dtype);
+  const Tensor y = empty({static_cast<Index>(length)}, dtype, device);
   if (y.numel() > 0) {
     run("arange", kernels<CopyKernels>(y.device()).arange, y.numel(), 0,
         Arange{y->data, dtype, y.numel(), start.floating, step.floating, start.integer, step.integer});
@@ -134,6 +166,7 @@ Tensor arange(const Scalar& start, const Scalar& end, const Scalar& step, DType 
 
 Scalar item(const Tensor& x) {
   check(x.numel() == 1, "item: the tensor must have one element, got shape ", x.shape());
+  if (x.device() != Device::cpu) return item(to(detach(x), Device::cpu));
   if (x.dtype() == DType::float64) return Scalar(*x.data<double>());
   if (x.dtype() == DType::float32) return Scalar(static_cast<double>(*x.data<float>()));
   if (x.dtype() == DType::bool_) return Scalar(*x.data<bool>());

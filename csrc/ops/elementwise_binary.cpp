@@ -120,7 +120,7 @@ Tensor gradient_a(BinaryOp op, const Tensor& dy, const Operand& a, const Operand
       return mul(dy,
                  binary(BinaryOp::copysign, unary(UnaryOp::sign, *a.tensor), mul(unary(UnaryOp::sign, *a.tensor), b)));
     case BinaryOp::xlogy:
-      return mul(dy, unary(UnaryOp::log, b.tensor ? *b.tensor : scalar_tensor(b.scalar, dy.dtype())));
+      return mul(dy, unary(UnaryOp::log, b.tensor ? *b.tensor : scalar_tensor(b.scalar, dy.dtype(), dy.device())));
     default: return full_like(dy, Scalar(0));
   }
 }
@@ -133,7 +133,7 @@ Tensor gradient_b(BinaryOp op, const Tensor& dy, const Operand& a, const Operand
     case BinaryOp::mul: return mul(dy, a);
     case BinaryOp::div: return neg(mul(dy, div(div(a, b), b)));
     case BinaryOp::pow: {  // 0 ** b with b >= 0 does not move with b
-      const Tensor base = a.tensor ? *a.tensor : scalar_tensor(a.scalar, dy.dtype());
+      const Tensor base = a.tensor ? *a.tensor : scalar_tensor(a.scalar, dy.dtype(), dy.device());
       const Tensor still =
           compare(CompareOp::logical_and, compare(CompareOp::eq, base, 0.0), compare(CompareOp::ge, b, 0.0));
       return mul(dy, where(still, Operand(0.0), mul(pow(base, b), unary(UnaryOp::log, base))));
@@ -192,7 +192,7 @@ void compute(BinaryOp op, const Tensor* a, const Scalar& a_scalar, const Tensor*
     run(op_name(op), kernels<ElementwiseKernels<T>>(y.device()).binary, y.numel(), 0, op,
         Binary<T>{a ? a->data<T>() : reinterpret_cast<const T*>(&left),
                   b ? b->data<T>() : reinterpret_cast<const T*>(&right), y.data<T>(), strided<3>(y.shape(), {&y, a, b}),
-                  scale, bound});
+                  scale, bound, !a, !b});
   });
 }
 
@@ -210,10 +210,16 @@ Shape result_shape(const char* op, const Operand& a, const Operand& b) {
   return broadcast_shapes(op, shape_of(a), shape_of(b));
 }
 
-// x in the type of the computation, held in `converted` where it had another; null for a number.
-const Tensor* cast(const Operand& x, DType dtype, Tensor& converted) {
-  if (!x.tensor || x.tensor->dtype() == dtype) return x.tensor;
+// x in the type of the computation, held in `converted` where it had another; null for a number. A tensor without
+// dimensions may be in the host's memory where the other operand is not.
+const Tensor* cast(const char* op, const Operand& x, const Operand& other, DType dtype, Tensor& converted) {
+  if (!x.tensor) return nullptr;
+  const bool moves = other.tensor && x.tensor->device() != other.tensor->device() && x.tensor->ndim() == 0 &&
+                     x.tensor->device() == Device::cpu;
+  if (other.tensor && !moves && other.tensor->ndim() > 0) check_device(op, {x.tensor, other.tensor});
+  if (x.tensor->dtype() == dtype && !moves) return x.tensor;
   converted = to(*x.tensor, dtype);
+  if (moves) converted = to(converted, other.tensor->device());
   return &converted;
 }
 
@@ -247,7 +253,7 @@ Tensor binary(BinaryOp op, const Operand& a, const Operand& b, double scale, dou
   }
   const DType dtype = compute_type(op, a, b);
   Tensor left_cast, right_cast;
-  const Tensor *left = cast(a, dtype, left_cast), *right = cast(b, dtype, right_cast);
+  const Tensor *left = cast(op_name(op), a, b, dtype, left_cast), *right = cast(op_name(op), b, a, dtype, right_cast);
   const Tensor y = empty_following(result_shape(op_name(op), a, b), dtype, {left, right});
   compute(op, left, a.scalar, right, b.scalar, y, scale, bound);
   if (!is_floating(dtype)) return y;
@@ -274,7 +280,7 @@ Tensor& binary_(BinaryOp op, Tensor& self, const Operand& b, double scale) {
     return self;
   }
   Tensor other;
-  const Tensor* operand = cast(b, dtype, other);
+  const Tensor* operand = cast(op_name(op), b, self, dtype, other);
   if (operand && may_overlap(*operand, self) && !in_same_place(*operand, self))
     operand = &(other = clone(detach(*operand)));
   compute(op, &self, Scalar(), operand, b.scalar, self, scale);

@@ -22,8 +22,17 @@ struct WhereNode final : Node {
 // A dtype that holds both a tensor's values and a number exactly: comparing an int tensor with 1.5 is done in floats.
 DType common_type(const Operand& a, const Operand& b) { return result_type(a, b); }
 
-Tensor operand_tensor(const Operand& x, DType dtype) {
-  return x.tensor ? to(*x.tensor, dtype) : scalar_tensor(x.scalar, dtype);
+Device device_of(const Operand& a, const Operand& b) {  // the GPU's, where one of the two is there
+  const bool on_gpu =
+      (a.tensor && a.tensor->device() != Device::cpu) || (b.tensor && b.tensor->device() != Device::cpu);
+  return on_gpu ? Device::cuda : Device::cpu;
+}
+
+// A number, or a tensor without dimensions of the host's, goes where the other operand is.
+Tensor operand_tensor(const Operand& x, DType dtype, Device device) {
+  if (!x.tensor) return scalar_tensor(x.scalar, dtype, device);
+  const Tensor converted = to(*x.tensor, dtype);
+  return x.tensor->ndim() == 0 && x.tensor->device() == Device::cpu ? to(converted, device) : converted;
 }
 
 }  // namespace
@@ -32,7 +41,9 @@ Tensor compare(CompareOp op, const Operand& a, const Operand& b) {
   const char* name = kCompareNames[static_cast<int>(op)];
   const GradMode off(false);
   const DType dtype = common_type(a, b);
-  const Tensor left = operand_tensor(a, dtype), right = operand_tensor(b, dtype);
+  const Device device = device_of(a, b);
+  const Tensor left = operand_tensor(a, dtype, device), right = operand_tensor(b, dtype, device);
+  check_device(name, {&left, &right});
   const Tensor y = empty_following(broadcast_shapes(name, left.shape(), right.shape()), DType::bool_, {&left, &right});
   if (y.numel() == 0) return y;
   dispatch_all(dtype, [&]<class T>(T) {
@@ -55,7 +66,9 @@ Tensor test(TestOp op, const Tensor& x) {
 Tensor where(const Tensor& condition, const Operand& a, const Operand& b) {
   check(condition.dtype() == DType::bool_, "where: condition must be boolean, got ", condition.dtype());
   const DType dtype = result_type(a, b);
-  const Tensor left = operand_tensor(a, dtype), right = operand_tensor(b, dtype);
+  const Device device = condition.device();
+  const Tensor left = operand_tensor(a, dtype, device), right = operand_tensor(b, dtype, device);
+  check_device("where", {&condition, &left, &right});
   const Shape shape =
       broadcast_shapes("where", broadcast_shapes("where", condition.shape(), left.shape()), right.shape());
   const Tensor y = empty_following(shape, dtype, {&condition, &left, &right});

@@ -42,7 +42,8 @@ Tensor mish_slope(const Tensor& x) {  // y = x tanh(softplus(x))
 }
 // a where the condition holds, b elsewhere, in the dtype of `like`
 Tensor choose(const Tensor& condition, double a, double b, const Tensor& like) {
-  return where(condition, scalar_tensor(Scalar(a), like.dtype()), scalar_tensor(Scalar(b), like.dtype()));
+  return where(condition, scalar_tensor(Scalar(a), like.dtype(), like.device()),
+               scalar_tensor(Scalar(b), like.dtype(), like.device()));
 }
 Tensor elu_slope(const Tensor& x, double alpha, double scale) {
   const Tensor negative = mul(u(UnaryOp::exp, x), alpha * scale);

@@ -36,6 +36,7 @@ void run_gemm(const char* op, const Gemm<T>& g, const Tensor& c) {
 }
 
 void check_product(const char* op, const Tensor& a, const Tensor& b) {
+  check_device(op, {&a, &b});
   check(a.dtype() == b.dtype(), op, ": operands must have the same dtype, got ", a.dtype(), " and ", b.dtype());
   check(a.size(a.ndim() - 1) == b.size(b.ndim() - 2), op, ": inner sizes must agree, got ", a.shape(), " and ",
         b.shape());
@@ -85,6 +86,7 @@ Tensor product(const Tensor& a, const Tensor& b) {
 }  // namespace
 
 void product_into(const Tensor& c, const Tensor& a, const Tensor& b, bool adds) {
+  check_device("matmul", {&c, &a, &b});
   check_product("matmul", a, b);
   dispatch_float("matmul", a.dtype(), [&]<class T>(T) {
     Gemm<T> g = describe<T>(a, b, c);
@@ -143,6 +145,7 @@ struct LinearNode final : Node {
 };
 
 void check_linear(const Tensor& x, const Tensor& weight, const Tensor& bias) {
+  check_device("linear", {&x, &weight, &bias});
   check(weight.ndim() == 2, "linear: weight must be (out_features, in_features), got ", weight.shape());
   check(x.ndim() >= 1 && x.size(x.ndim() - 1) == weight.size(1), "linear: input must end in ", weight.size(1),
         " features, as weight ", weight.shape(), " has, got ", x.shape());

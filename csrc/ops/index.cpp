@@ -63,7 +63,7 @@ struct IndexSelectNode final : Node {
   IndexSelectNode(const Shape& shape, int dim) : shape(shape), dim(dim) {}
   const char* name() const override { return "index_select"; }
   Tensors backward(const Tensors& grads, const Needs&) override {
-    return {index_add(zeros(shape, grads[0].dtype()), dim, index.get(), grads[0], 1)};
+    return {index_add(zeros(shape, grads[0].dtype(), grads[0].device()), dim, index.get(), grads[0], 1)};
   }
 };
 
@@ -83,6 +83,7 @@ struct IndexAddNode final : Node {
 }  // namespace
 
 Tensor index_select(const Tensor& x, Index dim, const Tensor& index) {
+  check_device("index_select", {&x, &index});
   const int d = normalize_dim("index_select", dim, x.ndim());
   check<IndexError>(index.ndim() <= 1, "index_select: index must have one dimension, got shape ", index.shape());
   check<IndexError>(x.ndim() > 0 || index.numel() == 1,
@@ -105,6 +106,7 @@ Tensor index_select(const Tensor& x, Index dim, const Tensor& index) {
 }
 
 Tensor& index_add_(const Tensor& self, Index dim, const Tensor& index, const Tensor& source, double alpha) {
+  check_device("index_add", {&self, &index, &source});
   const int d = normalize_dim("index_add", dim, self.ndim());
   check(self.dtype() == source.dtype(), "index_add: source must have dtype ", self.dtype(), ", got ", source.dtype());
   Shape expected = self.shape();
@@ -141,6 +143,7 @@ Tensor index_add(const Tensor& x, Index dim, const Tensor& index, const Tensor& 
 }
 
 Tensor gather_normalize(const Tensor& x, const Tensor& index, const Tensor& mean, const Tensor& rstd) {
+  check_device("gather_normalize", {&x, &index, &mean, &rstd});
   check(x.dtype() == DType::uint8 && x.ndim() >= 2, "gather_normalize: images must be uint8 (N, *), got ", x.dtype(),
         " ", x.shape());
   check(mean.dtype() == DType::float32 && rstd.dtype() == DType::float32 && mean.shape() == rstd.shape(),

@@ -108,7 +108,7 @@ struct GatherNode final : Node {
   GatherNode(const Shape& shape, int dim) : shape(shape), dim(dim) {}
   const char* name() const override { return "gather"; }
   Tensors backward(const Tensors& grads, const Needs&) override {
-    return {scatter_add(zeros(shape, grads[0].dtype()), dim, index.get(), grads[0])};
+    return {scatter_add(zeros(shape, grads[0].dtype(), grads[0].device()), dim, index.get(), grads[0])};
   }
 };
 
@@ -122,7 +122,8 @@ struct ScatterNode final : Node {
   Tensors backward(const Tensors& grads, const Needs& needs) override {
     const Tensor places = index.get();
     Tensor dx, dsource;
-    if (needs[0]) dx = adds ? grads[0] : scatter(grads[0], dim, places, zeros(places.shape(), grads[0].dtype()));
+    if (needs[0])
+      dx = adds ? grads[0] : scatter(grads[0], dim, places, zeros(places.shape(), grads[0].dtype(), grads[0].device()));
     if (needs[1]) {
       check(places.shape() == source_shape, "scatter: backward needs a source of the index's shape ", places.shape(),
             ", got ", source_shape);
@@ -133,6 +134,7 @@ struct ScatterNode final : Node {
 };
 
 void check_source(const char* op, const Tensor& x, const Tensor& index, const Tensor& source) {
+  check_device(op, {&x, &index, &source});
   check(x.dtype() == source.dtype(), op, ": src must have dtype ", x.dtype(), ", got ", source.dtype());
   check(source.ndim() == index.ndim(), op, ": src must have as many dimensions as index, got ", source.shape(), " and ",
         index.shape());
@@ -300,7 +302,7 @@ struct IndexPutNode final : Node {
     Tensor dx = grads[0];
     if (needs[0] && !accumulate) {
       dx = clone(grads[0]);
-      index_put_(dx, plain, zeros({}, dx.dtype()), false);
+      index_put_(dx, plain, zeros({}, dx.dtype(), dx.device()), false);
     }
     return {needs[0] ? dx : Tensor(), needs[1] ? sum_to(look_up(grads[0], plain), values_shape) : Tensor()};
   }
@@ -313,7 +315,7 @@ Tensor look_up(const Tensor& x, const Tensors& plain) {
 }
 
 Tensor spread(const Tensor& dy, const Shape& shape, const Tensors& plain) {
-  const Tensor dx = zeros(shape, dy.dtype());
+  const Tensor dx = zeros(shape, dy.dtype(), dy.device());
   {
     const GradMode off(false);
     write(dx, advanced(dx, plain), dy, true);
@@ -325,6 +327,7 @@ Tensor spread(const Tensor& dy, const Shape& shape, const Tensors& plain) {
 }  // namespace
 
 Tensor gather(const Tensor& x, Index dim, const Tensor& index) {
+  check_device("gather", {&x, &index});
   const int d = normalize_dim("gather", dim, x.ndim());
   CheckedOnTheWay checked("gather", x, d, index);
   const Tensor y = read(x, along("gather", x, d, index, checked.is_possible()), checked.outside());
@@ -341,6 +344,7 @@ Tensor scatter_add(const Tensor& x, Index dim, const Tensor& index, const Tensor
 }
 
 Tensor index(const Tensor& x, const Tensors& indices) {
+  for (const Tensor& each : indices) check_device("index", {&x, &each});
   Tensor opened = x;
   Tensors places = indices;
   open_for_masks(opened, places);
@@ -352,6 +356,8 @@ Tensor index(const Tensor& x, const Tensors& indices) {
 
 void index_put_(Tensor& self, const Tensors& indices, const Tensor& values, bool accumulate) {
   check_inplace("index_put_", self);
+  for (const Tensor& each : indices) check_device("index_put_", {&self, &each});
+  if (values.ndim() > 0) check_device("index_put_", {&self, &values});
   Tensor opened = self;
   Tensors places = indices;
   if (open_for_masks(opened, places)) return index_put_(opened, places, values, accumulate);

@@ -37,8 +37,8 @@ struct LargestRowsNode final : Node {
   Tensors backward(const Tensors& grads, const Needs&) override {
     const Tensor places = from.get(), reached = compare(CompareOp::ge, places, Scalar(0));
     const Tensor dy = where(reached, Operand(grads[0]), Operand(0.0));
-    if (product(shape) == 0) return {zeros(shape, dy.dtype())};
-    return {scatter_add(zeros(shape, dy.dtype()), 0, mul(places, reached), dy)};
+    if (product(shape) == 0) return {zeros(shape, dy.dtype(), dy.device())};
+    return {scatter_add(zeros(shape, dy.dtype(), dy.device()), 0, mul(places, reached), dy)};
   }
 };
 
@@ -58,7 +58,8 @@ struct EmbeddingNode final : Node {
 
 // What a place's gradient counts for: nothing at the padding, else 1 or one over how often its row is used.
 Tensor gradient_factors(const Tensor& places, Index rows, Index padding, bool by_frequency, DType dtype) {
-  const Index* at = places.data<Index>();
+  const Tensor read = to(places, Device::cpu);
+  const Index* at = read.data<Index>();
   const Tensor factor = empty({places.numel()}, DType::float64);
   std::vector<Index> counts(by_frequency ? static_cast<std::size_t>(rows) : 0);
   if (by_frequency)
@@ -67,12 +68,13 @@ Tensor gradient_factors(const Tensor& places, Index rows, Index padding, bool by
     const double uses = by_frequency ? static_cast<double>(counts[static_cast<std::size_t>(at[j])]) : 1;
     factor.data<double>()[j] = at[j] == padding ? 0 : 1 / uses;
   }
-  return to(factor, accumulator(dtype));
+  return to(to(factor, accumulator(dtype)), places.device());
 }
 
 }  // namespace
 
 Tensor row_sums(const Tensor& x, const Tensor& source, const Tensor& index, const Tensor& factor, Index rows) {
+  check_device("row_sums", {&x, &source, &index, &factor});
   check(x.ndim() == 2 && index.ndim() == 1, "row_sums: x must have two dimensions and index one, got ", x.shape(),
         " and ", index.shape());
   const Index n = index.numel(), width = x.size(1);
@@ -81,7 +83,7 @@ Tensor row_sums(const Tensor& x, const Tensor& source, const Tensor& index, cons
   check(!factor.defined() || factor.shape() == index.shape(), "row_sums: factor must have shape ", index.shape());
   const Tensor targets = plain_index<IndexError>("row_sums", index, rows), from = contiguous(x);
   const Tensor sources = source.defined() ? plain_index<IndexError>("row_sums", source, x.size(0), "input") : Tensor();
-  const Tensor y = zeros({rows, width}, x.dtype());
+  const Tensor y = zeros({rows, width}, x.dtype(), x.device());
   const Tensor f = factor.defined() ? contiguous(detach(to(factor, accumulator(x.dtype())))) : Tensor();
   if (n > 0 && y.numel() > 0) {
     dispatch_float("row_sums", x.dtype(), [&]<class T>(T) {
@@ -100,12 +102,14 @@ Tensor row_sums(const Tensor& x, const Tensor& source, const Tensor& index, cons
 }
 
 Tensor largest_rows(const Tensor& x, const Tensor& source, const Tensor& index, Index rows) {
+  check_device("largest_rows", {&x, &source, &index});
   check(x.ndim() == 2 && index.ndim() == 1 && source.shape() == index.shape(),
         "largest_rows: x must have two dimensions and source and index one, got ", x.shape(), ", ", source.shape(),
         " and ", index.shape());
   const Tensor targets = plain_index<IndexError>("largest_rows", index, rows), input = contiguous(x),
                sources = plain_index<IndexError>("largest_rows", source, x.size(0), "input");
-  const Tensor y = zeros({rows, x.size(1)}, x.dtype()), from = full(y.shape(), Scalar(-1), DType::int64);
+  const Tensor y = zeros({rows, x.size(1)}, x.dtype(), x.device()),
+               from = full(y.shape(), Scalar(-1), DType::int64, x.device());
   if (index.numel() > 0 && y.numel() > 0) {
     dispatch_float("largest_rows", x.dtype(), [&]<class T>(T) {
       run("largest_rows", kernels<IndexAddKernels<T>>(x.device()).largest_rows, index.numel() * x.size(1), 0,
@@ -118,6 +122,7 @@ Tensor largest_rows(const Tensor& x, const Tensor& source, const Tensor& index, 
 }
 
 Tensor embedding(const Tensor& index, const Tensor& weight, Index padding, bool by_frequency) {
+  check_device("embedding", {&index, &weight});
   check(weight.ndim() == 2, "embedding: weight must be (num_embeddings, embedding_dim), got ", weight.shape());
   check(index.dtype() == DType::int64 || index.dtype() == DType::int32, "embedding: input must be int64 or int32, got ",
         index.dtype());

@@ -18,6 +18,7 @@ struct Counted {  // a contiguous mask and how many of it are true
 }  // namespace
 
 Tensor select_true(const Tensor& input, const Tensor& over) {
+  check_device("masked_select", {&input, &over});
   const Tensor x = contiguous(input), mask = contiguous(over);
   const Counted counted(mask);
   Shape shape{counted.total()};
@@ -33,7 +34,7 @@ Tensor nonzero(const Tensor& x) {
   const GradMode off(false);
   const Tensor mask = contiguous(x.dtype() == DType::bool_ ? x : compare(CompareOp::ne, x, Scalar(0)));
   const Counted counted(mask);
-  const Tensor y = empty({counted.total(), x.ndim()}, DType::int64);
+  const Tensor y = empty({counted.total(), x.ndim()}, DType::int64, x.device());
   if (y.numel() == 0) return y;
   MaskPlaces places{.of = counted.of(), .y = y.data<Index>(), .ndim = x.ndim(), .shape = {}};
   std::copy(x.shape().begin(), x.shape().end(), places.shape);

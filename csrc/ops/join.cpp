@@ -33,6 +33,7 @@ Tensor cat(const Tensors& tensors, Index dim) {
   for (const Tensor& t : tensors) {
     if (is_legacy_empty(*first)) first = &t;
     dtype = promote(dtype, t.dtype());
+    check_device("cat", {&tensors[0], &t});
   }
   check(first->ndim() > 0, "cat: tensors must have at least one dimension, got one without");
   if (is_legacy_empty(*first)) dim = 0;

@@ -82,7 +82,8 @@ Shape without(Shape shape, int dim, bool keepdim) {
 
 // Along one dimension.
 Tensor logsumexp_of(const Tensor& input, int dim, bool keepdim) {
-  const Tensor x = contiguous(detach(input)), y = empty(without(x.shape(), dim, keepdim), accumulator(x.dtype()));
+  const Tensor x = contiguous(detach(input)),
+               y = empty(without(x.shape(), dim, keepdim), accumulator(x.dtype()), x.device());
   const Layout at(x.shape(), dim);
   dispatch_float("logsumexp", x.dtype(), [&]<class T>(T) {
     const auto& table = kernels<LossKernels<T>>(x.device());
@@ -97,7 +98,7 @@ Tensor logsumexp_of(const Tensor& input, int dim, bool keepdim) {
 Tensor logsumexp_composed(const Tensor& x, const Shape& dims, bool keepdim) {
   Shape kept = dims.empty() ? Shape::filled(x.ndim(), 1) : x.shape();
   for (Index d : dims) kept[static_cast<int>(d)] = 1;
-  const Tensor top = x.numel() > 0 ? amax(x, dims, true) : full(kept, Scalar(0), x.dtype());
+  const Tensor top = x.numel() > 0 ? amax(x, dims, true) : full(kept, Scalar(0), x.dtype(), x.device());
   const Tensor shift = where(test(TestOp::isfinite, top), Operand(top), Operand(0.0));
   const Tensor y = add(unary(UnaryOp::log, sum(unary(UnaryOp::exp, sub(x, shift)), dims, true)), shift);
   return clone(keepdim ? y : reshape(y, sum(x, dims, false).shape()));
@@ -164,10 +165,10 @@ struct CrossEntropyNode final : Node {
   Tensor composed(const Tensor& input, const Tensor& dloss) const {
     const Tensor labels = target.get(), w = weight.get();
     const Tensor counted = compare(CompareOp::ne, labels, Scalar(ignore_index));
-    const Tensor safe = where(counted, Operand(labels), Operand(zeros({}, DType::int64)));
+    const Tensor safe = where(counted, Operand(labels), Operand(zeros({}, DType::int64, labels.device())));
     const Index classes = input.size(1);
-    Tensor hot = scatter(zeros(input.shape(), input.dtype()), 1, unsqueeze(safe, 1),
-                         full(unsqueeze(safe, 1).shape(), Scalar(1.0 - smoothing), input.dtype()));
+    Tensor hot = scatter(zeros(input.shape(), input.dtype(), input.device()), 1, unsqueeze(safe, 1),
+                         full(unsqueeze(safe, 1).shape(), Scalar(1.0 - smoothing), input.dtype(), input.device()));
     hot = add(hot, smoothing / static_cast<double>(classes));
     if (w.defined()) {
       Shape column = Shape::filled(input.ndim(), 1);
@@ -193,7 +194,8 @@ void check_targets(const char* op, const Shape& scores, const Tensor& target, co
   check(!weight.defined() || (weight.ndim() == 1 && weight.size(0) == scores[1]), op,
         ": weight must have one element per class, ", scores[1]);
   if (target.numel() == 0) return;
-  const std::int64_t* labels = target.data<Index>();
+  const Tensor read = to(target, Device::cpu);
+  const std::int64_t* labels = read.data<Index>();
   for (Index i = 0; i < target.numel(); ++i)
     check<IndexError>((labels[i] >= 0 && labels[i] < scores[1]) || labels[i] == ignore_index, op,
                       ": target must be from 0 to ", scores[1] - 1, ", or ignore_index ", ignore_index, ", got ",
@@ -226,6 +228,7 @@ Tensor soft_cross_entropy(const Tensor& x, const Tensor& target, const Tensor& w
 
 Tensor cross_entropy(const Tensor& input, const Tensor& target, const Tensor& weight, std::int64_t ignore_index,
                      Reduction reduction, double smoothing) {
+  check_device("cross_entropy", {&input, &target, &weight});
   if (mode_is_active()) [[unlikely]]
     return through_door({"cross_entropy", {input, target, weight}, [=](const Tensors& t) {
                            return cross_entropy(t[0], t[1], t[2], ignore_index, reduction, smoothing);
@@ -246,9 +249,11 @@ Tensor cross_entropy(const Tensor& input, const Tensor& target, const Tensor& we
   const Tensor w = weight.defined() ? contiguous(detach(to(weight, acc))) : Tensor();
   check_targets("cross_entropy", x.shape(), labels, w, ignore_index);
   const Layout at(x.shape(), 1);
-  const Tensor lse = empty({at.outer, at.inner}, acc), losses = empty(labels.shape(), acc), total = empty({1}, acc);
+  const Device device = x.device();
+  const Tensor lse = empty({at.outer, at.inner}, acc, device), losses = empty(labels.shape(), acc, device),
+               total = empty({1}, acc, device);
   const bool single = reduction != Reduction::none;
-  Tensor loss = single ? empty({}, x.dtype()) : Tensor();
+  Tensor loss = single ? empty({}, x.dtype(), x.device()) : Tensor();
   dispatch_float("cross_entropy", x.dtype(), [&]<class T>(T) {
     using Acc = Accumulator<T>;
     const auto& table = kernels<LossKernels<T>>(x.device());

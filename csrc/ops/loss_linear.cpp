@@ -32,14 +32,16 @@ Tensor by_whole_scores(const Layer& a, const Loss& loss) {
 
 // The sum of the targets' weights, which a mean divides by.
 Tensor total_weight(const Loss& loss, DType dtype) {
-  const Index* target = loss.target.data<Index>();
+  const Tensor targets = to(loss.target, Device::cpu);
+  const Tensor weights = loss.weight.defined() ? to(loss.weight, Device::cpu) : Tensor();
+  const Index* target = targets.data<Index>();
   double total = 0;
   dispatch_float("linear_cross_entropy", dtype, [&]<class T>(T) {
-    const auto* weight = loss.weight.data<Accumulator<T>>();
+    const auto* weight = weights.data<Accumulator<T>>();
     for (Index i = 0; i < loss.target.numel(); ++i)
       if (target[i] != loss.ignore_index) total += weight ? static_cast<double>(weight[target[i]]) : 1;
   });
-  return full({1}, Scalar(total), accumulator(dtype));
+  return full({1}, Scalar(total), accumulator(dtype), loss.target.device());
 }
 
 // The gradient of a loss by what made the scores: dx and dweight where the Layer has a tensor for them.
@@ -53,7 +55,7 @@ class Chunks {
         dloss_(dloss),
         gradient_(gradient),
         total_(total_weight(loss, layer.x.dtype())),
-        losses_(empty({layer.x.size(0)}, accumulator(layer.x.dtype()))) {
+        losses_(empty({layer.x.size(0)}, accumulator(layer.x.dtype()), layer.x.device())) {
     const GradMode off(false);
     const Index rows = layer.x.size(0), classes = layer.weight.size(0);
     const Index step = std::max(kRowStep, kScores / classes / kRowStep * kRowStep);
@@ -76,7 +78,8 @@ class Chunks {
  private:
   void run_chunk(Index begin, Index rows) const {
     const Tensor x = narrow(layer_.x, 0, begin, rows), scores = linear(x, layer_.weight, layer_.bias);
-    const Tensor lse = empty({rows}, losses_.dtype()), total = empty({1}, losses_.dtype());
+    const Tensor lse = empty({rows}, losses_.dtype(), losses_.device()),
+                 total = empty({1}, losses_.dtype(), losses_.device());
     const Index classes = scores.size(1), *target = loss_.target.data<Index>() + begin;
     dispatch_float("linear_cross_entropy", x.dtype(), [&]<class T>(T) {
       using Acc = Accumulator<T>;
@@ -118,7 +121,7 @@ class Chunks {
 Layer gradients_for(const Layer& a, const Needs& needs) {
   const bool is_empty = a.x.size(0) == 0;  // then no chunk writes them
   const auto like = [=](const Tensor& t, DType dtype, bool needed) {
-    return !needed ? Tensor() : is_empty ? zeros(t.shape(), dtype) : empty(t.shape(), dtype, t.device());
+    return !needed ? Tensor() : is_empty ? zeros(t.shape(), dtype, t.device()) : empty(t.shape(), dtype, t.device());
   };
   const DType dtype = a.x.dtype(), acc = accumulator(dtype);
   return {like(a.x, dtype, needs[0]), like(a.weight, acc, needs[1]), like(a.bias, acc, needs[2])};
@@ -166,6 +169,7 @@ struct LinearCrossEntropyNode final : Node {
 Tensor linear_cross_entropy(const Tensor& input, const Tensor& weight, const Tensor& target, const Tensor& bias,
                             const Tensor& class_weight, std::int64_t ignore_index, Reduction reduction,
                             double smoothing) {
+  check_device("linear_cross_entropy", {&input, &weight, &target, &bias});
   check(input.ndim() == 2 && weight.ndim() == 2 && input.size(1) == weight.size(1),
         "linear_cross_entropy: input must be (N, D) and linear_weight (C, D), got ", input.shape(), " and ",
         weight.shape());
@@ -191,7 +195,7 @@ Tensor linear_cross_entropy(const Tensor& input, const Tensor& weight, const Ten
   {
     const GradMode off(false);
     if (is_recorded && is_reduced) {
-      dloss = full({1}, Scalar(1.0), input.dtype());
+      dloss = full({1}, Scalar(1.0), input.dtype(), input.device());
       gradient = gradients_for(layer, needs);
     }
     const Layer held{detach(layer.x), detach(weight), bias.defined() ? detach(bias) : Tensor()};

@@ -32,8 +32,8 @@ struct BatchNormNode final : Node {
     const bool gated = options.relu && has_residual;
     const auto like_input = [&] { return empty_images(input.shape(), input.dtype(), channels_last); };
     const Tensor dx = needs[0] ? like_input() : Tensor();
-    const Tensor dweight = needs[1] ? empty({at.channels}, acc) : Tensor();
-    const Tensor dbias = needs[2] ? empty({at.channels}, acc) : Tensor();
+    const Tensor dweight = needs[1] ? empty({at.channels}, acc, input.device()) : Tensor();
+    const Tensor dbias = needs[2] ? empty({at.channels}, acc, input.device()) : Tensor();
     const Tensor dresidual = gated ? like_input() : Tensor();
     dispatch_float(name(), input.dtype(), [&]<class T>(T) {
       using Acc = Accumulator<T>;
@@ -114,6 +114,7 @@ void write_back(const Tensor& t, const Tensor& moved) {
 
 Tensor batch_norm(const Tensor& input, const Tensor& running_mean, const Tensor& running_var, const Tensor& scale,
                   const Tensor& shift, const BatchNormOptions& options, const Tensor& added) {
+  check_device("batch_norm", {&input, &running_mean, &running_var, &scale, &shift, &added});
   if (mode_is_active()) [[unlikely]]
     return through_door({"batch_norm", {input, running_mean, running_var, scale, shift, added}, [=](const Tensors& t) {
                            return batch_norm(t[0], t[1], t[2], t[3], t[4], options, t[5]);
@@ -139,7 +140,7 @@ Tensor batch_norm(const Tensor& input, const Tensor& running_mean, const Tensor&
     check_writable("running_var", running_var);
   }
   const Tensor y = empty_images(x.shape(), x.dtype(), channels_last);
-  const Tensor statistics = empty({4, at.channels}, acc);
+  const Tensor statistics = empty({4, at.channels}, acc, x.device());
   const Tensor moving_mean = for_kernel(running_mean, acc), moving_var = for_kernel(running_var, acc);
   dispatch_float("batch_norm", x.dtype(), [&]<class T>(T) {
     using Acc = Accumulator<T>;

@@ -34,7 +34,7 @@ Tensor window_sums(const Tensor& x, Index before, Index after) {
   Shape edge = x.shape();
   const auto zero_channels = [&](Index n) {
     edge[1] = n;
-    return zeros(edge, x.dtype());
+    return zeros(edge, x.dtype(), x.device());
   };
   const Tensor wide = cat({zero_channels(before), x, zero_channels(after)}, 1);
   Tensor total = narrow(wide, 1, 0, x.size(1));

@@ -47,9 +47,9 @@ struct RowNormNode final : Node {
     const Tensor saved = statistics.get();
     const DType acc = accumulator(input.dtype());
     const Index cols = product(normalized), rows = saved.size(1);
-    const Tensor dx = needs[0] ? empty(input.shape(), input.dtype()) : Tensor();
-    const Tensor dweight = needs[1] ? empty(normalized, acc) : Tensor();
-    const Tensor dbias = needs[2] ? empty(normalized, acc) : Tensor();
+    const Tensor dx = needs[0] ? empty(input.shape(), input.dtype(), input.device()) : Tensor();
+    const Tensor dweight = needs[1] ? empty(normalized, acc, input.device()) : Tensor();
+    const Tensor dbias = needs[2] ? empty(normalized, acc, input.device()) : Tensor();
     dispatch_float(name(), input.dtype(), [&]<class T>(T) {
       using Acc = Accumulator<T>;
       const auto& table = kernels<NormKernels<T>>(input.device());
@@ -102,6 +102,7 @@ bool ends_with(const Shape& shape, const Shape& end) {
 void check_arguments(const RowNorm& norm, const Tensor& input, const Tensor& residual, const Tensor& scale,
                      const Tensor& shift) {
   const char* op = norm.name();
+  check_device(op, {&input, &residual, &scale, &shift});
   check(ends_with(input.shape(), norm.normalized), op, ": input must end in normalized_shape ", norm.normalized,
         ", got ", input.shape());
   check_parameter(op, "weight", scale, input, norm.normalized);
@@ -122,8 +123,9 @@ NormAndSum row_norm(const RowNorm& norm, const Tensor& input, const Tensor& adde
   const Tensor x = contiguous(input), weight = for_kernel(scale), bias = for_kernel(shift);
   const Tensor residual = norm.adds ? contiguous(added) : added;
   const Index cols = product(norm.normalized), rows = cols == 0 ? 0 : x.numel() / cols;
-  const Tensor y = empty(x.shape(), x.dtype()), total = norm.adds ? empty(x.shape(), x.dtype()) : Tensor();
-  const Tensor statistics = records({&x, &weight, &bias, &residual}) ? empty({3, rows}, acc) : Tensor();
+  const Tensor y = empty(x.shape(), x.dtype(), x.device()),
+               total = norm.adds ? empty(x.shape(), x.dtype(), x.device()) : Tensor();
+  const Tensor statistics = records({&x, &weight, &bias, &residual}) ? empty({3, rows}, acc, input.device()) : Tensor();
   dispatch_float(op, x.dtype(), [&]<class T>(T) {
     using Acc = Accumulator<T>;
     Acc* of_rows = statistics.data<Acc>();

@@ -22,6 +22,7 @@ void check_parameters(const char* op, const Tensors& parameters, const Tensors& 
     const Tensor &p = parameters[i], &g = gradients[i];
     check(p.dtype() == DType::float32 || p.dtype() == DType::float64 || p.dtype() == DType::bfloat16, op,
           ": parameters must be float32, float64 or bfloat16, got ", p.dtype());
+    check_device(op, {&parameters[0], &p, &g});
     check(p.shape() == g.shape(), op, ": gradient must have its parameter's shape ", p.shape(), ", got ", g.shape());
     check(p.dtype() == g.dtype(), op, ": gradient must have its parameter's dtype ", p.dtype(), ", got ", g.dtype());
     check(p->storage->writable, op, ": parameters must be writable, got one over read-only memory");
@@ -30,6 +31,7 @@ void check_parameters(const char* op, const Tensors& parameters, const Tensors& 
   }
 }
 void check_state(const char* op, const Tensor& p, const Tensor& state) {
+  check_device(op, {&p, &state});
   check(state.shape() == p.shape() && state.dtype() == p.dtype() && laid_out_alike(state, p), op,
         ": state must be laid out as its parameter ", p.dtype(), " ", p.shape(), ", strides ", p.strides(), ", got ",
         state.dtype(), " ", state.shape(), ", strides ", state.strides());
@@ -60,7 +62,7 @@ void step(const Tensors& parameters, const Tensors& gradients, Tensors& buffers,
     work += p.numel();
   }
   if (entries.empty()) return;
-  run("sgd_step", kernels<OptimKernels<T>>(Device::cpu).sgd, work, 0,
+  run("sgd_step", kernels<OptimKernels<T>>(held[0].device()).sgd, work, 0,
       Sgd<T>{entries.data(), static_cast<Index>(entries.size()), &options.lr, options.momentum, options.dampening,
              options.weight_decay, options.nesterov, options.maximize});
 }
@@ -88,7 +90,7 @@ void step(AdaptiveRule rule, const Tensors& parameters, const Tensors& gradients
     work += p.numel();
   }
   if (entries.empty()) return;
-  run("adaptive_step", kernels<OptimKernels<T>>(Device::cpu).adaptive, 4 * work, 0,
+  run("adaptive_step", kernels<OptimKernels<T>>(held[0].device()).adaptive, 4 * work, 0,
       Adaptive<T>{entries.data(), static_cast<Index>(entries.size()), &lr, rule, options});
 }
 
@@ -133,6 +135,7 @@ void adaptive_step(AdaptiveRule rule, const Tensors& parameters, const Tensors& 
 
 void check_scalable(const char* op, const Tensors& gradients) {
   for (const Tensor& g : gradients) {
+    check_device(op, {&gradients[0], &g});
     check(g->storage->writable, op, ": gradients must be writable, got one over read-only memory");
     check(!overlaps_itself(g), op, ": gradients must have one place in memory per element, got an expanded one");
   }
@@ -159,7 +162,7 @@ double clip_grad_norm(const Tensors& gradients, double max_norm) {
         sizes.push_back(g.numel());
         work += g.numel();
       }
-      run("clip_grad_norm", kernels<OptimKernels<T>>(Device::cpu).clip_norm, work, 0,
+      run("clip_grad_norm", kernels<OptimKernels<T>>(dense[0].device()).clip_norm, work, 0,
           ClipNorm<T>{data.data(), sizes.data(), static_cast<Index>(data.size()), max_norm, &norm});
       for (std::size_t i = 0; i < gradients.size(); ++i)
         if (!dense[i].same(gradients[i])) copy_into(gradients[i], dense[i]);

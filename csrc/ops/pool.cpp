@@ -240,6 +240,7 @@ Tensor max_unpool(int space, const Tensor& x, const Tensor& index, const Shape& 
   if (mode_is_active()) [[unlikely]]
     return through_door(
         {op.c_str(), {x, index}, [=](const Tensors& t) { return max_unpool(space, t[0], t[1], output_size); }});
+  check_device(op.c_str(), {&x, &index});
   check(index.dtype() == DType::int64, op, ": indices must be int64, got ", index.dtype());
   check(index.shape() == x.shape(), op, ": indices must have the input's shape ", x.shape(), ", got ", index.shape());
   check(output_size.size() == space, op, ": output_size must have ", space, " elements, got ", output_size);
@@ -251,7 +252,7 @@ Tensor max_unpool(int space, const Tensor& x, const Tensor& index, const Shape& 
   checked_numel(op.c_str(), shape);
   const Index volume = product(output_size);
   const Tensor at = plain_index<RuntimeError>(op.c_str(), flatten(places, 2, -1), volume);
-  const Tensor none = zeros({input.size(0), input.size(1), volume}, x.dtype());
+  const Tensor none = zeros({input.size(0), input.size(1), volume}, x.dtype(), x.device());
   const Tensor y = reshape(scatter(none, 2, at, flatten(input, 2, -1)), shape);
   return unbatched(in_format(y, space == 2 && suggests_channels_last(input)), x);
 }

@@ -28,7 +28,7 @@ Generator& default_generator() {
 
 void random_(Tensor& self, Distribution distribution, double p, double q, Generator& generator) {
   check_inplace("random", self);
-  const Tensor y = self.is_contiguous() ? self : empty(self.shape(), self.dtype());
+  const Tensor y = self.is_contiguous() ? self : empty(self.shape(), self.dtype(), self.device());
   const Philox bits = generator.next();
   dispatch_float("random", y.dtype(), [&]<class T>(T) {
     if (y.numel() > 0)

@@ -70,7 +70,8 @@ Tensor run_reduce(const char* name, ReduceOp op, const Tensor& x, const Dims& re
   const ReduceShape at = reduce_shape(x, reduced, true);
   dispatch_all(x.dtype(), [&]<class T>(T) {
     const auto& table = kernels<ReduceKernels<T>>(x.device());
-    run(name, table.reduce, x.numel(), table.workspace(at), op, Reduce<T>{x.data<T>(), y.data<T>(), at, scale});
+    run(name, table.reduce, x.numel(), {table.workspace(at), x.device()}, op,
+        Reduce<T>{x.data<T>(), y.data<T>(), at, scale});
   });
   return y;
 }
@@ -120,7 +121,7 @@ struct ProdNode final : Node {
     for (int i = 0; i < order.size(); ++i) back[static_cast<int>(order[i])] = i;
     for (int d = 0; d < input.ndim(); ++d) terms *= reduced[d] ? input.size(d) : 1;
     const Tensor moved = permute(input, order), rows = reshape(moved, {terms == 0 ? 0 : -1, terms});
-    const Tensor ones = full({rows.size(0), 1}, Scalar(1), rows.dtype());
+    const Tensor ones = full({rows.size(0), 1}, Scalar(1), rows.dtype(), rows.device());
     const Tensor before = cat({ones, narrow(cumprod(rows, 1), 1, 0, terms - 1)}, 1);
     const Tensor from_end = flip(cumprod(flip(rows, {1}), 1), {1});
     const Tensor after = cat({narrow(from_end, 1, 1, terms - 1), ones}, 1);
@@ -166,7 +167,7 @@ Tensor logic(const char* name, LogicOp op, const Tensor& x, const Shape& dims, b
     if (y.numel() == 0) return;
     const ReduceShape at = reduce_shape(x, reduced, true);
     const auto& table = kernels<ReduceKernels<T>>(x.device());
-    run(name, table.logic, x.numel(), table.workspace(at), op, Logic<T>{x.data<T>(), y.data<bool>(), at});
+    run(name, table.logic, x.numel(), {table.workspace(at), x.device()}, op, Logic<T>{x.data<T>(), y.data<bool>(), at});
   });
   return x.dtype() == DType::uint8 ? to(y, DType::uint8) : y;  // as PyTorch has it, from before there was bool
 }
@@ -228,12 +229,13 @@ Tensor spread(const char* op, const Tensor& x, const Shape& dims, double correct
   const Dims reduced = reduced_dims(op, x, dims);
   const Shape shape = reduced_shape(x, reduced, keepdim);
   const ReduceShape at = reduce_shape(x, reduced, true);
-  const Tensor mean = empty(shape, accumulator(x.dtype())), y = empty(shape, accumulator(x.dtype()));
+  const Tensor mean = empty(shape, accumulator(x.dtype()), x.device()),
+               y = empty(shape, accumulator(x.dtype()), x.device());
   dispatch_float(op, x.dtype(), [&]<class T>(T) {
     using Acc = Accumulator<T>;
     const auto& table = kernels<ReduceKernels<T>>(x.device());
     if (y.numel() > 0) {
-      run(op, table.variance, 2 * x.numel(), table.workspace(at),
+      run(op, table.variance, 2 * x.numel(), {table.workspace(at), x.device()},
           Variance<T>{x.data<T>(), mean.data<Acc>(), y.data<Acc>(), at, correction});
     }
   });

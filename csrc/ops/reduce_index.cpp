@@ -38,7 +38,7 @@ void run_arg(const char* name, ArgOp op, const Tensor& x, const ReduceShape& at,
   if (index.numel() == 0) return;
   dispatch_all(x.dtype(), [&]<class T>(T) {
     const auto& table = kernels<ReduceKernels<T>>(x.device());
-    run(name, table.arg_reduce, x.numel(), table.workspace(at), op,
+    run(name, table.arg_reduce, x.numel(), {table.workspace(at), x.device()}, op,
         ArgReduce<T>{x.data<T>(), value.data<T>(), index.data<Index>(), at});
   });
 }
@@ -63,7 +63,7 @@ struct PickedNode final : Node {  // dy goes where the index points
   const char* name() const override { return "max"; }
   Tensors backward(const Tensors& grads, const Needs&) override {
     const Tensor where = index.get();
-    const Tensor zero = zeros(shape, grads[0].dtype());
+    const Tensor zero = zeros(shape, grads[0].dtype(), grads[0].device());
     if (shape.empty()) return {grads[0]};
     const Tensor dy = keepdim ? grads[0] : unsqueeze(grads[0], dim);
     return {scatter_add(zero, dim, keepdim ? where : unsqueeze(where, dim), dy)};
@@ -88,7 +88,7 @@ Tensor cumprod_gradient(const Tensor& x, const Tensor& dy, int dim) {
     sums.push_back(sums.empty() ? at(dy, i) : add(at(dy, i), mul(at(x, i + 1), sums.back())));
   Shape one = x.shape();
   one[dim] = 1;
-  const Tensor before = cat({full(one, Scalar(1), x.dtype()), narrow(cumprod(x, dim), dim, 0, n - 1)}, dim);
+  const Tensor before = cat({full(one, Scalar(1), x.dtype(), x.device()), narrow(cumprod(x, dim), dim, 0, n - 1)}, dim);
   return mul(before, flip(cat(sums, dim), {dim}));
 }
 
@@ -108,7 +108,7 @@ struct CumprodNode final : Node {  // dx_i = sum over j >= i of dy_j y_j / x_i w
 
 Tensor scan(const char* name, const Tensor& input, int d, bool product) {
   const Tensor x = contiguous(is_floating(input.dtype()) ? input : to(input, DType::int64));
-  const Tensor y = empty(x.shape(), x.dtype());
+  const Tensor y = empty(x.shape(), x.dtype(), x.device());
   if (y.numel() == 0) return y;
   Index outer = 1, inner = 1;
   for (int i = 0; i < x.ndim(); ++i) (i < d ? outer : inner) *= i == d ? 1 : x.size(i);

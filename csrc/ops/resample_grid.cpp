@@ -28,7 +28,7 @@ Shape with_space(Index n, Index c, const Shape& space) {
 
 // The gradient by the grid of sum(sample(x, grid) * dy). As operations where it is to be differentiated in turn.
 Tensor grid_gradient(const GridSizes& at, const Tensor& x, const Tensor& dy, const Tensor& grid) {
-  if (at.kernel == GridKernel::nearest) return zeros(grid.shape(), grid.dtype());
+  if (at.kernel == GridKernel::nearest) return zeros(grid.shape(), grid.dtype(), grid.device());
   if (grad_enabled()) {
     Tensors parts;
     for (int d = kSpace - 1; d >= kSpace - at.space; --d) {
@@ -38,7 +38,7 @@ Tensor grid_gradient(const GridSizes& at, const Tensor& x, const Tensor& dy, con
     }
     return stack(parts, -1);
   }
-  const Tensor dgrid = empty(grid.shape(), grid.dtype());
+  const Tensor dgrid = empty(grid.shape(), grid.dtype(), grid.device());
   if (dgrid.numel() == 0) return dgrid;
   dispatch_float(kOp, x.dtype(), [&]<class T>(T) {
     const Tensor input = contiguous(x), gradient = contiguous(dy), places = contiguous(grid);
@@ -73,7 +73,7 @@ struct ScatterNode final : Node {
 
 Tensor sample(const GridSizes& at, const Tensor& image, const Tensor& places) {
   const Tensor x = contiguous(image), grid = contiguous(places);
-  const Tensor y = empty(with_space(at.batch, at.channels, space_of(at.out, at)), x.dtype());
+  const Tensor y = empty(with_space(at.batch, at.channels, space_of(at.out, at)), x.dtype(), x.device());
   if (y.numel() > 0) {
     dispatch_float(kOp, x.dtype(), [&]<class T>(T) {
       run(kOp, kernels<ResampleKernels<T>>(x.device()).grid_sample, 8 * y.numel(), 0,
@@ -89,7 +89,7 @@ Tensor sample(const GridSizes& at, const Tensor& image, const Tensor& places) {
 
 Tensor scatter(const GridSizes& at, const Tensor& gradient, const Tensor& places) {
   const Tensor dy = contiguous(gradient), grid = contiguous(places);
-  const Tensor dx = empty(with_space(at.batch, at.channels, space_of(at.image, at)), dy.dtype());
+  const Tensor dx = empty(with_space(at.batch, at.channels, space_of(at.image, at)), dy.dtype(), dy.device());
   if (dx.numel() > 0) {
     dispatch_float(kOp, dy.dtype(), [&]<class T>(T) {
       run(kOp, kernels<ResampleKernels<T>>(dy.device()).grid_scatter, 8 * dy.numel(), 0,
@@ -117,6 +117,7 @@ GridPadding padding_named(const std::string& mode) {
 }
 
 void check_operands(const Tensor& x, const Tensor& grid) {
+  check_device("grid_sample", {&x, &grid});
   check(x.ndim() == 4 || x.ndim() == 5, "grid_sample: input must be (N, C, H, W) or (N, C, D, H, W), got ", x.shape());
   check(grid.ndim() == x.ndim() && grid.size(0) == x.size(0) && grid.size(grid.ndim() - 1) == x.ndim() - 2,
         "grid_sample: grid must be (", x.size(0), ", *, ", x.ndim() - 2, ") of ", x.ndim(), " dimensions for input ",

@@ -40,7 +40,7 @@ Tensor unfold(const Tensor& input, const Geometry& at) {
   const Shape& kernel = at.options.kernel;
   const Shape shape{x.size(0), checked_numel("unfold", {x.size(1), kernel[0], kernel[1]}), product(at.out)};
   checked_numel("unfold", shape);
-  const Tensor columns = empty(shape, x.dtype());
+  const Tensor columns = empty(shape, x.dtype(), x.device());
   dispatch_float("unfold", x.dtype(), [&]<class T>(T) {
     if (columns.numel() == 0) return;
     run("unfold", kernels<ResampleKernels<T>>(x.device()).unfold, columns.numel(), 0, patches<T>(x, columns, at));
@@ -53,7 +53,7 @@ Tensor fold(const Tensor& input, const Geometry& at) {
   const Tensor columns = contiguous(input);
   const Shape shape{columns.size(0), columns.size(1) / product(at.options.kernel), at.image[0], at.image[1]};
   checked_numel("fold", shape);
-  const Tensor x = empty(shape, columns.dtype());
+  const Tensor x = empty(shape, columns.dtype(), columns.device());
   dispatch_float("fold", x.dtype(), [&]<class T>(T) {
     if (x.numel() == 0) return;
     run("fold", kernels<ResampleKernels<T>>(x.device()).fold, columns.numel(), 0, patches<T>(x, columns, at));

@@ -318,7 +318,8 @@ RnnResult in_float32(RnnMode mode, const Tensor& x, const RnnSequence& sequence,
 RnnResult rnn_layer(RnnMode mode, const Tensor& input, const RnnSequence& sequence, const Tensor& h, const Tensor& c,
                     const RnnDirections& directions) {
   const bool has_projection = directions[0].projection.defined(), is_narrow = input.dtype() == DType::bfloat16;
-  if (mode_is_active() || has_projection || (!is_narrow && !has_kernel(input.dtype())))
+  // A GPU has no kernel for whole sequences yet.
+  if (mode_is_active() || input.device() != Device::cpu || has_projection || (!is_narrow && !has_kernel(input.dtype())))
     return rnn_layer_composed(mode, input, sequence, h, c, directions);
   if (is_narrow) return in_float32(mode, input, sequence, h, c, directions);
   const Tensor x = contiguous(input), h0 = contiguous(h), c0 = c.defined() ? contiguous(c) : Tensor();

@@ -72,7 +72,7 @@ struct Network {
   Tensor state(const char* name, const Tensor& given, Index batch, Index features) const {
     const Shape shape{options.num_layers * directions, batch, features};
     const DType dtype = weights[0].ih.dtype();
-    if (!given.defined()) return zeros(shape, dtype);
+    if (!given.defined()) return zeros(shape, dtype, weights[0].ih.device());
     check(given.shape() == shape, op, ": ", name, " must have shape ", shape, ", got ", given.shape());
     check<ValueError>(given.dtype() == dtype, op, ": ", name, " must have the weights' dtype ", dtype, ", got ",
                       given.dtype());
@@ -84,6 +84,8 @@ struct Network {
 RnnSequence packed(const char* op, const Tensor& batch_sizes, Index rows) {
   check(batch_sizes.ndim() == 1 && batch_sizes.dtype() == DType::int64 && batch_sizes.numel() > 0, op,
         ": batch_sizes must be int64, one for each step, got ", batch_sizes.dtype(), " ", batch_sizes.shape());
+  check(batch_sizes.device() == Device::cpu, op, ": batch_sizes must be in the host's memory, got ",
+        batch_sizes.device());
   const Tensor sizes = contiguous(batch_sizes);
   const Index* size = sizes.data<Index>();
   RnnSequence sequence{.count = sizes.numel(), .batch = size[0], .starts = empty({sizes.numel() + 1}, DType::int64)};
@@ -133,6 +135,7 @@ Tensors rnn(const Tensor& given, const Tensor& batch_sizes, const Tensor& h, con
             const RnnOptions& options, Generator& generator) {
   const Network net(weights, options);
   const Tensor input = in_dtype_of(weights, given);
+  for (const Tensor& weight : weights) check_device(net.op, {&input, &h, &c, &weight});
   const bool is_packed = batch_sizes.defined(), is_lstm = options.mode == RnnMode::lstm;
   net.check_input(input, is_packed ? 2 : 3);
   const bool turns = options.batch_first && !is_packed;

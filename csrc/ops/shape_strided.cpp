@@ -22,10 +22,10 @@ Index span(const Shape& shape, const Shape& strides) {  // elements of memory fr
 // Zeros for both the input and the window, either of which may reach beyond the other.
 struct Memory {
   Tensor all, input, window;
-  Memory(const Geometry& g, DType dtype) {
+  Memory(const Geometry& g, const Tensor& like) {
     const Index before = std::max<Index>(0, -g.offset);
     const Index after = std::max(span(g.input_shape, g.input_strides), g.offset + span(g.shape, g.strides));
-    all = zeros({before + std::max<Index>(0, after)}, dtype);
+    all = zeros({before + std::max<Index>(0, after)}, like.dtype(), like.device());
     input = alias(all, g.input_shape, g.input_strides, before);
     window = alias(all, g.shape, g.strides, before + g.offset);
   }
@@ -42,10 +42,10 @@ struct StridedSpreadNode final : Node {
 
 // The input's memory, zero but for dy added at the window. Elements that the window meets twice add up in its order.
 Tensor spread_strided(const Tensor& dy, const Geometry& g) {
-  Memory memory(g, dy.dtype());
+  Memory memory(g, dy);
   if (overlaps_itself(memory.window)) {
     const GradMode off(false);
-    const Tensor places = arange(Scalar(0), Scalar(memory.all.numel()), Scalar(1), DType::int64);
+    const Tensor places = arange(Scalar(0), Scalar(memory.all.numel()), Scalar(1), DType::int64, dy.device());
     const Tensor index = clone_contiguous(alias(places, g.shape, g.strides, memory.window.offset()));
     index_add_(memory.all, 0, view(index, {-1}), reshape(dy, {-1}), 1);
   } else {
@@ -68,7 +68,7 @@ Tensor strided_window(const Tensor& x, const Geometry& g) {
   const bool is_inside = g.offset >= 0 && g.offset + span(g.shape, g.strides) <= size;
   if (is_inside && size == x.numel() && x.strides() == g.input_strides)
     return as_strided(x, g.shape, g.strides, x.offset() + g.offset);
-  const Memory memory(g, x.dtype());
+  const Memory memory(g, x);
   copy_into(memory.input, x);
   const Tensor y = clone_contiguous(memory.window);
   record<StridedNode>(y, {&x}, g);

@@ -37,7 +37,7 @@ struct WindowSpreadNode final : Node {
 
 // Zeros with dy in the window: the transpose of taking the window.
 Tensor spread_window(const Tensor& dy, const Window& w) {
-  const Tensor dx = zeros(w.shape, dy.dtype());
+  const Tensor dx = zeros(w.shape, dy.dtype(), dy.device());
   copy_into(window_of(dx, w), dy);
   record<WindowSpreadNode>(dx, {&dy}, w);
   return dx;
@@ -58,13 +58,14 @@ using Windows = std::vector<Window>;
 struct PartsNode final : Node {
   Windows windows;
   DType dtype;
-  PartsNode(const Windows& windows, DType dtype) : windows(windows), dtype(dtype) {
+  Device device;
+  PartsNode(const Windows& windows, const Tensor& x) : windows(windows), dtype(x.dtype()), device(x.device()) {
     outputs = static_cast<std::uint32_t>(windows.size());
   }
   const char* name() const override { return windows[0].drops_dim ? "unbind" : "split"; }
   Tensors backward(const Tensors& grads, const Needs&) override {
     if (grad_enabled()) return {joined(grads)};
-    const Tensor dx = empty(windows[0].shape, dtype);
+    const Tensor dx = empty(windows[0].shape, dtype, device);
     for (std::size_t i = 0; i < windows.size(); ++i) {
       const Tensor part = window_of(dx, windows[i]);
       if (grads[i].defined()) copy_into(part, grads[i]);
@@ -77,7 +78,7 @@ struct PartsNode final : Node {
     for (std::size_t i = 0; i < windows.size(); ++i) {
       Shape shape = windows[i].shape;
       shape[windows[i].dim] = windows[i].length;
-      parts.push_back(grads[i].defined() ? reshape(grads[i], shape) : zeros(shape, dtype));
+      parts.push_back(grads[i].defined() ? reshape(grads[i], shape) : zeros(shape, dtype, device));
     }
     return cat(parts, windows[0].dim);
   }
@@ -90,7 +91,7 @@ Tensors parts_of(const Tensor& x, const Windows& windows) {
     return parts;
   }
   const Edge edge = grad_enabled() ? edge_to(x) : Edge();
-  const Ref<PartsNode> node = edge ? make_ref<PartsNode>(windows, x.dtype()) : Ref<PartsNode>();
+  const Ref<PartsNode> node = edge ? make_ref<PartsNode>(windows, x) : Ref<PartsNode>();
   if (node) node->edges.push_back(edge);
   for (std::size_t i = 0; i < windows.size(); ++i) {
     const Tensor part = known_as_view(x, window_of(x, windows[i]));

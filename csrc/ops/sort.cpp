@@ -33,7 +33,7 @@ struct OrderNode final : Node {
   OrderNode(const Shape& shape, int dim, const char* op) : shape(shape), dim(dim), op(op) {}
   const char* name() const override { return op; }
   Tensors backward(const Tensors& grads, const Needs&) override {
-    return {scatter(zeros(shape, grads[0].dtype()), dim, index.get(), grads[0])};
+    return {scatter(zeros(shape, grads[0].dtype(), grads[0].device()), dim, index.get(), grads[0])};
   }
 };
 // The same where several results may be one element.
@@ -44,12 +44,12 @@ struct RunningExtremeNode final : Node {
   RunningExtremeNode(int dim, const char* op) : dim(dim), op(op) {}
   const char* name() const override { return op; }
   Tensors backward(const Tensors& grads, const Needs&) override {
-    return {scatter_add(zeros(grads[0].shape(), grads[0].dtype()), dim, index.get(), grads[0])};
+    return {scatter_add(zeros(grads[0].shape(), grads[0].dtype(), grads[0].device()), dim, index.get(), grads[0])};
   }
 };
 
 // Of an element without dimensions: itself, at place 0.
-ValuesAndIndices alone(const Tensor& x) { return {clone(x), zeros({}, DType::int64)}; }
+ValuesAndIndices alone(const Tensor& x) { return {clone(x), zeros({}, DType::int64, x.device())}; }
 
 struct Wanted {
   Index first, last;
@@ -144,6 +144,7 @@ ValuesAndIndices running_extreme(const char* op, bool largest, const Tensor& x, 
 }
 
 Tensor searchsorted(const Tensor& sorted, const Tensor& input, bool right) {
+  check_device("searchsorted", {&sorted, &input});
   const GradMode off(false);
   check(sorted.ndim() > 0, "searchsorted: sorted_sequence must have at least one dimension, got none");
   const bool is_shared = sorted.ndim() == 1;

@@ -14,7 +14,7 @@ const Arithmetic arithmetic{
         },
     .clone = ops::clone,
     .cast = ops::to,
-    .ones_like = [](const Tensor& x) { return ops::full(x.shape(), Scalar(1), x.dtype()); },
+    .ones_like = [](const Tensor& x) { return ops::full(x.shape(), Scalar(1), x.dtype(), x.device()); },
     .view_node = ops::view_node,
 };
 

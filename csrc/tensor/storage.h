@@ -1,4 +1,5 @@
 #pragma once
+#include "core/device.h"
 #include "tensor/counted.h"
 
 namespace dd2424 {
@@ -14,14 +15,15 @@ struct Storage final : Counted {
   void (*give_back)(void* lender) = nullptr;
   void* lender = nullptr;
 
-  explicit Storage(std::size_t bytes) : data(allocate(bytes)), bytes(bytes) {}
+  explicit Storage(std::size_t bytes, Device device = Device::cpu)
+      : data(device == Device::cpu ? allocate(bytes) : allocate_on(device, bytes)), bytes(bytes), device(device) {}
   Storage(void* data, std::size_t bytes, bool writable, void (*give_back)(void*), void* lender)
       : data(data), bytes(bytes), writable(writable), give_back(give_back), lender(lender) {}
   ~Storage() {
     if (give_back) {
       give_back(lender);
     } else {
-      dd2424::release(data, bytes);
+      device == Device::cpu ? dd2424::release(data, bytes) : release_on(device, data, bytes);
     }
   }
 };

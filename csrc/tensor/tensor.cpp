@@ -71,10 +71,9 @@ Index Tensor::offset() const {
 }
 
 Tensor empty(const Shape& shape, DType dtype, Device device) {
-  check(device == Device::cpu, "empty: device must be cpu, got ", device);
   auto impl = make_ref<TensorImpl>();
   impl->numel = checked_numel("empty", shape);
-  impl->storage = make_ref<Storage>(static_cast<std::size_t>(impl->numel * item_bytes(dtype)));
+  impl->storage = make_ref<Storage>(static_cast<std::size_t>(impl->numel * item_bytes(dtype)), device);
   impl->data = static_cast<std::byte*>(impl->storage->data);
   impl->shape = shape;
   impl->strides = contiguous_strides(shape);
@@ -103,10 +102,14 @@ int slowness(int a, int b, const Shape& shape, std::initializer_list<const Tenso
 
 Tensor empty_following(const Shape& shape, DType dtype, std::initializer_list<const Tensor*> operands) {
   Device device = Device::cpu;
+  for (const Tensor* t : operands)
+    if (t) device = t->device();
+  return empty_following(shape, dtype, operands, device);
+}
+Tensor empty_following(const Shape& shape, DType dtype, std::initializer_list<const Tensor*> operands, Device device) {
   bool all_flat = true;
   for (const Tensor* t : operands) {
     if (!t) continue;
-    device = t->device();
     all_flat &= t->is_contiguous() && (t->ndim() == 0 || t->shape() == shape);
   }
   const Tensor y = empty(shape, dtype, device);
@@ -129,8 +132,9 @@ Tensor empty_following(const Shape& shape, DType dtype, std::initializer_list<co
   y->is_contiguous = product(shape) == 0 || dense_in_order(shape, y.strides());
   return y;
 }
-Tensor empty_like(const Tensor& x, DType dtype) {
-  return x.is_contiguous() ? empty(x.shape(), dtype, x.device()) : empty_following(x.shape(), dtype, {&x});
+Tensor empty_like(const Tensor& x, DType dtype) { return empty_like(x, dtype, x.device()); }
+Tensor empty_like(const Tensor& x, DType dtype, Device device) {
+  return x.is_contiguous() ? empty(x.shape(), dtype, device) : empty_following(x.shape(), dtype, {&x}, device);
 }
 Tensor empty_like(const Tensor& x) { return empty_like(x, x.dtype()); }
 
@@ -158,6 +162,7 @@ Tensor independent_alias(const Tensor& x) {
     last->release();
   };
   auto storage = make_ref<Storage>(lender->data, lender->bytes, lender->writable, +give_back, lender);
+  storage->device = lender->device;
   return make(std::move(storage), x->data, x.shape(), x.strides(), x.dtype());
 }
 

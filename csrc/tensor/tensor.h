@@ -81,9 +81,11 @@ using Tensors = SmallVector<Tensor, 4>;
 Tensor empty(const Shape& shape, DType dtype, Device device = Device::cpu);
 Tensor empty_like(const Tensor& x);  // dense, with x's order of dimensions in memory
 Tensor empty_like(const Tensor& x, DType dtype);
+Tensor empty_like(const Tensor& x, DType dtype, Device device);
 // Dense, with the dimensions in the order that PyTorch gives the result of an operation on these tensors (null: a
 // number), each broadcast to `shape`: that of the first tensor which tells two dimensions apart.
 Tensor empty_following(const Shape& shape, DType dtype, std::initializer_list<const Tensor*> operands);
+Tensor empty_following(const Shape& shape, DType dtype, std::initializer_list<const Tensor*> operands, Device device);
 // Shares x's storage; unknown to the tape.
 Tensor alias(const Tensor& x, const Shape& shape, const Shape& strides, Index offset);
 Tensor alias(const Tensor& x);

@@ -51,10 +51,4 @@ class device:
         return device, (self.type, self.index)
 
 
-CPU = device("cpu")
-
-
-def require_cpu(name: str, wanted: device | str | int | None) -> None:
-    """Raises: RuntimeError where something is asked of a GPU, saying what is missing."""
-    if wanted is not None and device(wanted).type != "cpu":
-        raise RuntimeError(f"{name}: device must be cpu, got {device(wanted)}: this build has no CUDA library")
+CPU, GPU = device("cpu"), device("cuda", 0)

@@ -176,8 +176,8 @@ def _narrow_copy(self: Tensor, dim: int, start: int, length: int) -> Tensor:
 
 
 def _get_device(self: Tensor) -> int:
-    """-1: the processor's memory."""
-    return -1
+    """The number of the GPU; -1: the processor's memory."""
+    return 0 if self.is_cuda else -1
 
 
 METHODS: dict[str, Any] = {

@@ -118,7 +118,7 @@ def describe(tensor: Tensor) -> str:
     """The text of `repr(tensor)`."""
     from dd2424 import _core
 
-    source = tensor.detach()
+    source = tensor.detach().cpu()
     array = (source.float() if source.dtype in (_core.bfloat16, _core.float16) else source).array
     summarize = array.size > _options.threshold
     prefix = "tensor("
@@ -129,6 +129,8 @@ def describe(tensor: Tensor) -> str:
     notes = []
     if array.size == 0 and array.ndim != 1:
         notes.append(f"size={tuple(array.shape)}")
+    if tensor.is_cuda:
+        notes.append(f"device='{tensor.device}'")
     implied = (_core.get_default_dtype(),) if array.size == 0 else (
         _core.get_default_dtype(), _core.int64, _core.bool)  # fmt: skip
     if tensor.dtype not in implied:

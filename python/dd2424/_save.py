@@ -6,7 +6,7 @@ import json
 from os import PathLike, fspath
 from typing import Any, BinaryIO
 
-from dd2424._device import device, require_cpu
+from dd2424._device import device
 from dd2424._files import write_atomic
 from dd2424._safetensors import Array, deserialize, serialize
 from dd2424._state import put_together, take_apart
@@ -33,9 +33,10 @@ def save(obj: Any, f: File) -> None:
 def load(f: File, map_location: device | str | None = None, *, weights_only: bool = True) -> Any:
     """What `save` wrote, or a dict of the tensors in any other safetensors file. Nothing in it is executed.
 
+    map_location: the device of the tensors, the processor's memory where it is not given.
+
     Raises: OSError; ValueError naming the file where it is damaged, or of another format such as PyTorch's.
     """
-    require_cpu("load", map_location)
     name = fspath(f) if isinstance(f, str | PathLike) else getattr(f, "name", "file")
     if isinstance(f, str | PathLike):
         with open(f, "rb") as file:
@@ -45,7 +46,7 @@ def load(f: File, map_location: device | str | None = None, *, weights_only: boo
     try:
         arrays, metadata = deserialize(data)
         if metadata.get("format") != _FORMAT:
-            return put_together({name: {"__array__": name, "tensor": True} for name in arrays}, arrays)
-        return put_together(json.loads(metadata["state"]), arrays)
+            return put_together({name: {"__array__": name, "tensor": True} for name in arrays}, arrays, map_location)
+        return put_together(json.loads(metadata["state"]), arrays, map_location)
     except (KeyError, ValueError) as error:
         raise ValueError(f"load: {name} must be a safetensors file: {error}") from error

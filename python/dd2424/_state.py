@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from dd2424._core import Tensor, from_numpy
+from dd2424._core import Tensor, convert, from_numpy
 from dd2424._safetensors import Array
 
 _ARRAY, _ITEMS, _TUPLE = "__array__", "__items__", "__tuple__"
@@ -24,7 +24,7 @@ def take_apart(value: Any, name: str, arrays: dict[str, Array]) -> Any:
     if isinstance(value, Tensor | np.ndarray):
         while not name or name in arrays:  # keys may hold dots
             name += "_" if name else "tensor"
-        arrays[name] = np.array(value.detach().array if isinstance(value, Tensor) else value)
+        arrays[name] = np.array(value.detach().cpu().array if isinstance(value, Tensor) else value)
         return {_ARRAY: name, "tensor": isinstance(value, Tensor)}
     if isinstance(value, np.generic):
         return value.item()
@@ -47,17 +47,17 @@ def _joined(name: str, key: object) -> str:
     return f"{name}.{key}" if name else str(key)
 
 
-def put_together(value: Any, arrays: Mapping[str, Array]) -> Any:
-    """What `take_apart` took apart. Raises: KeyError naming an array that is missing."""
+def put_together(value: Any, arrays: Mapping[str, Array], device: Any = None) -> Any:
+    """What `take_apart` took apart, its tensors on `device`. Raises: KeyError naming an array that is missing."""
     if isinstance(value, list):
-        return [put_together(item, arrays) for item in value]
+        return [put_together(item, arrays, device) for item in value]
     if not isinstance(value, dict):
         return value
     if _ARRAY in value:
         array = np.array(arrays[value[_ARRAY]])
-        return from_numpy(array) if value["tensor"] else array
+        return convert(from_numpy(array), device=device) if value["tensor"] else array
     if _TUPLE in value:
-        return tuple(put_together(item, arrays) for item in value[_TUPLE])
+        return tuple(put_together(item, arrays, device) for item in value[_TUPLE])
     if _ITEMS in value:
-        return {put_together(key, arrays): put_together(item, arrays) for key, item in value[_ITEMS]}
-    return {key: put_together(item, arrays) for key, item in value.items()}
+        return {put_together(key, arrays, device): put_together(item, arrays, device) for key, item in value[_ITEMS]}
+    return {key: put_together(item, arrays, device) for key, item in value.items()}

@@ -6,9 +6,11 @@ import functools
 from collections.abc import Callable, Iterator
 from typing import Any
 
+import numpy as np
+
 from dd2424 import _core, _extra, _missing
 from dd2424._core import Tensor, dtype
-from dd2424._device import CPU, device, require_cpu
+from dd2424._device import CPU, GPU, device
 from dd2424._formats import channels_last, contiguous_format, memory_format
 from dd2424._print import describe
 
@@ -57,15 +59,14 @@ def _to(
     """to(dtype), to(device), to(device, dtype), to(other): the tensor itself where nothing changes."""
     for argument in args:
         if isinstance(argument, Tensor):
-            dtype = argument.dtype
+            dtype, device = argument.dtype, argument.device
         elif isinstance(argument, str | _DEVICE):
             device = argument
         elif isinstance(argument, int) and not isinstance(argument, bool):
             device = _DEVICE(argument)
         elif argument is not None and not isinstance(argument, bool):
             dtype = argument
-    require_cpu("to", device)
-    result = _core.convert(self, dtype, copy)
+    result = _core.convert(self, dtype, copy, device)
     return result if memory_format is None else result.contiguous(memory_format=memory_format)
 
 
@@ -79,7 +80,7 @@ def _cuda(self: Tensor, device: Any = None, non_blocking: bool = False) -> Tenso
 
 def _cpu(self: Tensor) -> Tensor:
     """Move to the processor's memory: the tensor itself where it is there."""
-    return self
+    return _core.convert(self, device="cpu") if self.is_cuda else self
 
 
 def _dim(self: Tensor) -> int:
@@ -128,12 +129,12 @@ _TYPE_NAMES = {
 
 def _new_tensor(self: Tensor, data: Any, *, dtype: dtype | None = None, requires_grad: bool = False) -> Tensor:
     """A copy of `data` with this tensor's dtype."""
-    return _core.tensor(data, dtype=dtype or self.dtype, requires_grad=requires_grad)
+    return _core.tensor(data, dtype=dtype or self.dtype, device=self.device, requires_grad=requires_grad)
 
 
 def _type_as(self: Tensor, other: Tensor) -> Tensor:
-    """Converted to the other's dtype."""
-    return _core.convert(self, other.dtype)
+    """Converted to the other's dtype, on the other's device."""
+    return _core.convert(self, other.dtype, device=other.device)
 
 
 def _iterate(self: Tensor) -> Iterator[Tensor]:
@@ -152,16 +153,18 @@ def _format(self: Tensor, spec: str) -> str:
     return object.__format__(self, spec)
 
 
-def _rebuild(kind: type[Tensor], array: Any, dtype_name: str, requires_grad: bool, state: dict[str, Any]) -> Tensor:
-    data = _core.convert(_core.from_numpy(array), getattr(_core, dtype_name))
+def _rebuild(
+    kind: type[Tensor], array: Any, dtype_name: str, requires_grad: bool, state: dict[str, Any], device: str = "cpu"
+) -> Tensor:
+    data = _core.convert(_core.from_numpy(array), getattr(_core, dtype_name), device=device)
     made = data.requires_grad_(requires_grad) if kind is Tensor else _core.make_subclass(kind, data, requires_grad)
     made.__dict__.update(state)
     return made
 
 
 def _reduce(self: Tensor, protocol: int = 2) -> tuple[Any, ...]:
-    array = self.detach().clone().array
-    return _rebuild, (type(self), array, self.dtype.name, self.requires_grad, dict(self.__dict__))
+    array = _cpu(self.detach().clone()).array
+    return _rebuild, (type(self), array, self.dtype.name, self.requires_grad, dict(self.__dict__), str(self.device))
 
 
 def _deepcopy(self: Tensor, memo: dict[int, Any]) -> Tensor:
@@ -185,7 +188,21 @@ def _dlpack(self: Tensor, **options: Any) -> Any:
 
 
 def _dlpack_device(self: Tensor) -> tuple[int, int]:
-    return 1, 0
+    return (2, 0) if self.is_cuda else (1, 0)
+
+
+def _interface(self: Tensor) -> dict[str, Any]:
+    """The memory of a GPU's tensor, as CuPy, Numba and PyTorch take it; ready on CUDA's default stream.
+
+    Raises: AttributeError for a tensor in the processor's memory, and TypeError for bfloat16.
+    """
+    if not self.is_cuda:
+        raise AttributeError("__cuda_array_interface__: the tensor must be on a GPU; use .cuda()")
+    if self.dtype == _core.bfloat16:
+        raise TypeError("__cuda_array_interface__: no array library there has bfloat16; use .float()")
+    strides = tuple(step * self.itemsize for step in self.stride())
+    return {"shape": tuple(self.shape), "typestr": np.dtype(self.dtype.name).str, "strides": strides,
+            "data": (self.data_ptr(), False), "version": 3, "stream": 1}  # fmt: skip
 
 
 def _may_hold(target: dtype, source: dtype) -> bool:
@@ -215,7 +232,7 @@ _OWN: dict[str, Any] = {
     "__deepcopy__": _deepcopy, "__reduce_ex__": _reduce, "__dlpack__": _dlpack, "__dlpack_device__": _dlpack_device,
     "element_size": lambda self: self.itemsize, "is_complex": lambda self: False, "is_pinned": lambda self: False,
     "pin_memory": lambda self: self, "share_memory_": lambda self: self, "conj": lambda self: self,
-    "device": property(lambda self: CPU), "is_cuda": property(lambda self: False),
+    "device": property(lambda self: GPU if self.is_cuda else CPU), "__cuda_array_interface__": property(_interface),
     "is_sparse": property(lambda self: False), "H": property(lambda self: self.mT), "layout": "strided",
     "real": property(lambda self: self), "__array_priority__": 1000,
 }  # fmt: skip

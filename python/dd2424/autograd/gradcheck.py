@@ -29,7 +29,7 @@ def _upstream(outputs: Sequence[Tensor]) -> list[Tensor]:
     made = []
     for number, y in enumerate(outputs):
         phase = np.arange(y.numel(), dtype=np.float64).reshape(tuple(y.shape))
-        made.append(_core.from_numpy(np.asarray(1.0 + 0.5 * np.sin(1.7 * phase + number + 1.0))).to(y.dtype))
+        made.append(_core.from_numpy(np.asarray(1.0 + 0.5 * np.sin(1.7 * phase + number + 1.0))).to(y))
     return made
 
 
@@ -39,18 +39,24 @@ def _numerical(func: Callable[..., Any], inputs: tuple[Any, ...], x: Tensor, ups
     def weighted() -> Any:
         with no_grad():
             outputs = _outputs(func(*inputs))
-        return [(y.detach() * u).array.sum(dtype=np.float64) for y, u in zip(outputs, upstream, strict=True)]
+        return [(y.detach() * u).cpu().array.sum(dtype=np.float64) for y, u in zip(outputs, upstream, strict=True)]
 
-    values = x.detach().array  # shares x's memory
+    values = x.detach().cpu().array  # shares x's memory, but for a GPU's
+
+    def put(place: tuple[int, ...], value: float) -> None:
+        values[place] = value
+        if x.is_cuda:
+            x.data.copy_(_core.from_numpy(values))
+
     gradients = np.zeros((len(upstream), *values.shape))
     for place in np.ndindex(values.shape):
         before = values[place]
         step = eps * max(1.0, abs(float(before)))
-        values[place] = before + step
+        put(place, before + step)
         above, up = weighted(), float(values[place])
-        values[place] = before - step
+        put(place, before - step)
         below, down = weighted(), float(values[place])
-        values[place] = before
+        put(place, before)
         for number, (high, low) in enumerate(zip(above, below, strict=True)):
             at = (number, *place)
             gradients[at] = (high - low) / (up - down)
@@ -64,7 +70,7 @@ def _analytical(y: Tensor, x: Tensor, upstream: Tensor) -> Any:
     if gradient.shape != x.shape or gradient.dtype != x.dtype:
         raise GradcheckError(f"gradcheck: gradient must have input's shape {tuple(x.shape)} and dtype {x.dtype}, got "
                              f"{tuple(gradient.shape)} and {gradient.dtype}")  # fmt: skip
-    return gradient.detach().array.astype(np.float64)
+    return gradient.detach().cpu().array.astype(np.float64)
 
 
 def _compare(label: str, analytical: Any, numerical: Any, atol: float, rtol: float) -> None:

@@ -102,7 +102,9 @@ def _bags(input: Tensor, offsets: Tensor | None, include_last_offset: bool) -> t
         if offsets is not None:
             raise ValueError("embedding_bag: offsets must be None where input has 2 dimensions, got a tensor")
         count = input.shape[0]
-        return count, _core.arange(0, count).unsqueeze(1).expand((count, input.shape[1])).reshape((-1,))
+        return count, _core.arange(0, count, device=input.device).unsqueeze(1).expand((count, input.shape[1])).reshape(
+            (-1,)
+        )
     if input.ndim != 1:
         raise ValueError(f"embedding_bag: input must have 1 or 2 dimensions, got {input.ndim}")
     if offsets is None or offsets.ndim != 1:
@@ -113,13 +115,15 @@ def _bags(input: Tensor, offsets: Tensor | None, include_last_offset: bool) -> t
     if starts and not (int(offsets[0]) == 0 and last <= size and bool((offsets[1:] >= offsets[:-1]).all())):
         raise ValueError(f"embedding_bag: offsets must rise from 0 to at most {size}, got {offsets.tolist()}")
     used = last if include_last_offset or not starts else size
-    return max(starts - include_last_offset, 0), searchsorted(offsets, _core.arange(0, used), right=True) - 1
+    return max(starts - include_last_offset, 0), searchsorted(
+        offsets, _core.arange(0, used, device=offsets.device), right=True
+    ) - 1
 
 
 def _sizes(count: int, bags: Tensor, kept: Tensor | None, weight: Tensor) -> Tensor:
     """How many elements each bag has, at least 1."""
-    ones = _core.ones(bags.shape, dtype=weight.dtype) if kept is None else kept
-    return _core.clamp(index_add(_core.zeros((count,), dtype=weight.dtype), 0, bags, ones), 1.0)
+    ones = _core.ones(bags.shape, dtype=weight.dtype, device=weight.device) if kept is None else kept
+    return _core.clamp(index_add(_core.zeros((count,), dtype=weight.dtype, device=weight.device), 0, bags, ones), 1.0)
 
 
 def _limit(weight: Tensor, flat: Tensor, max_norm: float, norm_type: float) -> None:
@@ -139,4 +143,4 @@ def one_hot(tensor: Tensor, num_classes: int = -1) -> Tensor:
     classes = largest + 1 if num_classes == -1 else num_classes
     if largest >= classes:
         raise RuntimeError(f"one_hot: tensor must be below num_classes {classes}, got {largest}")
-    return (tensor.unsqueeze(-1) == _core.arange(0, classes)).to(_core.int64)
+    return (tensor.unsqueeze(-1) == _core.arange(0, classes, device=tensor.device)).to(_core.int64)

@@ -9,7 +9,7 @@ from typing import Any
 
 from dd2424 import _core
 from dd2424._core import Generator, Tensor, dtype
-from dd2424._device import device, require_cpu
+from dd2424._device import device
 from dd2424.functional.creation import _size
 from dd2424.functional.shape import broadcast_shapes
 from dd2424.functional.sort import searchsorted
@@ -33,11 +33,10 @@ def _draw(
     device: Device,
     requires_grad: bool,
 ) -> Tensor:
-    require_cpu(name, device)
     kind = dtype or _core.get_default_dtype()
     if not kind.is_floating_point:
         raise RuntimeError(f"{name}: dtype must be a floating-point type, got {kind}")
-    made = _core.random(_size(size), distribution, 0.0, 1.0, kind, generator)
+    made = _core.random(_size(size), distribution, 0.0, 1.0, kind, generator, device)
     return made.requires_grad_() if requires_grad else made
 
 
@@ -83,16 +82,14 @@ def randint(
     start, end, shape = (low, high, size) if isinstance(high, int) else (0, low, high if size is None else size)
     if shape is None:
         raise TypeError("randint: size must be given, got None")
-    require_cpu("randint", device)
-    return _core.randint(start, end, shape, dtype or _core.int64, generator)
+    return _core.convert(_core.randint(start, end, shape, dtype or _core.int64, generator), device=device)
 
 
 def randperm(
     n: int, *, generator: Generator | None = None, dtype: dtype | None = None, device: Device = None
 ) -> Tensor:
     """0 ... n - 1 in random order. Shapes: (n,)."""
-    require_cpu("randperm", device)
-    return _core.randperm(n, dtype or _core.int64, generator)
+    return _core.convert(_core.randperm(n, dtype or _core.int64, generator), device=device)
 
 
 def rand_like(
@@ -127,7 +124,6 @@ def normal(
     device: Device = None,
 ) -> Tensor:
     """Normal with this mean and standard deviation, of the shape they broadcast to, or of `size` for numbers."""
-    require_cpu("normal", device)
     given = [x for x in (mean, std) if isinstance(x, Tensor)]
     if (size is None) != bool(given):
         raise TypeError("normal: size must be given where mean and std are numbers, and only there")
@@ -135,12 +131,13 @@ def normal(
         raise RuntimeError("normal: std must not be negative")
     shape = tuple(size) if size is not None else broadcast_shapes(*(tuple(x.shape) for x in given))
     kind = dtype or (given[0].dtype if given else _core.get_default_dtype())
-    return _core.random(shape, "normal", 0.0, 1.0, kind, generator) * std + mean
+    place = device or (given[0].device if given else None)
+    return _core.random(shape, "normal", 0.0, 1.0, kind, generator, place) * std + mean
 
 
 def bernoulli(input: Tensor, p: float | None = None, *, generator: Generator | None = None) -> Tensor:
     """1 with the probability that each element gives (or p), else 0. Raises: RuntimeError outside [0, 1]."""
-    return _core.empty(tuple(input.shape), dtype=input.dtype).bernoulli_(
+    return _core.empty(tuple(input.shape), dtype=input.dtype, device=input.device).bernoulli_(
         input.detach() if p is None else p, generator=generator
     )
 

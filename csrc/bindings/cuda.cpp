@@ -1,0 +1,43 @@
+#include "bindings/python.h"
+#include "core/device.h"
+
+// The GPU: opening its library, and what there is to ask about it. Where the library is looked for: dd2424/cuda.py.
+namespace dd2424 {
+
+using namespace py::literals;
+
+Device load_device(const char* op, py::handle device) {
+  if (device.is_none()) return Device::cpu;
+  if (const std::string name = py::str(device); name == "cpu") return Device::cpu;
+  const py::object place = py::module_::import("dd2424._device").attr("device")(device);  // refuses what is none
+  if (py::cast<std::string>(place.attr("type")) == "cpu") return Device::cpu;
+  if (!device_is_open()) py::module_::import("dd2424.cuda").attr("require")(op, place);
+  const int index = place.attr("index").is_none() ? 0 : py::cast<int>(place.attr("index"));
+  check(index == 0, op, ": device must be cuda:0, the one GPU that is used, got cuda:", index);
+  return Device::cuda;
+}
+
+void bind_cuda(py::module_& m) {
+  m.def("cuda_open", &open_device, "library"_a);
+  m.def("cuda_is_open", &device_is_open);
+  m.def("cuda_properties", [] {
+    const DeviceServices& gpu = device_services("cuda_properties");
+    std::size_t free_bytes = 0, total_bytes = 0;
+    if (gpu.total_memory(&free_bytes, &total_bytes) != Status::ok) throw_device_error("cuda_properties");
+    return py::dict("count"_a = gpu.count(), "name"_a = gpu.name(), "capability"_a = gpu.capability(),
+                    "runtime"_a = gpu.runtime(), "free_bytes"_a = free_bytes, "total_bytes"_a = total_bytes);
+  });
+  m.def("cuda_synchronize", [] {
+    Status status;
+    {
+      const py::gil_scoped_release unlocked;
+      status = device_services("synchronize").synchronize();
+    }
+    if (status != Status::ok) throw_device_error("synchronize");
+  });
+  m.def("cuda_memory_stats", [] { return stats_dict(device_services("memory_stats").memory()); });
+  m.def("cuda_reset_peak_memory", [] { device_services("reset_peak_memory_stats").reset_peak_memory(); });
+  m.def("cuda_empty_cache", [] { device_services("empty_cache").empty_cache(); });
+}
+
+}  // namespace dd2424
