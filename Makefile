@@ -7,9 +7,13 @@ BUILD_REQUIRES := "scikit-build-core>=0.11" "pybind11>=3.0" "cmake>=3.26" "ninja
 SOURCES := CMakeLists.txt pyproject.toml $(shell find csrc cmake -type f)
 export CMAKE_BUILD_PARALLEL_LEVEL ?= $(shell nproc 2>/dev/null || echo 2)
 
-.PHONY: help demo build test lint format stubs bench peers clean
+CUDA_ARCHITECTURES ?= 90a
+CMAKE_PLAIN := $(BIN)/cmake -S . -G Ninja -DCMAKE_MAKE_PROGRAM=$(abspath $(BIN))/ninja -DCMAKE_BUILD_TYPE=Release \
+	-DDD2424_PYTHON=OFF
+
+.PHONY: help demo build test lint format stubs bench peers clean cuda cuda-all test-cuda test-cuda-host
 help: ## this list
-	@grep -E '^[a-z]+:.*##' Makefile | sed -E 's/:.*## /\t/' | expand -t 10
+	@grep -E '^[a-z-]+:.*##' Makefile | sed -E 's/:.*## /\t/' | expand -t 16
 
 demo: .venv/labs ## build, then train a classifier of handwritten digits
 	$(BIN)/dd2424 train mlp --data digits
@@ -30,6 +34,21 @@ format: .venv/dev ## rewrite the sources in the style that lint checks
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 	find csrc tests -name '*.h' -o -name '*.cpp' -o -name '*.cu' | xargs $(BIN)/clang-format -i
+
+cuda: .venv/build-requires ## compile the CUDA library with nvcc, for compute capability 9.0 (CUDA_ARCHITECTURES=...)
+	$(CMAKE_PLAIN) -B build/cuda -DDD2424_CUDA=ON "-DCMAKE_CUDA_ARCHITECTURES=$(CUDA_ARCHITECTURES)"
+	$(BIN)/cmake --build build/cuda --target dd2424_cuda
+
+cuda-all: ## the same for every GPU that the packages serve
+	$(MAKE) cuda "CUDA_ARCHITECTURES=75-real;80-real;86-real;89-real;90a-real;90-virtual"
+
+test-cuda: .venv/test cuda ## run the tests of GPUs on this machine's GPU
+	DD2424_CUDA_LIBRARY=build/cuda/_cuda.so $(BIN)/python -m pytest tests/test_cuda*.py $(TESTS)
+
+test-cuda-host: .venv/test ## run the tests of GPUs on an emulated one
+	$(CMAKE_PLAIN) -B build/cuda_host -DDD2424_CUDA_HOST=ON
+	$(BIN)/cmake --build build/cuda_host --target dd2424_cuda_host
+	DD2424_CUDA_CHECK=1 DD2424_CUDA_LIBRARY=build/cuda_host/_cuda_host.so $(BIN)/python -m pytest tests/test_cuda*.py $(TESTS)
 
 stubs: .venv/dev ## write the types of the compiled module, after its bindings have changed
 	$(BIN)/python tests/make_stubs.py

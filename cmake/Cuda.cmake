@@ -1,5 +1,10 @@
 # The CUDA library: kernels for GPUs and what the host asks of a GPU, with neither Python nor a symbol of ours in
 # between (csrc/core/device.h). Both sides are compiled with a hash of the headers that they share, and compare it.
+option(DD2424_CUDA "Build the library of CUDA kernels" OFF)
+option(DD2424_CUDA_HOST "Build the CUDA kernels for an emulated GPU on the processor, to test them" OFF)
+set(DD2424_CUDA_ARCHITECTURES "75-real;80-real;86-real;89-real;90a-real;90-virtual" CACHE STRING
+    "What GPUs to compile for; `native` for this machine's")
+
 file(GLOB contracts CONFIGURE_DEPENDS ${PROJECT_SOURCE_DIR}/csrc/core/*.h)
 set(hashes "")
 foreach(contract IN LISTS contracts)
@@ -11,3 +16,52 @@ string(SHA256 DD2424_CONTRACTS "${hashes}")
 string(SUBSTRING ${DD2424_CONTRACTS} 0 16 DD2424_CONTRACTS)
 set(DD2424_CONTRACTS_DEFINITION "DD2424_CONTRACTS=\"${DD2424_CONTRACTS}\"")
 set_source_files_properties(csrc/core/device.cpp PROPERTIES COMPILE_DEFINITIONS "${DD2424_CONTRACTS_DEFINITION}")
+
+set(DD2424_CUDA_SOURCES
+  csrc/cuda/copy.cu
+  csrc/cuda/elementwise.cu
+  csrc/cuda/gemm.cu
+  csrc/cuda/library.cu
+  csrc/cuda/memory.cu
+  csrc/cuda/random.cu
+  csrc/cuda/reduce.cu)
+
+# Into a plain shared library, `target`, whose file is `name`.so.
+function(dd2424_cuda_library target name)
+  add_library(${target} MODULE ${DD2424_CUDA_SOURCES})
+  set_target_properties(${target} PROPERTIES PREFIX "" OUTPUT_NAME ${name} CXX_VISIBILITY_PRESET hidden
+                        CUDA_VISIBILITY_PRESET hidden)
+  target_include_directories(${target} PRIVATE ${PROJECT_SOURCE_DIR}/csrc)
+  target_compile_definitions(${target} PRIVATE ${DD2424_CONTRACTS_DEFINITION})
+endfunction()
+
+if(DD2424_CUDA AND DD2424_CUDA_HOST)
+  message(FATAL_ERROR "DD2424_CUDA and DD2424_CUDA_HOST compile the same sources: one build has one of them")
+endif()
+
+if(DD2424_CUDA)
+  if(NOT DEFINED CMAKE_CUDA_ARCHITECTURES)
+    set(CMAKE_CUDA_ARCHITECTURES ${DD2424_CUDA_ARCHITECTURES})
+  endif()
+  enable_language(CUDA)
+  dd2424_cuda_library(dd2424_cuda _cuda)
+  set_target_properties(dd2424_cuda PROPERTIES CUDA_RUNTIME_LIBRARY Static CUDA_STANDARD 20 CUDA_STANDARD_REQUIRED ON)
+  target_compile_definitions(dd2424_cuda PRIVATE DD2424_ISA_LEVELS=1 DD2424_SANITIZED=0) # of the host's headers
+  # Fused multiply-add is written, never inferred, as on the CPU; -Wpedantic would not take what nvcc makes of launches.
+  target_compile_options(dd2424_cuda PRIVATE -fmad=false --expt-relaxed-constexpr --Werror all-warnings
+                         --diag-suppress=1835,186 # thread-local storage of the host; signed comparisons in templates
+                         -Xcompiler=-Wall,-Wextra,-Wno-missing-field-initializers)
+  if(SKBUILD)
+    install(TARGETS dd2424_cuda DESTINATION dd2424)
+  endif()
+endif()
+
+if(DD2424_CUDA_HOST)
+  dd2424_cuda_library(dd2424_cuda_host _cuda_host)
+  set_source_files_properties(${DD2424_CUDA_SOURCES} PROPERTIES LANGUAGE CXX)
+  target_sources(dd2424_cuda_host PRIVATE tests/cuda_host/emulator.cpp)
+  target_include_directories(dd2424_cuda_host BEFORE PRIVATE ${PROJECT_SOURCE_DIR}/tests/cuda_host)
+  target_link_libraries(dd2424_cuda_host PRIVATE dd2424_flags)
+  target_compile_options(dd2424_cuda_host PRIVATE -x c++ -O1 -ffp-contract=off -fwrapv -Wno-unknown-pragmas
+                         -Wno-pedantic)
+endif()

@@ -119,6 +119,8 @@ def is_named(stem: str, family: str) -> bool:
 def test_every_source_is_built():
     stated = set(re.findall(r"^\s+(\S+\.cpp)\b", (ROOT / "CMakeLists.txt").read_text(), re.MULTILINE))
     assert stated == {relative(p) for p in CPP if p.suffix == ".cpp" and p.is_relative_to(CSRC)}
+    stated = set(re.findall(r"^\s+(csrc/\S+\.cu)\b", (ROOT / "cmake" / "Cuda.cmake").read_text(), re.MULTILINE))
+    assert stated == {relative(p) for p in CPP if p.suffix == ".cu"}
 
 
 @pytest.mark.parametrize("layer", CPP_LAYERS)

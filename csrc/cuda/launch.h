@@ -1,0 +1,68 @@
+#pragma once
+#include <cuda_runtime.h>
+
+#include "core/types.h"
+
+// How kernels are started and what they share. Nothing here, or in any .cu file, knows whether the GPU is a real one or
+// that of tests/cuda_host.
+namespace dd2424::cuda {
+
+constexpr int kWarp = 32;
+constexpr int kThreads = 256;           // of a block, where a kernel has no reason for another number
+constexpr Index kMostBlocks = 1 << 16;  // of a grid whose threads walk on by its size
+
+Status checked(cudaError_t error);  // keeps the reason for last_error()
+
+// Runs kernel(args...) on the context's stream.
+template <class... Params, class... Args>
+Status launch(const Context& context, dim3 blocks, dim3 threads, void (*kernel)(Params...), Args... args) {
+  cudaLaunchConfig_t config{};
+  config.gridDim = blocks;
+  config.blockDim = threads;
+  config.stream = static_cast<cudaStream_t>(context.stream);
+  return checked(cudaLaunchKernelEx(&config, kernel, args...));
+}
+
+// The same with a thread for each of n items, n > 0: a kernel that takes them by `for_each_item`.
+template <class... Params, class... Args>
+Status launch_items(const Context& context, Index n, void (*kernel)(Params...), Args... args) {
+  const Index blocks = (n + kThreads - 1) / kThreads;
+  return launch(context, dim3(static_cast<unsigned>(blocks < kMostBlocks ? blocks : kMostBlocks)), dim3(kThreads),
+                kernel, args...);
+}
+template <class F>
+__device__ inline void for_each_item(Index n, const F& f) {
+  const Index step = static_cast<Index>(gridDim.x) * blockDim.x;
+  for (Index i = static_cast<Index>(blockIdx.x) * blockDim.x + threadIdx.x; i < n; i += step) f(i);
+}
+
+// a / b for 0 <= a, 0 < b: in 32 bits, several times as fast, where both fit.
+__device__ inline Index quotient(Index a, Index b) {
+  return ((a | b) >> 32) == 0 ? static_cast<Index>(static_cast<std::uint32_t>(a) / static_cast<std::uint32_t>(b))
+                              : a / b;
+}
+
+// Where element i of the index space lies in each operand.
+template <int N>
+struct Places {
+  Index at[N];
+};
+template <int N>
+__device__ inline Places<N> places(const Strided<N>& space, Index i) {
+  Places<N> found{};
+  for (int d = space.ndim - 1; d > 0; --d) {
+    const Index rest = quotient(i, space.shape[d]), place = i - rest * space.shape[d];
+    for (int k = 0; k < N; ++k) found.at[k] += place * space.strides[k][d];
+    i = rest;
+  }
+  for (int k = 0; k < N; ++k) found.at[k] += i * space.strides[k][0];
+  return found;
+}
+template <int N>
+inline Index items(const Strided<N>& space) {
+  Index n = 1;
+  for (int d = 0; d < space.ndim; ++d) n *= space.shape[d];
+  return n;
+}
+
+}  // namespace dd2424::cuda

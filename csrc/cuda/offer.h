@@ -1,0 +1,23 @@
+#pragma once
+#include "core/device.h"
+#include "core/device_tables.h"
+
+// Each file says what it has to offer the host; library.cu asks them all.
+namespace dd2424::cuda {
+
+template <class Table>
+void offer(DeviceTables& tables, const Table& table) {
+  std::get<const Table*>(tables) = &table;
+}
+
+void offer_copy(DeviceTables& tables);
+void offer_elementwise(DeviceTables& tables);
+void offer_gemm(DeviceTables& tables);
+void offer_random(DeviceTables& tables);
+void offer_reduce(DeviceTables& tables);
+void offer_memory(DeviceServices& services);
+
+void start_memory();  // once, before the first block is asked for
+const char* last_error();
+
+}  // namespace dd2424::cuda

@@ -1,0 +1,74 @@
+// Kernels that break a rule, each of which the emulated GPU must catch: see tests/test_cuda_host.py.
+#include <cstdio>
+#include <string_view>
+
+#include "cuda_runtime.h"
+
+namespace {
+
+__global__ void reverse(const int* x, int* y) {  // breaks none
+  __shared__ int tile[64];
+  tile[threadIdx.x] = x[threadIdx.x];
+  __syncthreads();
+  y[threadIdx.x] = tile[63 - threadIdx.x];
+}
+__global__ void sum_of_warps(const int* x, int* y) {  // nor does this
+  int sum = x[threadIdx.x];
+  for (int step = 16; step > 0; step /= 2) sum += __shfl_down_sync(0xffffffff, sum, static_cast<unsigned>(step));
+  if (threadIdx.x % 32 == 0) atomicAdd(y, sum);
+}
+__global__ void unfenced(const int* x, int* y) {  // reads what another thread may not have written
+  __shared__ int tile[64];
+  tile[threadIdx.x] = -1;
+  __syncthreads();
+  tile[threadIdx.x] = x[threadIdx.x];
+  y[threadIdx.x] = tile[63 - threadIdx.x];
+}
+__global__ void half_wait() {
+  if (threadIdx.x < 32) __syncthreads();
+}
+__global__ void wait_apart() {
+  if (threadIdx.x < 32) {
+    __syncthreads();
+  } else {
+    __syncthreads();
+  }
+}
+__global__ void half_exchange(int* y) {
+  if (threadIdx.x % 2 == 0) y[0] = __shfl_xor_sync(0xffffffff, 1, 2);
+}
+__global__ void write_past(int* y) { y[64 + threadIdx.x] = 1; }
+
+int* block_of_64(int first) {
+  int* block = nullptr;
+  int values[64];
+  for (int i = 0; i < 64; ++i) values[i] = first + i;
+  cudaMalloc(reinterpret_cast<void**>(&block), sizeof values);
+  cudaMemcpyAsync(block, values, sizeof values, cudaMemcpyHostToDevice, nullptr);
+  return block;
+}
+int show(const int* block, int count) {
+  int values[64];
+  cudaMemcpyAsync(values, block, sizeof values, cudaMemcpyDeviceToHost, nullptr);
+  for (int i = 0; i < count; ++i) std::printf("%d ", values[i]);
+  return 0;
+}
+
+}  // namespace
+
+int main(int, char** arguments) {
+  const std::string_view name = arguments[1];
+  cudaLaunchConfig_t one_block{};
+  one_block.blockDim = dim3(64);
+  int *x = block_of_64(0), *y = block_of_64(0);
+  if (name == "reverse") return cudaLaunchKernelEx(&one_block, reverse, x, y), show(y, 64);
+  if (name == "sum") return cudaLaunchKernelEx(&one_block, sum_of_warps, x, y), show(y, 1);
+  if (name == "unfenced") return cudaLaunchKernelEx(&one_block, unfenced, x, y), show(y, 64);
+  if (name == "half_wait") return cudaLaunchKernelEx(&one_block, half_wait);
+  if (name == "wait_apart") return cudaLaunchKernelEx(&one_block, wait_apart);
+  if (name == "half_exchange") return cudaLaunchKernelEx(&one_block, half_exchange, y);
+  if (name == "write_past") return cudaLaunchKernelEx(&one_block, write_past, y), cudaFree(y);
+  if (name == "host_read") return x[3];
+  if (name == "too_many_threads") one_block.blockDim = dim3(2048);
+  return std::puts(cudaGetErrorString(cudaLaunchKernelEx(&one_block, half_wait)));
+}
