@@ -39,12 +39,13 @@ struct Numbers {
   Computed<T> a, b;
 };
 template <class T>
-__global__ void binary_kernel(BinaryOp op, Binary<T> a, Numbers<T> numbers, Computed<T> scale, Index n) {
+__global__ void binary_kernel(BinaryOp op, Binary<T> a, Numbers<T> numbers, Computed<T> scale, Computed<T> bound,
+                              Index n) {
   for_each_item(n, [&](Index i) {
     const Places<3> place = places(a.at, i);
     const Computed<T> left = a.a_is_number ? numbers.a : value(a.a[place.at[1]]);
     const Computed<T> right = a.b_is_number ? numbers.b : value(a.b[place.at[2]]);
-    a.y[place.at[0]] = element<T>(apply(op, left, right, scale));
+    a.y[place.at[0]] = element<T>(apply(op, left, right, scale, bound));
     if constexpr (std::is_integral_v<T> && !std::is_same_v<T, bool>) {
       const bool divides = op == BinaryOp::floor_div || op == BinaryOp::remainder || op == BinaryOp::fmod;
       if (divides && right == 0 && a.zero_divisor) *a.zero_divisor = true;
@@ -57,7 +58,8 @@ Status binary(const Context& context, BinaryOp op, const Binary<T>& a) {
   if (!has<C>(op)) return Status::unsupported;
   const Index n = items(a.at);
   const Numbers<T> numbers{a.a_is_number ? value(*a.a) : C(), a.b_is_number ? value(*a.b) : C()};
-  return launch_items(context, n, binary_kernel<T>, op, a, numbers, static_cast<C>(a.scale), n);
+  return launch_items(context, n, binary_kernel<T>, op, a, numbers, static_cast<C>(a.scale), static_cast<C>(a.bound),
+                      n);
 }
 
 template <class T>

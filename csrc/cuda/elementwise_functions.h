@@ -117,6 +117,7 @@ __device__ inline T floating_unary(UnaryOp op, T x, T p, T q) {
     case UnaryOp::frac: return x - trunc(x);
     case UnaryOp::leaky_relu: return x > 0 ? x : x * p;
     case UnaryOp::elu: return x > 0 ? x : expm1(x) * p;
+    case UnaryOp::celu: return x > 0 ? x : expm1(x / p) * p;
     case UnaryOp::selu: return x > 0 ? x * T(kSeluScale) : expm1(x) * T(kSeluScale * kSeluAlpha);
     case UnaryOp::gelu: return finite_below(x) * normal_cdf(finite_below(x));
     case UnaryOp::gelu_tanh: return finite_below(x) * gelu_tanh_gate(finite_below(x));
@@ -173,7 +174,7 @@ constexpr bool has(BinaryOp op) {
 }
 
 template <class T>
-__device__ inline T floating_binary(BinaryOp op, T a, T b, T scale) {
+__device__ inline T floating_binary(BinaryOp op, T a, T b, T scale, T bound) {
   switch (op) {
     case BinaryOp::div: return a / b;
     case BinaryOp::floor_div: return floor_divide(a, b);
@@ -197,6 +198,12 @@ __device__ inline T floating_binary(BinaryOp op, T a, T b, T scale) {
       return a * (s + product_or_zero(b, s * (1 - s)));
     }
     case BinaryOp::elu_backward: return b > 0 ? a : a * scale * exp(b);
+    case BinaryOp::celu_backward: return b > 0 ? a : a * exp(b / scale);
+    case BinaryOp::softsign_backward: {
+      const T r = 1 / (1 + fabs(b));
+      return a * (r * r);
+    }
+    case BinaryOp::hardtanh_backward: return b <= scale || b >= bound ? T(0) : a;
     case BinaryOp::selu_backward: return a * (b > 0 ? T(kSeluScale) : exp(b) * T(kSeluScale * kSeluAlpha));
     case BinaryOp::softplus_backward: return a * sigmoid(b * scale);
     case BinaryOp::logsigmoid_backward: return a * sigmoid(-b);
@@ -233,7 +240,7 @@ __device__ inline bool logical(BinaryOp op, bool a, bool b) {
 }
 
 template <class T>
-__device__ inline T apply(BinaryOp op, T a, T b, T scale) {
+__device__ inline T apply(BinaryOp op, T a, T b, T scale, T bound) {
   if constexpr (std::is_same_v<T, bool>) {
     return logical(op, a, b);
   } else {
@@ -251,7 +258,7 @@ __device__ inline T apply(BinaryOp op, T a, T b, T scale) {
       case BinaryOp::relu_backward: return b <= T(0) ? T(0) : a;
       default: break;
     }
-    if constexpr (std::is_floating_point_v<T>) return floating_binary(op, a, b, scale);
+    if constexpr (std::is_floating_point_v<T>) return floating_binary(op, a, b, scale, bound);
     else return integer_binary(op, a, b);
   }
 }
