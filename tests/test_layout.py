@@ -62,11 +62,7 @@ PYTHON_LAYERS = (  # from the bottom; "" is the package's front, whose names may
     ("autograd", "backends", "cuda", "linalg"),
     ("functional", "special", "testing"),
     ("nn", "optim"),
-<<<<<<< HEAD
-    ("", "amp", "func", "train", "data", "utils"),
-=======
-    ("", "train", "data", "utils", "distributions"),
->>>>>>> 042bb54 (distributions: PyTorch's families, transforms and divergences)
+    ("", "amp", "distributions", "func", "train", "data", "utils"),
     ("models",),
     ("labs", "cli", "check", "__main__"),
 )

@@ -23,7 +23,7 @@ class TransformedDistribution(Distribution):
         log p(y) = log p_base(x) - log |det dy/dx|, x = t.inv(y)
 
     Shapes: the base's, as the transforms change and widen them.
-    Raises: TypeError for what is no transform; ValueError where the base has too few dimensions for the transforms.
+    Raises: ValueError for what is no transform, and for a base with too few dimensions for the transforms.
     """
 
     def __init__(
