@@ -30,8 +30,8 @@ struct GemmKernels {
   Status (*gemm)(const Context&, const Gemm<T>&);
   std::size_t (*gemm_workspace)(const Gemm<T>&);  // bytes; reads sizes and strides only
 };
-template <class T>
-inline constexpr bool has_bf16_level<GemmKernels<T>> = true;
+template <>
+inline constexpr bool has_bf16_level<GemmKernels<bfloat16>> = true;
 template <>
 inline constexpr bool has_ladder<GemmKernels<float>> = true;
 template <>

@@ -382,14 +382,18 @@ constexpr GemmKernels<T> kGemm{.gemm = gemm<T>, .gemm_workspace = gemm_workspace
 
 }  // namespace
 
+#if !defined(DD2424_ISA_IS_avx512_bf16)
 // Attention multiplies with these too.
 template const TileKernel<float>* tile_kernels<float, Reads::a_in_place>(int);
 template const TileKernel<double>* tile_kernels<double, Reads::a_in_place>(int);
+#endif
 
 }  // namespace dd2424::cpu::DD2424_ISA
 
 namespace dd2424 {
+#if !defined(DD2424_ISA_IS_avx512_bf16)
 DD2424_TABLE(GemmKernels<float>, cpu::DD2424_ISA::kGemm<float>)
 DD2424_TABLE(GemmKernels<double>, cpu::DD2424_ISA::kGemm<double>)
+#endif
 DD2424_TABLE(GemmKernels<bfloat16>, cpu::DD2424_ISA::kGemm<bfloat16>)
 }  // namespace dd2424
