@@ -18,7 +18,7 @@ template <class T>
 inline Vec<T> nearest_of(Vec<T> x) {
   const Vec<T> zero{}, big = broadcast(kWholeFrom<T>);
   const Vec<T> rounded = x < zero ? (x - big) + big : (x + big) - big;
-  return (x < big) & (x > -big) ? rounded : x;
+  return ((x < big) & (x > -big)) ? rounded : x;
 }
 template <class T>
 inline Vec<T> floor_of(Vec<T> x) {
