@@ -36,6 +36,7 @@ def main() -> int:
     peers = _peers(given.peers.split(","), given.peer_python)
     if given.mode == "memory":
         return _memory(given, chosen, {k: v for k, v in peers.items() if k == "torch"})
+    before = json.loads(given.compare.read_text()) if given.compare else None  # --json may overwrite it
     results: list[Result] = []
     failures = 0
     memory = _memory_tables(given, chosen, peers) if given.page else {}
@@ -45,8 +46,8 @@ def main() -> int:
     median, high = report.noise(results)
     missed = sum(bool(r.missed()) for r in results)
     print(f"noise: {median:.1%} (median), {high:.1%} (95 % of cases); goals missed: {missed}; failures: {failures}")
-    if given.compare:
-        print(*report.slower(json.loads(given.compare.read_text()), results) or ["nothing got slower"], sep="\n")
+    if before:
+        print(*report.slower(before, results) or ["nothing got slower"], sep="\n")
     return 1 if failures else 0
 
 
