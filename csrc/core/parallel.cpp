@@ -1,6 +1,9 @@
 #include "core/parallel.h"
 
 #include <pthread.h>
+#if defined(__linux__)
+#include <sched.h>
+#endif
 
 #include <algorithm>
 #include <atomic>
@@ -53,6 +56,9 @@ struct alignas(64) Share {
 class Pool {
  public:
   explicit Pool(int workers) : size_(workers + 1), shares_(new Share[static_cast<std::size_t>(workers) + 1]) {
+#if defined(__linux__)
+    if (sched_getaffinity(0, sizeof allowed_, &allowed_) != 0) CPU_ZERO(&allowed_);
+#endif
     for (int i = 1; i <= workers; ++i) {
       try {
         threads_.emplace_back([this, i] { work(i); });
@@ -80,6 +86,7 @@ class Pool {
     gate_.fetch_add(kClosed, std::memory_order_release);
     epoch_.fetch_add(1, std::memory_order_seq_cst);
     if (sleeping_.load(std::memory_order_seq_cst) > 0) {
+      keep_from_here();
       { std::lock_guard lock(mutex_); }
       wake_.notify_all();
     }
@@ -89,6 +96,18 @@ class Pool {
   }
 
  private:
+  // A kernel may wake a worker on the processor of who wakes it, which is busy, and leave it there.
+  void keep_from_here() {
+#if defined(__linux__)
+    const int here = sched_getcpu();
+    if (here < 0 || here == kept_from_ || here >= CPU_SETSIZE || CPU_COUNT(&allowed_) < size_) return;
+    cpu_set_t others = allowed_;
+    CPU_CLR(here, &others);
+    for (auto& thread : threads_) pthread_setaffinity_np(thread.native_handle(), sizeof others, &others);
+    kept_from_ = here;
+#endif
+  }
+
   Index share_begin(int slot) const { return (slot * job_.count + size_ - 1) / size_; }
 
   void take_ranges(int slot) {  // its own, then what the others have left
@@ -137,6 +156,10 @@ class Pool {
   std::atomic<int> sleeping_{0}, gate_{-kClosed};
   std::atomic<bool> stop_{false};
   Job job_{};
+#if defined(__linux__)
+  cpu_set_t allowed_;   // where the workers may run
+  int kept_from_ = -1;  // but for this processor, where the caller was
+#endif
   const std::unique_ptr<Share[]> shares_;
   std::vector<std::thread> threads_;  // last: they use the rest
 };
