@@ -30,7 +30,7 @@ def numbers(rng: np.random.Generator, *shape: int) -> Tensor:
     return dd2424.from_numpy(rng.standard_normal(shape))
 
 
-def close(x: Any, expected: Any) -> None:
+def assert_close(x: Any, expected: Any) -> None:
     np.testing.assert_allclose(x.detach().numpy(), np.asarray(expected), rtol=1e-12, atol=1e-12)
 
 
@@ -40,8 +40,8 @@ def cubic(x: Tensor) -> Tensor:
 
 def test_grad_nests(rng: np.random.Generator) -> None:
     x = numbers(rng, 4)
-    close(grad(cubic)(x), 3 * x.numpy() ** 2)
-    close(grad(lambda y: grad(cubic)(y).sum())(x), 6 * x.numpy())
+    assert_close(grad(cubic)(x), 3 * x.numpy() ** 2)
+    assert_close(grad(lambda y: grad(cubic)(y).sum())(x), 6 * x.numpy())
     assert x.grad is None
     assert not grad(cubic)(x).requires_grad
 
@@ -49,7 +49,7 @@ def test_grad_nests(rng: np.random.Generator) -> None:
 def test_an_inner_function_sees_the_outer_argument() -> None:
     """d/dx (x * d/dy (x * y^2)) = d/dx (2 x^2 y) = 4 x y, where the inner argument has nothing to do with x."""
     y = dd2424.tensor(3.0)
-    close(grad(lambda x: x * grad(lambda z: x * z * z)(y))(dd2424.tensor(5.0)), 60.0)
+    assert_close(grad(lambda x: x * grad(lambda z: x * z * z)(y))(dd2424.tensor(5.0)), 60.0)
 
 
 def test_grad_by_several_arguments_in_any_form(rng: np.random.Generator) -> None:
@@ -60,13 +60,13 @@ def test_grad_by_several_arguments_in_any_form(rng: np.random.Generator) -> None
         return (p["w"] * x + 2 * p["rest"][0]).sum(), "kept"
 
     (by_p, by_x), aux = grad(f, argnums=(0, 1), has_aux=True)(p, x)
-    close(by_p["w"], x.numpy())
-    close(by_p["rest"][0], [2, 2, 2])
-    close(by_x, p["w"].numpy())
+    assert_close(by_p["w"], x.numpy())
+    assert_close(by_p["rest"][0], [2, 2, 2])
+    assert_close(by_x, p["w"].numpy())
     assert aux == "kept"
     gradient, (value, _) = grad_and_value(f, has_aux=True)(p, x)
-    close(gradient["w"], x.numpy())
-    close(value, f(p, x)[0].numpy())
+    assert_close(gradient["w"], x.numpy())
+    assert_close(value, f(p, x)[0].numpy())
 
 
 def test_a_recorded_argument_leaves_the_gradient_recorded() -> None:
@@ -81,32 +81,32 @@ def test_a_recorded_argument_leaves_the_gradient_recorded() -> None:
 def test_vjp_may_be_pulled_again(rng: np.random.Generator) -> None:
     a, x, v = numbers(rng, 3, 4), numbers(rng, 4), numbers(rng, 3)
     y, pull = vjp(lambda m, t: m @ t, a, x)
-    close(y, a.numpy() @ x.numpy())
+    assert_close(y, a.numpy() @ x.numpy())
     for _ in range(2):
         by_a, by_x = pull(v)
-        close(by_a, np.outer(v.numpy(), x.numpy()))
-        close(by_x, v.numpy() @ a.numpy())
+        assert_close(by_a, np.outer(v.numpy(), x.numpy()))
+        assert_close(by_x, v.numpy() @ a.numpy())
 
 
 def test_jvp_is_the_directional_derivative(rng: np.random.Generator) -> None:
     x, t, z = numbers(rng, 4), numbers(rng, 4), numbers(rng, 4)
     y, change = jvp(lambda u, w: (u.sin(), u * w), (x, z), (t, z))
-    close(y[1], x.numpy() * z.numpy())
-    close(change[0], np.cos(x.numpy()) * t.numpy())
-    close(change[1], t.numpy() * z.numpy() + x.numpy() * z.numpy())
+    assert_close(y[1], x.numpy() * z.numpy())
+    assert_close(change[0], np.cos(x.numpy()) * t.numpy())
+    assert_close(change[1], t.numpy() * z.numpy() + x.numpy() * z.numpy())
     second = jvp(lambda u: jvp(cubic, (u,), (t,))[1], (x,), (t,))[1]
-    close(second, (6 * x.numpy() * t.numpy() ** 2).sum())
+    assert_close(second, (6 * x.numpy() * t.numpy() ** 2).sum())
 
 
 @pytest.mark.parametrize("jacobian", [jacrev, jacfwd])
 def test_jacobians_and_hessians(rng: np.random.Generator, jacobian: Callable[..., Any]) -> None:
     x, a = numbers(rng, 3), numbers(rng, 2, 3)
-    close(jacobian(lambda t: a @ t**2)(x), a.numpy() * 2 * x.numpy())
+    assert_close(jacobian(lambda t: a @ t**2)(x), a.numpy() * 2 * x.numpy())
     by_a, by_x = jacobian(lambda m, t: m @ t, argnums=(0, 1))(a, x)
-    close(by_x, a.numpy())
-    close(by_a, np.einsum("ij,k->ijk", np.eye(2), x.numpy()))
-    close(hessian(cubic)(x), np.diag(6 * x.numpy()))
-    close(jacobian(grad(cubic))(x), np.diag(6 * x.numpy()))
+    assert_close(by_x, a.numpy())
+    assert_close(by_a, np.einsum("ij,k->ijk", np.eye(2), x.numpy()))
+    assert_close(hessian(cubic)(x), np.diag(6 * x.numpy()))
+    assert_close(jacobian(grad(cubic))(x), np.diag(6 * x.numpy()))
 
 
 def test_gradients_of_every_sample_at_once(rng: np.random.Generator) -> None:
@@ -120,17 +120,19 @@ def test_gradients_of_every_sample_at_once(rng: np.random.Generator) -> None:
     assert found["weight"].shape == (5, 3, 4)
     F.cross_entropy(layer(x), target).backward()
     assert layer.weight.grad is not None
-    close(found["weight"].mean(0), layer.weight.grad.numpy())
+    assert_close(found["weight"].mean(0), layer.weight.grad.numpy())
 
 
 def test_vmap_takes_and_gives_any_dimension(rng: np.random.Generator) -> None:
     a, b = numbers(rng, 4, 3), numbers(rng, 3, 4)
-    close(vmap(dd2424.dot, in_dims=(0, 1))(a, b), (a.numpy() * b.numpy().T).sum(1))
-    close(vmap(lambda x: x * 2, in_dims=1, out_dims=1)(a), 2 * a.numpy())
-    close(vmap(vmap(lambda x, y: x * y, (None, 0)), (0, None))(a[:, 0], b[0]), np.outer(a[:, 0].numpy(), b[0].numpy()))
+    assert_close(vmap(dd2424.dot, in_dims=(0, 1))(a, b), (a.numpy() * b.numpy().T).sum(1))
+    assert_close(vmap(lambda x: x * 2, in_dims=1, out_dims=1)(a), 2 * a.numpy())
+    assert_close(
+        vmap(vmap(lambda x, y: x * y, (None, 0)), (0, None))(a[:, 0], b[0]), np.outer(a[:, 0].numpy(), b[0].numpy())
+    )
     pair = vmap(lambda d: (d["x"], d["y"].sum()), in_dims=({"x": 1, "y": 0},), out_dims=(1, 0))({"x": b, "y": a})
-    close(pair[0], b.numpy())
-    close(pair[1], a.numpy().sum(1))
+    assert_close(pair[0], b.numpy())
+    assert_close(pair[1], a.numpy().sum(1))
 
 
 def test_what_vmap_makes_of_random_numbers() -> None:
@@ -164,7 +166,7 @@ def test_stacked_modules_are_called_side_by_side(rng: np.random.Generator) -> No
     parameters, buffers = stack_module_state(models)
     x = numbers(rng, 5, 3)
     together = vmap(lambda p: functional_call(models[0], (p, buffers), (x,)))(parameters)
-    close(together, np.stack([model(x).detach().numpy() for model in models]))
+    assert_close(together, np.stack([model(x).detach().numpy() for model in models]))
     assert parameters["weight"].requires_grad
 
 

@@ -53,6 +53,26 @@ def test_threads_of_the_environment() -> None:
         assert int(in_child(code, OMP_NUM_THREADS=senseless).stdout) >= 1
 
 
+@pytest.mark.skipif(not hasattr(os, "sched_getaffinity"), reason="masks of threads are Linux's")
+def test_a_sleeping_worker_is_woken_on_another_processor_than_the_callers() -> None:
+    """Its mask leaves one out: left to itself, Linux wakes it on the caller's, which is busy, and leaves it there."""
+    allowed = os.sched_getaffinity(0)
+    if len(allowed) < 2:
+        pytest.skip("this process may run on one processor only")
+    program = """
+import os, time, dd2424
+dd2424.set_num_threads(2)
+x = dd2424.ones(1 << 20)
+for _ in range(3):
+    x + x
+    time.sleep(0.05)
+x + x
+print(*(len(os.sched_getaffinity(int(thread))) for thread in os.listdir("/proc/self/task")))
+"""
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert done.stdout.split().count(str(len(allowed) - 1)) == 1
+
+
 def test_two_training_threads_share_the_pool() -> None:
     dd2424.set_num_threads(2)
     expected, results = work(), []
