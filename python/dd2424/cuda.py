@@ -1,7 +1,7 @@
 """The GPU: whether there is one that can be used, its memory, waiting for it.
 
-Kernels for GPUs are a library of their own, which the packages dd2424-cuda12 and dd2424-cuda13 bring and which a build
-with -DDD2424_CUDA=ON makes. It is opened when a GPU is first asked for; DD2424_CUDA_LIBRARY names another one.
+Kernels for GPUs are a library of their own, which `make cuda` builds; packages dd2424-cuda12 and dd2424-cuda13 are to
+bring it. It is opened when a GPU is first asked for; DD2424_CUDA_LIBRARY names another one.
 """
 
 from __future__ import annotations
@@ -43,8 +43,8 @@ def why_not() -> str:
         library = _library()
         if library is None:
             _failure = (
-                "dd2424 has no CUDA library here: install dd2424[cuda13] or dd2424[cuda12], "
-                "or build with -DDD2424_CUDA=ON"
+                "dd2424 has no CUDA library here: build it from the source folder with `make cuda` and name it, "
+                "DD2424_CUDA_LIBRARY=build/cuda/_cuda.so"
             )
         else:
             try:
@@ -155,8 +155,7 @@ def array_of(tensor: Tensor) -> Any:
         import cupy  # type: ignore[import-not-found, import-untyped, unused-ignore]
     except ImportError as error:
         raise RuntimeError(
-            "array: the view of a GPU's tensor needs CuPy, which dd2424[cuda13] and dd2424[cuda12] bring; "
-            "use .cpu() for a copy"
+            "array: the view of a GPU's tensor needs CuPy (cupy-cuda13x or cupy-cuda12x); use .cpu() for a copy"
         ) from error
     return cupy.asarray(tensor)
 
