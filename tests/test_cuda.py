@@ -13,6 +13,7 @@ import pytest
 
 import dd2424
 from dd2424 import cuda
+from on_gpu import needs_gpu
 
 DTYPES = ["float32", "float64", "bfloat16", "float16", "int64", "int32", "int16", "int8", "uint8", "bool"]
 F = dd2424.nn.functional
@@ -44,7 +45,6 @@ MIXES = {  # operations on a and b, (2, 3) each, that are on different devices
     "optimizer": lambda a, b: dd2424._core.clip_grad_norm([a, b], 1.0),
     "backward": lambda a, b: (a.requires_grad_() * 2).backward(b), "grad": lambda a, b: setattr(a, "grad", b),
 }  # fmt: skip
-needs_gpu = pytest.mark.skipif(not cuda.is_available(), reason=f"no GPU: {cuda.why_not()}")
 
 
 def python(code: str, **environment: str) -> subprocess.CompletedProcess[str]:
