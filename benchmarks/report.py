@@ -166,12 +166,12 @@ def plot(path: Path, machine: Mapping[str, Any], results: Sequence[Result]) -> b
     shown = [r for r in shown if r.threads == most]
     families = list(dict.fromkeys(r.family for r in shown))
     colours = {family: f"C{families.index(family) % 10}" for family in families}
-    height = 0.16 * len(shown) + 1.2
-    figure, (roof, bars) = pyplot.subplots(
+    height = 0.3 * len(families) + 0.8
+    figure, (roof, shares) = pyplot.subplots(
         2, 1, figsize=(8, 4.5 + height), height_ratios=(4.5, height), layout="constrained"
     )
     _draw_roofline(roof, machine, [r for r in shown if r.intensity and r.unit == "GFLOP/s"], most, colours)
-    _draw_shares(bars, shown, most, colours)
+    _draw_shares(shares, shown, most, colours)
     figure.savefig(path, dpi=130)
     pyplot.close(figure)
     return True
@@ -200,11 +200,17 @@ def _draw_roofline(
 
 
 def _draw_shares(axes: Any, results: Sequence[Result], threads: int, colours: Mapping[str, str]) -> None:
-    heights = range(len(results), 0, -1)
-    shares = [100 * min(r.ratios[LIMIT], 1.2) for r in results]
-    axes.barh(list(heights), shares, color=[colours[r.family] for r in results], height=0.75)
+    """A row for each family with a dot for each case; cases that lie close stand above each other."""
+    families = list(dict.fromkeys(r.family for r in results))
+    for row, family in enumerate(families):
+        shares = sorted(100 * r.ratios[LIMIT] for r in results if r.family == family)
+        heights = [row + 0.16 * (i % 3 - 1) for i in range(len(shares))]
+        axes.scatter(shares, heights, s=14, color=colours[family])
     axes.axvline(100, color="black", linewidth=0.8)
-    axes.set_yticks(list(heights), [f"{r.family}: {r.name}" for r in results], fontsize=6)
-    axes.set_ylim(0, len(results) + 1)
-    axes.set_xlabel(f"% of what the machine can do, {threads} threads")
+    axes.set_yticks(range(len(families)), families)
+    axes.set_ylim(len(families) - 0.5, -0.5)
+    axes.set_xlim(left=0)
+    axes.grid(axis="y", linewidth=0.3)
+    axes.set_axisbelow(True)
+    axes.set_xlabel(f"% of what the machine does, {threads} threads; above 100: fewer products, or a cache")
     axes.spines[["top", "right"]].set_visible(False)
