@@ -162,7 +162,8 @@ template <class T>
 void multiply_rows(const Block<T>& block, Index tile, Index tiles_end, Index first_panel) {
   const Plan& plan = block.plan;
   if (plan.packs_a) pack_tiles(block, tile, tiles_end);
-  const Index row_blocks = ceil_div(tiles_end - tile, kBlockTiles), rows = tiles_end - tile;
+  const Index rows = tiles_end - tile, per_panel = ceil_div(2 * num_threads(), block.panels);
+  const Index row_blocks = larger(ceil_div(rows, kBlockTiles), smaller(rows, per_panel));
   const Index macs = rows * block.rows / row_blocks * block.depth * block.width;
   parallel_for(row_blocks * block.panels, 1 + kGrainMacs / macs, [&](Index begin, Index end) {
     for (Index item = begin; item < end; ++item) {
