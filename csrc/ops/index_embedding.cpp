@@ -82,7 +82,8 @@ Tensor row_sums(const Tensor& x, const Tensor& source, const Tensor& index, cons
         "row_sums: every index must have a row, got ", x.shape(), " and ", index.shape());
   check(!factor.defined() || factor.shape() == index.shape(), "row_sums: factor must have shape ", index.shape());
   const Tensor targets = plain_index<IndexError>("row_sums", index, rows), from = contiguous(x);
-  const Tensor sources = source.defined() ? plain_index<IndexError>("row_sums", source, x.size(0), "input") : Tensor();
+  const Tensor sources =
+      source.defined() ? plain_index<IndexError>("embedding_bag", source, x.size(0), "input") : Tensor();
   const Tensor y = zeros({rows, width}, x.dtype(), x.device());
   const Tensor f = factor.defined() ? contiguous(detach(to(factor, accumulator(x.dtype())))) : Tensor();
   if (n > 0 && y.numel() > 0) {
