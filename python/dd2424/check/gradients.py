@@ -61,6 +61,18 @@ def derivatives() -> Iterator[Derivative]:
         lambda q, k, v, m: F.scaled_dot_product_attention(q, k, v, m, is_causal=True),
         ((1, 3, 2), (1, 3, 2), (1, 3, 2), (3, 3)),
     )
+    yield Derivative(
+        "attention, heads in groups, in a window",
+        lambda q, k, v: F.scaled_dot_product_attention(q, k, v, is_causal=True, enable_gqa=True, window=2),
+        ((1, 4, 3, 2), (1, 2, 3, 2), (1, 2, 3, 2)),
+    )
+    yield Derivative("packed_attention", lambda x: F.packed_attention(x, is_causal=True), ((1, 3, 3, 2, 2),))
+    yield Derivative("apply_rotary", lambda x: F.apply_rotary(x, F.rotary_angles(3, 4).double()), ((2, 3, 4),))
+    yield Derivative("rms_norm", lambda x, w: F.rms_norm(x, [5], w), ((3, 5), (5,)))
+    labels = dd2424.tensor(_LABELS)
+    yield Derivative("linear_cross_entropy", lambda x, w: F.linear_cross_entropy(x, w, labels), ((4, 3), (5, 3)))
+    yield Derivative("embedding", lambda w: F.embedding(labels, w), ((3, 2),))
+    yield Derivative("embedding_bag", lambda w: F.embedding_bag(labels, w, dd2424.tensor([0, 3])), ((3, 2),))
     yield Derivative("layer_norm of a sum", _norm_of_sum, ((3, 5), (3, 5), (5,), (5,)))
     yield Derivative("conv2d", lambda x, w, b: F.conv2d(x, w, b, 2, 1), ((2, 3, 5, 4), (4, 3, 3, 3), (4,)))
     yield Derivative("conv2d, groups", lambda x, w: F.conv2d(x, w, None, 1, 1, 2, 2), ((1, 4, 5, 4), (4, 2, 3, 3)))
@@ -72,6 +84,11 @@ def derivatives() -> Iterator[Derivative]:
     for name, gates in (("rnn_tanh", 1), ("gru", 3), ("lstm", 4)):
         shapes = ((3, 2, 3), (2 * gates, 3), (2 * gates, 2), (2 * gates,), (2 * gates,))
         yield Derivative(name, lambda x, *w, n=name: getattr(dd2424, n)(x, None, w)[0], shapes)
+    yield Derivative(
+        "lstm with projections",
+        lambda x, *w: dd2424.lstm(x, None, w)[0],
+        ((3, 2, 3), (12, 3), (12, 2), (12,), (12,), (2, 3)),
+    )
     yield Derivative("index_select", lambda x: dd2424.index_select(x, 0, dd2424.tensor(_LABELS)), ((3, 2),))
 
 

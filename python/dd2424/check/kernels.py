@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator
+from typing import Any
 
 import ml_dtypes
 import numpy as np
@@ -202,16 +203,20 @@ def _normalisation(rng: np.random.Generator) -> Iterator[Check]:
 
 
 def _attention(rng: np.random.Generator) -> Iterator[Check]:
-    """Plain, causal, and masked, forward and backward: dq checks the weights, dk and dv the sums over queries."""
+    """Plain, causal, masked, and in a window, forward and backward: dq checks the weights, dk and dv the sums over
+    queries."""
     q, k, v, dy = rng.standard_normal((4, 2, 3, 67, 19)).astype(np.float32)
-    seen = rng.random((67, 67)) > 0.3
-    for name, causal, mask in (("plain", False, None), ("causal", True, None), ("masked", False, seen)):
-        visible = np.tril(np.ones((67, 67), bool)) if causal else np.ones((67, 67), bool) if mask is None else mask
+    seen, everything = rng.random((67, 67)) > 0.3, np.ones((67, 67), bool)
+    variants: list[tuple[str, Array, dict[str, Any]]] = [
+        ("plain", everything, {}), ("causal", np.tril(everything), {"is_causal": True}),
+        ("masked", seen, {"attn_mask": tensor(seen)}),
+        ("in a window", np.tril(everything) & ~np.tril(everything, -9), {"is_causal": True, "window": 9}),
+    ]  # fmt: skip
+    for name, visible, options in variants:
 
-        def run(i: int, causal: bool = causal, mask: Array | None = mask) -> dd2424.Tensor:
+        def run(i: int, options: dict[str, Any] = options) -> dd2424.Tensor:
             x, y, z = (tensor(array, requires_grad=True) for array in (q, k, v))
-            seen = None if mask is None else tensor(mask)
-            out = F.scaled_dot_product_attention(x, y, z, seen, is_causal=causal)
+            out = F.scaled_dot_product_attention(x, y, z, **options)
             out.backward(tensor(dy))
             result = (out, x.grad, y.grad, z.grad)[i]
             assert result is not None

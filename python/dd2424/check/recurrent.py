@@ -9,22 +9,26 @@ import numpy as np
 import dd2424
 from dd2424.check.base import Array, Check, tensor
 
-_STEPS, _BATCH, _INPUTS, _HIDDEN = 7, 17, 13, 37
+_STEPS, _BATCH, _INPUTS, _HIDDEN, _PROJECTED = 7, 17, 13, 37, 19
 _Step = Callable[[list[Array], list[Array], Array, Array], tuple[Array, Array]]
 
 
 def recurrent_checks(rng: np.random.Generator) -> Iterator[Check]:
     """Outputs and, by central differences along one direction, the gradients of all inputs and weights together."""
-    layers: dict[str, tuple[int, _Step]] = {"rnn_tanh": (1, _plain), "gru": (3, _gru), "lstm": (4, _lstm)}
-    for name, (gates, step) in layers.items():
-        sums = gates * _HIDDEN
-        shapes = ((_STEPS, _BATCH, _INPUTS), (sums, _INPUTS), (sums, _HIDDEN), (sums,), (sums,))
+    layers: list[tuple[str, int, _Step, bool]] = [
+        ("rnn_tanh", 1, _plain, False), ("gru", 3, _gru, False), ("lstm", 4, _lstm, False), ("lstm", 4, _lstm, True),
+    ]  # fmt: skip
+    for name, gates, step, projects in layers:
+        sums, outputs = gates * _HIDDEN, _PROJECTED if projects else _HIDDEN
+        shapes = [(_STEPS, _BATCH, _INPUTS), (sums, _INPUTS), (sums, outputs), (sums,), (sums,)]
+        shapes += [(outputs, _HIDDEN)] if projects else []
         x, *w = (rng.uniform(-0.3, 0.3, shape).astype(np.float32) for shape in shapes)
+        title = f"{name} with projections" if projects else name
         run = lambda name=name, x=x, w=w: _output(name, tensor(x), [tensor(a) for a in w])
-        yield Check(name, run, _expected(step, x, w), 16, scale=1.0)
+        yield Check(title, run, _expected(step, x, w), 16, scale=1.0)
         aim = [rng.uniform(-1, 1, a.shape).astype(np.float32) for a in (x, *w)]
         slope = lambda name=name, x=x, w=w, aim=aim: _slope(name, [x, *w], aim)
-        yield Check(f"{name} backward", slope, _expected_slope(step, [x, *w], aim), 64, scale=_scale(aim))
+        yield Check(f"{title} backward", slope, _expected_slope(step, [x, *w], aim), 64, scale=_scale(aim))
 
 
 def _output(name: str, x: dd2424.Tensor, w: list[dd2424.Tensor]) -> dd2424.Tensor:
@@ -57,10 +61,11 @@ def _scale(aim: list[Array]) -> Array:
 
 def _expected(step: _Step, x: Array, w: list[Array]) -> Array:
     x, w = x.astype(np.float64), [a.astype(np.float64) for a in w]
-    gates, (h, c), outputs = len(w[0]) // _HIDDEN, np.zeros((2, _BATCH, _HIDDEN)), []
+    gates, h, c, outputs = len(w[0]) // _HIDDEN, np.zeros((_BATCH, w[1].shape[1])), np.zeros((_BATCH, _HIDDEN)), []
     for now in x:
         from_x, from_h = (np.split(m, gates, 1) for m in (now @ w[0].T + w[2], h @ w[1].T + w[3]))
         h, c = step(from_x, from_h, h, c)
+        h = h @ w[4].T if len(w) > 4 else h
         outputs.append(h)
     return np.stack(outputs)
 
