@@ -17,27 +17,29 @@ At T50 the products run at 115 of 118 GFLOP/s a core and take four fifths of an 
 take 5 % (the way back reads and writes 1 kB for 16 units), packing 5 %, sums of bias gradients and transposing the
 gradients of weights 2 %, waiting 3 %. 1.2 times PyTorch would be 88 % of the limit.
 A step of one sequence is two products of a matrix and a vector, there and back, whose weights (160 kB for an LSTM of
-100 units) come from the second-level cache each time: its bandwidth is the limit there, for a third of the time. A step
-is too little to share out: a second thread helps with the products over all steps alone.
-PyTorch's time for that case varies by half from run to run.
-An LSTM with projections goes step by step through operations and takes 0.8 of PyTorch's time with two threads, as long
-with one. In bfloat16 the kernels run in float32: 2.1 times as fast as step by step, and 0.6 to 0.8 of PyTorch's speed,
-whose products are of bfloat16. The product of a one-hot input has multiply-adds for 3.4 microseconds at the peak, of
-the 108 of assignment 4's step: a gather would gain no more.
+100 units) come from the second-level cache each time: 1.4 microseconds at its 115 GB/s, which takes 70 of one thread's
+200, and no kernel can be faster there. Two threads halve that (0.8 and 0.7 for a step's products), at the price of two
+handoffs a step; the products over all steps are too small to gain more than a third by them. On the way back the
+weights are read where they lie. PyTorch's time for that case varies by half from run to run: 3.6 to 4.9 of ours.
+In bfloat16 the kernels run in float32, states and sums included, and results are rounded once: 2.1 times as fast as
+step by step, and 0.6 to 0.8 of PyTorch's speed, whose products are of bfloat16 and whose state is rounded at each step.
+The product of a one-hot input has multiply-adds for 3.4 microseconds at the peak, of the 108 of assignment 4's step,
+and its gradient as many: gathers would gain 6 % at most, and whether an input is one-hot would have to be looked at.
 """
 
 
-def layer(kind: str, steps: int, batch: int, inputs: int, hidden: int) -> Case:
+def layer(kind: str, steps: int, batch: int, inputs: int, hidden: int, projected: int = 0) -> Case:
     """The gradients are those of sum(y * dy)."""
-    sums = GATES[kind] * hidden
+    sums, outputs = GATES[kind] * hidden, projected or hidden
+    options = {"proj_size": projected} if projected else {}
 
     def draw(rng: np.random.Generator) -> list[Array]:
-        weights = [(sums, inputs), (sums, hidden), (sums,), (sums,)]
+        weights = [(sums, inputs), (sums, outputs), (sums,), (sums,), *([(outputs, hidden)] if projected else [])]
         scaled = [rng.uniform(-1, 1, shape).astype(np.float32) / np.float32(hidden**0.5) for shape in weights]
-        return [*(rng.standard_normal((steps, batch, n), np.float32) for n in (inputs, hidden)), *scaled]
+        return [*(rng.standard_normal((steps, batch, n), np.float32) for n in (inputs, outputs)), *scaled]
 
     def program(torch, x, dy, *weights):
-        module = getattr(torch.nn, kind)(inputs, hidden)
+        module = getattr(torch.nn, kind)(inputs, hidden, **options)
         leaves = [x.requires_grad_(), *module.parameters()]
         with torch.no_grad():
             for parameter, values in zip(leaves[1:], weights, strict=True):
@@ -52,10 +54,10 @@ def layer(kind: str, steps: int, batch: int, inputs: int, hidden: int) -> Case:
         return step
 
     return Case(
-        f"{kind} T{steps} B{batch} I{inputs} H{hidden}, forward and backward",
+        f"{kind} T{steps} B{batch} I{inputs} H{hidden}{f' P{projected}' if projected else ''}, forward and backward",
         program=program,
         inputs=draw,
-        flops=3 * 2 * steps * batch * sums * (inputs + hidden),
+        flops=3 * 2 * steps * batch * (sums * (inputs + outputs) + projected * hidden),
         tolerance=1024,
         goals={"torch": 4.0 if batch < SMALL_BATCH else 1.2},
     )
@@ -94,6 +96,7 @@ def characters(optimizer: str, hidden: int = 100, steps: int = 25) -> Case:
 
 CASES = [
     *(layer(kind, *shape) for shape in RECURRENT for kind in GATES),
+    layer("LSTM", 50, 32, 128, 256, projected=128),
     characters("Adagrad"),
     characters("Adam"),
 ]

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import ctypes
+import mmap
+import sys
 from typing import Any
 
 import numpy as np
@@ -95,7 +98,7 @@ def test_packed_sequences_in_both_directions(isa, rng, mode, reverse):
 
 
 @pytest.mark.parametrize("mode", ["gru", "lstm", "rnn_tanh"])
-@pytest.mark.parametrize(("steps", "batch", "hidden"), [(3, 33, 40), (2, 2, 400), (3, 1, 50)])
+@pytest.mark.parametrize(("steps", "batch", "hidden"), [(3, 33, 40), (2, 2, 400), (3, 1, 50), (3, 1, 130)])
 def test_same_bits_for_any_threads(rng, mode, steps, batch, hidden):
     h, c, w = draw(rng, mode, batch, 20, hidden)
     x = rng.standard_normal((steps, batch, 20)).astype(np.float32)
@@ -150,6 +153,31 @@ def test_strided_inputs_and_weights(rng):
     y, last = run("lstm", strided(x), strided(h), turned(c), [turned(a) for a in w])
     for a, b in zip([y, *last], [plain[0], *plain[1]], strict=True):
         np.testing.assert_array_equal(a.numpy(), b.numpy())
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="protects a page by Linux's numbers")
+@each_mode
+@pytest.mark.parametrize("hidden", [1, 3, 15, 17, 33, 100])
+def test_weights_are_not_read_beyond_their_end(isa, rng, mode, hidden):
+    h, c, w = draw(rng, mode, 1, 2, hidden)
+    x = rng.standard_normal((2, 1, 2)).astype(np.float32)
+    room = -(-w[1].nbytes // mmap.PAGESIZE) * mmap.PAGESIZE
+    memory = mmap.mmap(-1, room + mmap.PAGESIZE)
+    whole = np.frombuffer(memory, np.uint8)
+    libc = ctypes.CDLL(None, use_errno=True)
+    end = ctypes.c_void_p(whole.ctypes.data + room)
+    assert libc.mprotect(end, ctypes.c_size_t(mmap.PAGESIZE), 0) == 0  # PROT_NONE
+    at_end = whole[room - w[1].nbytes : room].view(np.float32).reshape(w[1].shape)
+    at_end[:] = w[1]
+
+    def gradients(hh: Any) -> Any:
+        t = leaves(x, h, c, w[0])
+        y, _ = run(mode, t[0], t[1], t[2], [t[3], hh, *map(dd2424.from_numpy, w[2:])])
+        y.sum().backward()
+        return [y.detach().numpy(), *(v.grad.numpy() for v in t if v.grad is not None)]
+
+    for a, b in zip(gradients(dd2424.from_numpy(at_end)), gradients(dd2424.from_numpy(w[1])), strict=True):
+        np.testing.assert_array_equal(a, b)
 
 
 def test_batch_of_none(rng):

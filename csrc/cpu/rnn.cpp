@@ -11,10 +11,10 @@ template <class Walk, class Arguments>
 Status run(const Context& context, const Arguments& a) {
   const FloatMode mode;
   const Index batch = a.steps.batch;
-  if (batch == 0 || a.hidden == 0) return Status::ok;
+  if (batch == 0 || a.hidden == 0) return Status::ok;  // and so outputs are none
   Walk walk(a);
   walk.prepare(static_cast<char*>(context.workspace));
-  walk_parts(walk, batch, a.weight ? batch * summed_gates(a.mode) * a.hidden * a.hidden : 0);
+  walk_parts(walk, batch, a.weight ? batch * summed_gates(a.mode) * a.hidden * a.outputs : 0);
   return Status::ok;
 }
 

@@ -16,13 +16,14 @@ def sigmoid(x: Array) -> Array:
 
 
 def step(mode: str, x: Array, h: Array, c: Array, w: list[Array]) -> tuple[Array, Array]:
-    """The next h and c; w: weight_ih, weight_hh, bias_ih, bias_hh."""
+    """The next h and c; w: weight_ih, weight_hh, bias_ih, bias_hh and, with projections, weight_hr."""
     from_x, from_h = (np.split(m, GATES[mode]) for m in (w[0] @ x + w[2], w[1] @ h + w[3]))
     sums = [a + b for a, b in zip(from_x, from_h, strict=True)]
     if mode == "lstm":
         i, f, g, o = sigmoid(sums[0]), sigmoid(sums[1]), np.tanh(sums[2]), sigmoid(sums[3])
         c = f * c + i * g
-        return o * np.tanh(c), c
+        h = o * np.tanh(c)
+        return (w[4] @ h if len(w) > 4 else h), c
     if mode == "gru":
         r, z = sigmoid(sums[0]), sigmoid(sums[1])
         n = np.tanh(from_x[2] + r * from_h[2])
@@ -36,10 +37,12 @@ def step_back(
     """dx, dh and dc of the state before, and the gradients of w, from dh and dc of the state after."""
     from_x, from_h = (np.split(m, GATES[mode]) for m in (w[0] @ x + w[2], w[1] @ h + w[3]))
     sums = [a + b for a, b in zip(from_x, from_h, strict=True)]
-    kept = np.zeros_like(h)
+    kept, of_projection = np.zeros_like(h), []
     if mode == "lstm":
         i, f, g, o = sigmoid(sums[0]), sigmoid(sums[1]), np.tanh(sums[2]), sigmoid(sums[3])
         t = np.tanh(f * c + i * g)
+        if len(w) > 4:
+            of_projection, dh = [np.outer(dh, o * t)], w[4].T @ dh
         dc = dc + dh * o * (1 - t**2)
         dx_sums = [dc * g * i * (1 - i), dc * c * f * (1 - f), dc * i * (1 - g**2), dh * t * o * (1 - o)]
         dh_sums, dc = dx_sums, dc * f
@@ -53,7 +56,7 @@ def step_back(
         y = np.tanh(sums[0])
         dx_sums = dh_sums = [dh * (1 - y**2) if mode == "rnn_tanh" else dh * (sums[0] > 0)]
     a, b = np.concatenate(dx_sums), np.concatenate(dh_sums)
-    return w[0].T @ a, w[1].T @ b + kept, dc, [np.outer(a, x), np.outer(b, h), a, b]
+    return w[0].T @ a, w[1].T @ b + kept, dc, [np.outer(a, x), np.outer(b, h), a, b, *of_projection]
 
 
 def layer(mode: str, x: list[Array], h: Array, c: Array, w: list[Array], reverse: bool = False) -> Any:
