@@ -225,6 +225,17 @@ def test_empty_cache_gives_large_blocks_back() -> None:
     assert dd2424.ones(10).sum().item() == 10
 
 
+def test_a_kernel_works_in_a_larger_block_that_is_kept() -> None:
+    """This convolution wants more than 9 MB: its filters, transformed."""
+    x, weight = dd2424.ones(16, 256, 8, 8), dd2424.ones(256, 256, 3, 3)
+    dd2424.empty_cache()
+    kept = [dd2424.empty(16 << 20), dd2424.empty(16, 256, 8, 8)]
+    kept.clear()
+    before = dd2424.memory_stats()["reserved_bytes"]
+    dd2424.nn.functional.conv2d(x, weight, padding=1)
+    assert dd2424.memory_stats()["reserved_bytes"] < before + (4 << 20)
+
+
 def test_tensors_are_aligned() -> None:
     for count in (1, 3, 17, 1000, 100_000):
         assert dd2424.empty(count).data_ptr() % 64 == 0

@@ -23,6 +23,7 @@ constexpr int kClasses = kLinearClasses + 4 * 40;
 constexpr std::size_t kHugePage = std::size_t{2} << 20;
 constexpr std::size_t kSlab = 256 << 10;             // small blocks are cut from slabs of this size
 constexpr std::size_t kSmallest = 32 << 10;          // blocks up to this size are cut from slabs, and cached per thread
+constexpr std::size_t kBriefest = 4 << 20;           // smaller ones are not worth another's block
 constexpr std::size_t kThreadCacheBytes = 64 << 10;  // what a thread keeps of one class before it gives half away
 
 constexpr int class_of(std::size_t bytes) {
@@ -166,13 +167,16 @@ ThreadCache* open_cache() {
   return cache = new ThreadCache;
 }
 
-void* allocate_shared(int index) {
-  Shared& s = shared();
-  std::lock_guard lock(s.mutex);
+void* take_shared(Shared& s, int index) {  // under the mutex
   s.allocations.fetch_add(1, std::memory_order_relaxed);
   void* block = s.take(index);
   count_in_use(static_cast<Index>(size_of(index)));
   return block;
+}
+void* allocate_shared(int index) {
+  Shared& s = shared();
+  std::lock_guard lock(s.mutex);
+  return take_shared(s, index);
 }
 
 }  // namespace
@@ -191,6 +195,18 @@ void* allocate(std::size_t bytes) {
   ++mine->allocations;
   mine->in_use += static_cast<Index>(size_of(index));
   return mine->take(index);
+}
+
+void* allocate_briefly(std::size_t& bytes) {
+  const int wanted = class_of(bytes);
+  if (kBypassesCache || wanted < class_of(kBriefest) || wanted >= kClasses) return allocate(bytes);
+  Shared& s = shared();
+  std::lock_guard lock(s.mutex);
+  int index = wanted;
+  while (index < kClasses && !s.lists[index].head) ++index;
+  if (index == kClasses) index = wanted;
+  bytes = size_of(index);
+  return take_shared(s, index);
 }
 
 void release(void* block, std::size_t bytes) noexcept {

@@ -7,7 +7,10 @@ namespace dd2424 {
 
 constexpr std::size_t kAlignment = 64;
 
-void* allocate(std::size_t bytes);                      // throws RuntimeError when the system has no more
+void* allocate(std::size_t bytes);  // throws RuntimeError when the system has no more
+// Likewise, for what is released before others are allocated: a block that is kept for larger ones will do, and `bytes`
+// then grows to its size.
+void* allocate_briefly(std::size_t& bytes);
 void release(void* block, std::size_t bytes) noexcept;  // `bytes` as it was given to allocate
 
 struct MemoryStats {

@@ -49,8 +49,11 @@ struct Scratch {  // what a kernel wants to work in, and where it runs
 };
 class Workspace {  // memory for one kernel call
  public:
-  explicit Workspace(const Scratch& wanted)
-      : wanted_(wanted), data_(wanted.bytes ? allocate_on(wanted.device, wanted.bytes) : nullptr) {}
+  explicit Workspace(const Scratch& wanted) : wanted_(wanted) {
+    if (wanted.bytes == 0) return;
+    if (wanted.device == Device::cpu) data_ = allocate_briefly(wanted_.bytes);
+    else data_ = allocate_on(wanted.device, wanted.bytes);
+  }
   ~Workspace() {
     if (data_) release_on(wanted_.device, data_, wanted_.bytes);
   }
@@ -60,7 +63,7 @@ class Workspace {  // memory for one kernel call
 
  private:
   Scratch wanted_;
-  void* data_;
+  void* data_ = nullptr;
 };
 
 void run_guarded(const char* op, Index work, const std::function<Status()>& kernel);
