@@ -209,6 +209,20 @@ def test_second_derivatives_come_from_the_same_kernels(rng: np.random.Generator)
     assert np.abs(second.numpy() - expected).max() <= MOST_ERROR * np.abs(expected).max()
 
 
+@pytest.mark.parametrize(("stride", "size"), [(1, 4), (2, 8)])
+def test_sums_of_one_block_are_not_kept(rng: np.random.Generator, stride: int, size: int) -> None:
+    """All of them would take 38 and 52 MB."""
+    problem = Problem(9, 512 // stride, 512, (size, size), (3, 3), stride=stride, padding=1)
+    x, weight, _, dy = draw(problem, rng)
+    weight_tensor = in_format(weight, True).requires_grad_()
+    y = problem.run(in_format(x, True), weight_tensor)
+    before = dd2424.memory_stats()["in_use_bytes"]
+    dd2424.empty_cache()
+    dd2424.reset_peak_memory()
+    y.backward(in_format(dy, True))
+    assert dd2424.memory_stats()["peak_bytes"] - before < weight.nbytes + (20 << 20)
+
+
 def test_depth_is_not_forgotten(rng: np.random.Generator) -> None:
     """A kernel that is flat, on an image that is flat, meets nothing but the padding in front of it."""
     problem = Problem(4, 64, 64, (1, 8, 8), (1, 3, 3), padding=1, stride=(3, 1, 1))

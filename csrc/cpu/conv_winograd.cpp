@@ -65,8 +65,8 @@ struct Plan {
   Index tiles_of(Index block) const {
     return tiling.first_tile(first_run(block + 1)) - tiling.first_tile(first_run(block));
   }
-  Points points_at(float* data) const { return {data, tiles, channels}; }
-  Points sums(float* data) const { return {data, tiles, kWidth}; }
+  Points points_at(float* data) const { return {data, points, tiles, channels}; }
+  Points sums(float* data) const { return {data, points, tiles, kWidth}; }
   Index points_size() const { return points_at(nullptr).block * channel_blocks; }
   Index sums_size() const { return sums(nullptr).block; }
 

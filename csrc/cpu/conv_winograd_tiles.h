@@ -48,8 +48,8 @@ struct Tiling {
 struct Points {
   float* data;
   Index width, point, block;
-  Points(float* data, Index tiles, Index width)
-      : data(data), width(width), point(tiles * width + kPointGap), block(kPoints * point) {}
+  Points(float* data, Index points, Index tiles, Index width)
+      : data(data), width(width), point(tiles * width + kPointGap), block(points * point) {}
   float* at(Index tile, Index channel) const { return data + channel / width * block + tile * width + channel % width; }
   Index size(Index channels) const { return ceil_div(channels, width) * block; }
 };

@@ -19,7 +19,7 @@
 namespace dd2424::cpu::DD2424_ISA {
 namespace {
 
-constexpr int kPatch = 6, kPoints = kPatch * kPatch;  // points along one axis, and in all, at most
+constexpr int kPatch = 6;  // points along one axis, at most
 constexpr int patch_of_taps(int taps) { return taps == 2 ? 5 : kPatch; }
 constexpr int tile_of_taps(int taps) { return patch_of_taps(taps) + 1 - taps; }
 constexpr bool zero_is_point(int taps) { return taps > 2; }

@@ -9,6 +9,7 @@ namespace {
 // Measured on an AMD EPYC of the Zen 4 kind (32 KB and 1 MB of cache a core, 32 MB for both).
 constexpr Index kBlockBytes = 4 << 20;        // of x and dy at the points
 constexpr Index kLeastTiles = 128;            // of a block: the sums come from memory and go back to it
+constexpr Index kWholeBytes = 20 << 20;       // of all, which are one block if it is not larger than sums would be
 constexpr Index kOwnSumsBytes = 192 * 1024;   // sums smaller than this each thread has for itself
 constexpr Index kOwnBlockBytes = 512 * 1024;  // then of x and dy: with the sums they stay in the second-level cache
 constexpr Index kChunks = 8;                  // of the tiles, whose sums are added at the end
@@ -26,8 +27,9 @@ void with_taps_of_weight(Index taps, const F& f) {
 }
 
 // Sums (point, input, output) in parts of `channels` inputs, of all phases, and a panel of outputs. Blocks of tiles
-// follow each other; threads share a block's tiles first, then the parts of the sums. The last block's sums go on to
-// the weights. Where sums are small, chunks of the blocks have their own, and threads share the chunks.
+// follow each other; threads share a block's tiles first, then the parts of the sums. Of a single block each part goes
+// on to the weights at once, and only a thread's own part exists. Where sums are small, chunks of the blocks have their
+// own, and threads share the chunks.
 struct WeightPlan {
   Tiling tiling;
   Index points, inputs;  // inputs of all phases
@@ -46,9 +48,12 @@ struct WeightPlan {
     channels = round_up(ceil_div(inputs, ceil_div(inputs, channels)), lanes);
     channel_blocks = ceil_div(inputs, channels);
     const Index tile_bytes = points * (channel_blocks * channels + panels * kWidth) * Index(sizeof(float));
-    const bool own = points * channel_blocks * channels * panels * kWidth * Index(sizeof(float)) <= kOwnSumsBytes;
-    tiles = smaller(tiling.tiles(),
-                    own ? larger(1, kOwnBlockBytes / tile_bytes) : larger(kLeastTiles, kBlockBytes / tile_bytes));
+    const Index sums_bytes = points * channel_blocks * channels * panels * kWidth * Index(sizeof(float));
+    const bool own = sums_bytes <= kOwnSumsBytes;
+    tiles = own ? larger(1, kOwnBlockBytes / tile_bytes) : larger(kLeastTiles, kBlockBytes / tile_bytes);
+    const Index all_bytes = tiling.tiles() * tile_bytes;
+    if (!own && all_bytes <= smaller(kWholeBytes, sums_bytes + tiles * tile_bytes)) tiles = tiling.tiles();
+    tiles = smaller(tiling.tiles(), tiles);
     blocks = smaller(tiling.runs(), ceil_div(tiling.tiles(), tiles));
     tiles = 0;
     for (Index block = 0; block < blocks; ++block) tiles = larger(tiles, tiles_of(block));
@@ -58,16 +63,18 @@ struct WeightPlan {
   Index tiles_of(Index block) const {
     return tiling.first_tile(first_run(block + 1)) - tiling.first_tile(first_run(block));
   }
-  Points x_points(float* data) const { return {data, tiles, channels}; }
-  Points dy_points(float* data) const { return {data, tiles, kWidth}; }
-  Points sums(float* data) const { return {data, channels, kWidth}; }  // inputs stand where tiles do elsewhere
+  Points x_points(float* data) const { return {data, points, tiles, channels}; }
+  Points dy_points(float* data) const { return {data, points, tiles, kWidth}; }
+  Points sums(float* data) const { return {data, points, channels, kWidth}; }  // inputs stand where tiles do elsewhere
 
   Index x_size() const { return channel_blocks * x_points(nullptr).block; }
   Index dy_size() const { return panels * dy_points(nullptr).block; }
-  Index sums_size() const { return channel_blocks * panels * sums(nullptr).block; }
+  bool keeps_sums() const { return blocks > 1; }
+  Index part_size() const { return sums(nullptr).block; }  // of the sums
+  Index sums_size() const { return channel_blocks * panels * part_size(); }
   Index operands_size() const { return round_up(x_size() + dy_size(), 16); }
-  Index all_sums_size() const { return round_up(chunks * sums_size(), 16); }
-  Index team_size() const { return kStageSize + (chunks > 1 ? operands_size() : 0); }
+  Index all_sums_size() const { return keeps_sums() ? round_up(chunks * sums_size(), 16) : 0; }
+  Index team_size() const { return kStageSize + (keeps_sums() ? 0 : part_size()) + (chunks > 1 ? operands_size() : 0); }
   Index shared_size() const { return all_sums_size() + (chunks > 1 ? 0 : operands_size()); }
   std::size_t bytes() const {
     return std::size_t(shared_size() + kWinogradTeams * round_up(team_size(), 16)) * sizeof(float);
@@ -90,21 +97,20 @@ class WeightGradient {
   void run() {
     if (plan_.chunks > 1) add_chunks();
     else add_blocks();
-    if (plan_.blocks > 1)
-      scratch_.share(items_, 1, [&](Index item, char* memory) { write(item, reinterpret_cast<float*>(memory)); });
+    if (plan_.keeps_sums())
+      scratch_.share(items_, 1, [&](Index item, char* memory) {
+        write(item, part_of(sums_, item), reinterpret_cast<float*>(memory));
+      });
   }
 
  private:
-  // A block of tiles at the points, and where their products go.
+  // A block of tiles at the points.
   struct Operands {
     Points x, dy;
-    float* sums;
   };
-  Operands operands(float* data, Index chunk) const {
-    return {plan_.x_points(data), plan_.dy_points(data + plan_.x_size()), sums_ + chunk * plan_.sums_size()};
-  }
+  Operands operands(float* data) const { return {plan_.x_points(data), plan_.dy_points(data + plan_.x_size())}; }
   // A part of the sums: a block of inputs and a panel of outputs.
-  Points sums_of(float* sums, Index item) const { return plan_.sums(sums + item * plan_.sums(nullptr).block); }
+  Points part_of(float* sums, Index item) const { return plan_.sums(sums + item * plan_.part_size()); }
   Range channels_of(Index item) const {
     const Index first = item / plan_.panels * plan_.channels;
     return {first, smaller(first + plan_.channels, plan_.inputs)};
@@ -113,7 +119,7 @@ class WeightGradient {
   Index products() const { return items_ * plan_.points * ceil_div(plan_.channels, kTileRows); }
 
   void add_blocks() {
-    const Operands at = operands(sums_ + plan_.all_sums_size(), 0);
+    const Operands at = operands(sums_ + plan_.all_sums_size());
     for (Index block = 0; block < plan_.blocks; ++block) {
       const Index begin = plan_.first_run(block);
       scratch_.share(2 * (plan_.first_run(block + 1) - begin), 1, [&](Index item, char* memory) {
@@ -125,7 +131,8 @@ class WeightGradient {
   void add_chunks() {
     scratch_.share(plan_.chunks, 1, [&](Index chunk, char* memory) {
       float* stage = reinterpret_cast<float*>(memory);
-      const Operands at = operands(stage + kStageSize, chunk);
+      const Operands at = operands(stage + kStageSize);
+      float* sums = sums_ + chunk * plan_.sums_size();
       const Index first = chunk * plan_.blocks / plan_.chunks;
       for (Index block = first; block < (chunk + 1) * plan_.blocks / plan_.chunks; ++block) {
         const Index begin = plan_.first_run(block), end = plan_.first_run(block + 1);
@@ -133,7 +140,8 @@ class WeightGradient {
           transform(item / 2, plan_.tiling.first_tile(begin), item % 2, at, stage);
         const Ahead dy(dy_images_, plan_.tiling, end, plan_.first_run(block + 2), 0, products());
         for (Index item = 0; item < items_; ++item)
-          multiply(item, 0, plan_.points, plan_.tiles_of(block), at, block == first, {}, dy.share(item, items_));
+          multiply(item, {0, plan_.points}, plan_.tiles_of(block), at, part_of(sums, item), block == first, {},
+                   dy.share(item, items_));
       }
     });
     // In the order of a balanced binary tree.
@@ -160,9 +168,9 @@ class WeightGradient {
   }
 
   // Adds a block's products to the sums. Threads share parts of them, and points too where much is to follow: none then
-  // waits for long. A single block's sums are brought back while they are in a cache.
+  // waits for long.
   void multiply(Index block, const Operands& at) {
-    const Index groups = plan_.blocks > 1 ? patch_of(s_) : 1, next = plan_.first_run(block + 1);
+    const Index groups = plan_.keeps_sums() ? patch_of(s_) : 1, next = plan_.first_run(block + 1);
     const Index end = plan_.first_run(block + 2);
     Tiling read = plan_.tiling;  // of the whole image
     read.size *= s_.stride[1];
@@ -172,27 +180,28 @@ class WeightGradient {
                 products());
     const Ahead dy(dy_images_, plan_.tiling, next, end, 0, products());
     scratch_.share(items_ * groups, 1, [&](Index i, char* memory) {
-      const Index first = i % groups * (plan_.points / groups);
-      multiply(i / groups, first, first + plan_.points / groups, plan_.tiles_of(block), at, block == 0,
+      const Index item = i / groups, first = i % groups * (plan_.points / groups);
+      float* stage = reinterpret_cast<float*>(memory);
+      const Points sums = plan_.keeps_sums() ? part_of(sums_, item) : plan_.sums(stage + kStageSize);
+      multiply(item, {first, first + plan_.points / groups}, plan_.tiles_of(block), at, sums, block == 0,
                x.share(i, items_ * groups), dy.share(i, items_ * groups));
-      if (groups == 1) write(i, reinterpret_cast<float*>(memory));
+      if (!plan_.keeps_sums()) write(item, sums, stage);
     });
   }
 
   // sums(c, o) += x(tile, c) dy(tile, o) at some points.
-  void multiply(Index item, Index point, Index end_point, Index tiles, const Operands& at, bool first, Ahead x,
+  void multiply(Index item, Range points, Index tiles, const Operands& at, const Points& sums, bool first, Ahead x,
                 Ahead dy) const {
     static constexpr Index kStart[1] = {0};
     const Index panel = item % plan_.panels;
     const Range channels = channels_of(item);
     const Index columns = s_.outputs - panel * kWidth > kLanes<float> ? kWidth : kLanes<float>;
     const ConvTileKernel<float>* kernels = conv_tile_kernels<float>(columns);
-    const Points sums = sums_of(at.sums, item);
     ConvTile<float> in{.a = nullptr, .b = nullptr, .a_at = kStart, .b_at = kStart, .segments = 1, .depth = tiles};
     in.a_row = 1, in.a_column = plan_.channels, in.b_row = kWidth;
     TileOutput<float> to{.out = nullptr, .out_row = kWidth};
     to.before_row = kWidth;
-    for (Index p = point; p < end_point; ++p) {
+    for (Index p = points.begin; p < points.end; ++p) {
       const Range phases = phases_at(s_, p), met = channels.within({phases.begin * s_.inputs, phases.end * s_.inputs});
       if (first && met.size() < channels.size())
         memset(sums.data + p * sums.point, 0, std::size_t(channels.size() * kWidth) * sizeof(float));
@@ -211,17 +220,17 @@ class WeightGradient {
   }
 
   // Brings a part of the sums back to taps, and those into the weights' format.
-  void write(Index item, float* stage) const {
-    with_taps_of_weight(taps_of(s_), [&](auto taps) { write<taps()>(item, stage); });
+  void write(Index item, const Points& part, float* stage) const {
+    with_taps_of_weight(taps_of(s_), [&](auto taps) { write<taps()>(item, part, stage); });
   }
   template <int Taps>
-  void write(Index item, float* stage) const {
+  void write(Index item, const Points& part, float* stage) const {
     const Range channels = channels_of(item);
     const Index o = item % plan_.panels * kWidth, outputs = smaller(kWidth, s_.outputs - o);
     for (Index first = channels.begin, count; first < channels.end; first += count) {
       const Index phase = first / s_.inputs, c = first % s_.inputs;
       count = smaller(smaller(kStagedInputs, channels.end - first), s_.inputs - c);
-      const float* sums = sums_of(sums_, item).at(first - channels.begin, 0);
+      const float* sums = part.at(first - channels.begin, 0);
       stage_taps<Taps>(sums, count, outputs, stage);
       write_taps(Phase(s_, phase), c, count, o, outputs, stage, Taps);
     }
