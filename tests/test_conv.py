@@ -50,6 +50,13 @@ PROBLEMS = {
     "whole vectors, groups": Problem(2, 64, 96, (5, 18), (3, 3), padding=1, groups=2),
     "whole vectors, 1x1": Problem(2, 5, 48, (6, 18), (1, 1)),
     "whole vectors, 1x1, strided": Problem(2, 16, 32, (7, 38), (1, 1), stride=2),
+    "whole vectors, 1x1, strided, padded": Problem(2, 16, 40, (8, 18), (1, 1), stride=2, padding=((2, 3), (4, 0))),
+    "whole vectors, 1x1, strided along rows": Problem(3, 16, 32, (5, 9), (1, 1), stride=(1, 2)),
+    "whole vectors, 1x1, strided along columns": Problem(3, 32, 16, (9, 6), (1, 1), stride=(3, 1)),
+    "many images, 1x1, strided": Problem(31, 16, 40, (8, 8), (1, 1), stride=2),
+    "many images, 1x1, strided to a column": Problem(29, 16, 32, (6, 2), (1, 1), stride=2),
+    "a row of taps, strided": Problem(2, 16, 32, (7, 9), (1, 3), stride=2, padding=((0, 0), (1, 1))),
+    "one tap meets the image": Problem(2, 16, 16, (1, 7), (3, 3), stride=2, padding=1),
     "depthwise, whole vectors": Problem(2, 48, 48, (6, 13), (3, 3), padding=1, groups=48),
     "depthwise, whole vectors, strided": Problem(2, 16, 16, (9, 20), (3, 3), stride=2, padding=1, groups=16),
     "depthwise, whole vectors, odd and strided": Problem(1, 16, 16, (8, 17), (3, 3), stride=2, padding=1, groups=16),
@@ -64,6 +71,7 @@ PROBLEMS = {
     "3d": Problem(2, 4, 6, (5, 6, 7), (3, 2, 3), stride=2, padding=1, groups=2),
     "3d, depthwise": Problem(2, 5, 5, (4, 5, 6), (3, 3, 3), padding=1, groups=5),
     "3d, depthwise, whole vectors": Problem(1, 16, 16, (3, 4, 5), (3, 3, 3), padding=1, groups=16),
+    "3d, 1x1x1, strided": Problem(2, 16, 32, (4, 5, 7), (1, 1, 1), stride=(3, 2, 2)),
     "3d, asymmetric": Problem(1, 3, 2, (3, 4, 5), (2, 2, 2), padding=((1, 0), (0, 2), (2, 1)), dilation=(1, 2, 1)),
 }
 # What takes a moment: sums in several blocks of channels, bands that are cut, sums that threads share.

@@ -37,6 +37,7 @@ Correlation<T> forward_of(const ConvForward<T>& a) {
     c.axes[d] = {.count = s.kernel[d], .at = -s.padding[d], .at_step = s.dilation[d], .q = 0, .q_step = 1};
     trim(c.axes[d], s.out[d], s.stride[d], s.image[d]);
   }
+  take_every_step(c.x, c.axes, c.step);
   return c;
 }
 
@@ -124,7 +125,15 @@ Status conv_input(const Context& context, const ConvInput<T>& a) {
   const FloatMode mode;
   if constexpr (std::is_same_v<T, float>)
     if (uses_winograd(a.sizes, ConvPass::input)) return winograd_input(a, context.workspace);
-  for_each_residue(a.sizes, [&](const Index(&first)[kSpace]) { convolve(input_of(a, first), context.workspace); });
+  const bool could_fill = a.sizes.groups == 1 && !a.bias && a.sizes.x_format == Format::channels_last;
+  Index met = 0;  // classes
+  for_each_residue(a.sizes, [&](const Index(&first)[kSpace]) { met += !input_of(a, first).is_empty(); });
+  for_each_residue(a.sizes, [&](const Index(&first)[kSpace]) {
+    Correlation<T> c = input_of(a, first);
+    c.fills_gaps = could_fill && met == 1;
+    if (c.fills_gaps && c.is_empty()) return;
+    convolve(c, context.workspace);
+  });
   return Status::ok;
 }
 

@@ -11,6 +11,7 @@ constexpr Index kBandBytes = 256 * 1024;    // of the image, beside a panel of w
 constexpr Index kPanelBytes = 160 * 1024;   // of the weights
 constexpr Index kImagesBytes = 448 * 1024;  // of many images side by side, of which one row is read at a time
 constexpr Index kSmallRow = 16;             // pixels: on images so small, many taps do not meet the image
+constexpr Index kLeastRow = 4;              // pixels, where all taps meet it
 constexpr Index kFewImages = kTileRows * 3 / 4;
 constexpr Index kTeams = 16;     // parts that may run at once, each with its own workspace
 constexpr Index kSumChunks = 8;  // of the batch, whose gradients are summed apart
@@ -60,8 +61,9 @@ struct CorrelationPlan {
       return (extent[0] * extent[1] * extent[2] * c.inputs + h * w * c.outputs) * Index(sizeof(Acc));
     };
     images = 1, rows = c.grid[1], columns = c.grid[2];
+    const bool skips_taps = c.taps() > 1 || !in_place || columns < kLeastRow;
     tiles_along_images =
-        c.batch >= kFewImages && columns <= kSmallRow && kTileRows * box_of(1, columns) <= kImagesBytes;
+        skips_taps && c.batch >= kFewImages && columns <= kSmallRow && kTileRows * box_of(1, columns) <= kImagesBytes;
     if (tiles_along_images) {
       images = ceil_div(c.batch, ceil_div(c.batch, kTileRows));
       while (rows > 1 && images * box_of(rows, columns) > kImagesBytes) --rows;
@@ -85,7 +87,7 @@ struct CorrelationPlan {
 // One band of outputs of one group.
 template <class T>
 struct BandOfOutputs {
-  Index group, n, images, d, h, rows, w, columns;
+  Index part, group, n, images, d, h, rows, w, columns;
 };
 
 template <class T>
@@ -100,8 +102,7 @@ class Correlator {
 
   void run() const {
     pack_weights();
-    const Index items = plan_.parts * c_.groups * ceil_div(c_.batch, plan_.images) * c_.grid[0] *
-                        ceil_div(c_.grid[1], plan_.rows) * ceil_div(c_.grid[2], plan_.columns);
+    const Index items = this->items();
     const Index macs = c_.batch * c_.groups * c_.grid[0] * c_.grid[1] * c_.grid[2] * c_.outputs * c_.inputs * c_.taps();
     const Index teams = smaller(items, kTeams);
     parallel_for(teams, 1 + kConvGrain / (macs / teams + 1), [&](Index begin, Index end) {
@@ -114,6 +115,10 @@ class Correlator {
 
  private:
   Index panel_size() const { return c_.taps() * c_.inputs * width; }
+  Index items() const {
+    return plan_.parts * c_.groups * ceil_div(c_.batch, plan_.images) * c_.grid[0] * ceil_div(c_.grid[1], plan_.rows) *
+           ceil_div(c_.grid[2], plan_.columns);
+  }
 
   void pack_weights() const {
     const Index grain = 1 + kConvGrain / (8 * panel_size() + 1);
@@ -132,7 +137,7 @@ class Correlator {
     });
   }
 
-  void compute(Index item, char* workspace) const {
+  BandOfOutputs<T> band_of(Index item) const {
     const auto next = [&item](Index count) {
       const Index i = item % count;
       item /= count;
@@ -142,30 +147,46 @@ class Correlator {
       begin = number * size, count = smaller(size, end - begin);
     };
     BandOfOutputs<T> at;
-    const Index part = next(plan_.parts);
+    at.part = next(plan_.parts);
     range(next(ceil_div(c_.grid[2], plan_.columns)), plan_.columns, c_.grid[2], at.w, at.columns);
     range(next(ceil_div(c_.grid[1], plan_.rows)), plan_.rows, c_.grid[1], at.h, at.rows);
     at.d = next(c_.grid[0]);
     range(next(ceil_div(c_.batch, plan_.images)), plan_.images, c_.batch, at.n, at.images);
     at.group = item;
+    return at;
+  }
+
+  void compute(Index item, char* workspace) const {
+    const BandOfOutputs<T> at = band_of(item);
     const Band<const Acc> band = band_for(at, reinterpret_cast<Acc*>(workspace));
     Acc* sums = reinterpret_cast<Acc*>(workspace + plan_.band_bytes);
     Index* segments = reinterpret_cast<Index*>(workspace + plan_.band_bytes + plan_.sums_bytes);
-    Upcoming upcoming = behind(at, band);
-    for (Index panel = part * plan_.panels / plan_.parts; panel < (part + 1) * plan_.panels / plan_.parts; ++panel) {
+    const Index tiles = at.images * at.rows * ceil_div(at.columns, kTileRows) * plan_.channel_blocks;
+    Upcoming upcoming = behind(item, tiles * plan_.panels / plan_.parts);
+    for (Index n = 0; n < at.images && c_.fills_gaps && at.part == 0; ++n)
+      fill_gaps(c_, at.n + n, {at.d, at.h, at.w}, {1, at.rows, at.columns});
+    for (Index panel = at.part * plan_.panels / plan_.parts; panel < (at.part + 1) * plan_.panels / plan_.parts;
+         ++panel) {
       for (Index block = 0; block < plan_.channel_blocks; ++block)
         multiply(at, band, panel, block, sums, segments, upcoming);
       if (!plan_.stores_directly) finish(at, panel, sums);
     }
   }
 
-  // What the next band of one long row reads in place.
-  Upcoming behind(const BandOfOutputs<T>& at, const Band<const Acc>& band) const {
-    const bool is_one_row = plan_.in_place && c_.grid[0] * c_.grid[1] * c_.batch * c_.groups == 1 && c_.step[2] == 1;
-    const Index left = c_.grid[2] - at.w - at.columns, pixel = band.space[2];
-    if (!is_one_row || left <= 0) return {};
-    const Index tiles = ceil_div(at.columns, kTileRows) * plan_.panels / plan_.parts * plan_.channel_blocks;
-    return {band.data + at.columns * pixel, smaller(at.columns, left) * pixel, larger(1, tiles)};
+  // What the band after this item's reads in place, where kernels are of one pixel, or else what it writes: neither
+  // does a processor foresee.
+  Upcoming behind(Index item, Index calls) const {
+    item += plan_.parts;
+    if (item >= items()) return {};
+    const BandOfOutputs<T> at = band_of(item);
+    const auto all_of = [&](const auto& band, Index channels) {
+      Index rows = at.rows;
+      if (at.images > 1 && band.batch == rows * band.space[1]) rows *= at.images;
+      return Upcoming(band.data, rows, band.space[1], at.columns, band.space[2], channels, larger(1, calls));
+    };
+    if (plan_.in_place && c_.taps() == 1) return all_of(band_for(at, nullptr), c_.inputs);
+    const bool writes_all = plan_.stores_directly && !plan_.streams && c_.groups * c_.y_step[1] * c_.y_step[2] == 1;
+    return writes_all ? all_of(outputs_of(at, 0, nullptr), c_.outputs) : Upcoming();
   }
 
   // The part of the image that the band reads, packed where it has to be.
@@ -262,8 +283,9 @@ class Correlator {
           tile.a = band.data + channel + n * band.batch + h * row + w * pixel;
           to.out = out.data + n * out.batch + h * rows_apart + w * columns_apart;
           to.before = block > 0 ? to.out : nullptr;
+          const Upcoming::Share share = upcoming.next(tile.segments * tile.depth);
+          tile.ahead = share.at, tile.ahead_step = share.step;
           kernels[rows](tile, to, columns);
-          upcoming.next();
         }
       }
     }

@@ -24,6 +24,7 @@ struct Correlation {
   Index origin[kSpace], y_step[kSpace];  // where they lie in y
   Axis axes[kSpace];
   bool relu;
+  bool fills_gaps = false;  // pixels of y that are not in the grid become 0; y's channels are neighbours, of one group
 
   Index taps() const { return axes[0].count * axes[1].count * axes[2].count; }
   bool is_empty() const { return taps() * inputs == 0; }
@@ -47,6 +48,12 @@ Correlation<T> as_one_row(Correlation<T> c) {
     is_plain = is_plain && c.x.size[d] == c.grid[d] && c.y.size[d] == c.grid[d];
     pixels *= c.grid[d];
   }
+  Index apart = c.x.space[kSpace - 1];  // of x, of which every second pixel may be meant
+  for (int d = kSpace - 1; d >= 0; --d) {
+    is_plain = is_plain && (c.x.size[d] == 1 || c.x.space[d] == apart);
+    apart *= c.x.size[d];
+  }
+  is_plain = is_plain && (c.batch == 1 || c.x.batch == apart);
   if (!is_plain) return c;
   const Index size = larger(1, c.grid[0] * c.grid[1] * c.grid[2]);
   c.x.space[kSpace - 1] = c.x.batch / size, c.y.space[kSpace - 1] = c.y.batch / size;  // a lone pixel's may be another
@@ -77,6 +84,32 @@ inline Met whole_outputs(const Axis& axis, Index step, Index grid, Index size) {
   const Index first = axis.at >= 0 ? 0 : ceil_div(-axis.at, step), last = size - axis.at - axis.span();
   const Index end = last < 0 ? 0 : smaller(grid, last / step + 1);
   return first < end ? Met{first, end} : Met{0, 0};
+}
+
+// The pixels of y that are nearer to those of a box of the grid, `first` and so many after it, than to others become 0
+// if they are not in the grid.
+template <class T>
+void fill_gaps(const Correlation<T>& c, Index n, const Index (&first)[kSpace], const Index (&count)[kSpace]) {
+  Index begin[kSpace], end[kSpace];
+  for (int i = 0; i < kSpace; ++i) {
+    begin[i] = first[i] * c.y_step[i], end[i] = (first[i] + count[i]) * c.y_step[i];
+    if (first[i] + count[i] == c.grid[i]) end[i] = c.y.size[i];
+  }
+  const auto is_met = [&c](int i, Index at) { return at % c.y_step[i] == c.origin[i] && at / c.y_step[i] < c.grid[i]; };
+  for (Index d = begin[0]; d < end[0]; ++d)
+    for (Index h = begin[1]; h < end[1]; ++h) {
+      T* row = c.y.data + n * c.y.batch + d * c.y.space[0] + h * c.y.space[1];
+      const auto fill = [&](Index w, Index until) {
+        if (until > w) memset(row + w * c.y.space[2], 0, std::size_t((until - w) * c.y.space[2]) * sizeof *row);
+      };
+      Index filled = begin[2];
+      for (Index w = first[2]; is_met(0, d) && is_met(1, h) && w < first[2] + count[2]; ++w) {
+        const Index pixel = w * c.y_step[2] + c.origin[2];
+        fill(filled, pixel);
+        filled = pixel + 1;
+      }
+      fill(filled, end[2]);
+    }
 }
 
 // No tap meets the image: the bias alone.

@@ -75,20 +75,46 @@ void copy_transposed(Accumulator<T>* out, Index out_row, const T* in, Index in_r
 class Upcoming {
  public:
   Upcoming() = default;
+  // Rows of pixels of so many channels, `row` and `pixel` apart.
   template <class T>
-  Upcoming(const T* data, Index size, Index calls)
-      : at_(reinterpret_cast<const char*>(data)),
-        lines_((size * Index(sizeof(T)) + kLineBytes - 1) / kLineBytes),
-        together_((lines_ + calls - 1) / calls) {}
+  Upcoming(const T* data, Index rows, Index row, Index pixels, Index pixel, Index channels, Index calls)
+      : row_(reinterpret_cast<const char*>(data)), at_(row_), rows_(rows) {
+    if (pixel == channels) channels *= pixels, pixels = 1;
+    if (pixels == 1 && row == channels) channels *= rows, rows_ = 1;
+    row_bytes_ = row * Index(sizeof(T)), pixel_bytes_ = pixel * Index(sizeof(T)), pixels_ = pixels;
+    lines_ = (channels * Index(sizeof(T)) + kLineBytes - 1) / kLineBytes;
+    together_ = (rows_ * pixels_ * lines_ + calls - 1) / calls;
+  }
+  // For a tile of so many steps, each of which brings a part of a line, or what it has brought itself.
+  struct Share {
+    const char* at = nullptr;
+    Index step = 0;
+  };
+  Share next(Index steps) {
+    if (pixels_ > 1 || rows_ > 1 || together_ > steps) return next(), Share{};
+    if (rows_ == 0) return {};
+    const Share share{at_, (together_ * kLineBytes + steps - 1) / steps};
+    at_ += together_ * kLineBytes, lines_ -= together_;
+    if (lines_ <= 0) rows_ = 0;
+    return share;
+  }
   void next() {
-    for (Index i = together_ < lines_ ? together_ : lines_; i > 0; --i, --lines_, at_ += kLineBytes)
-      __builtin_prefetch(at_, 0, 2);
+    for (Index i = rows_ > 0 ? together_ : 0; i > 0; --i) {
+      __builtin_prefetch(at_ + line_ * kLineBytes, 0, 2);
+      if (++line_ < lines_) continue;
+      line_ = 0, at_ += pixel_bytes_;
+      if (++pixel_ < pixels_) continue;
+      pixel_ = 0, at_ = row_ += row_bytes_;
+      if (--rows_ == 0) return;
+    }
   }
 
  private:
   static constexpr Index kLineBytes = 64;
+  const char* row_ = nullptr;
   const char* at_ = nullptr;
-  Index lines_ = 0, together_ = 0;
+  Index rows_ = 0, row_bytes_ = 0, pixels_ = 0, pixel_bytes_ = 0, lines_ = 0, together_ = 0;
+  Index pixel_ = 0, line_ = 0;
 };
 
 // Where a band stands in the images: images n .. n + count, pixels start .. start + extent, of which some may lie
@@ -144,6 +170,16 @@ struct Axis {
   Index count, at, at_step, q, q_step;
   Index span() const { return (count - 1) * at_step + 1; }
 };
+
+// Where one tap alone reads every step-th pixel of a dimension, those are an image of their own, if channels come last.
+template <class T>
+void take_every_step(Images<T>& x, Axis (&axes)[kSpace], Index (&step)[kSpace]) {
+  for (int d = 0; d < kSpace && x.channel == 1; ++d) {
+    if (axes[d].count != 1 || axes[d].at % step[d] != 0) continue;
+    x.size[d] = (x.size[d] + step[d] - 1) / step[d], x.space[d] *= step[d];
+    axes[d].at /= step[d], step[d] = 1;
+  }
+}
 
 inline Index number_of_tap(const Axis (&axes)[kSpace], const Index (&kernel)[kSpace], Index d, Index h, Index w) {
   const Index plane = (axes[0].q + d * axes[0].q_step) * kernel[1] + axes[1].q + h * axes[1].q_step;

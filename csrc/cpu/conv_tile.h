@@ -15,7 +15,9 @@ struct ConvTile {
   const Index* b_at;
   Index segments, depth;
   Index a_row, a_column, b_row;
-  bool streams = false;  // the sums go past the caches
+  bool streams = false;         // the sums go past the caches
+  const char* ahead = nullptr;  // read soon, brought to the second-level cache: so many bytes for each step
+  Index ahead_step = 0;
 };
 constexpr Index kFetchedSteps = 256;  // a tile of fewer is stored before the cache would have its lines unasked
 
@@ -24,13 +26,15 @@ void conv_tile(const ConvTile<T>& in, const TileOutput<T>& to, Index columns) {
   constexpr int lanes = kLanes<T>, together = 4;  // rows that share a pointer: their offsets are few enough to stay put
   Vec<T> sums[Rows][Vectors] = {};
   if (in.segments * in.depth <= kFetchedSteps && !in.streams) prefetch_rows(to.out, to.out_row, Rows, columns);
+  const char* ahead = in.ahead ? in.ahead : reinterpret_cast<const char*>(in.b);
   for (Index s = 0; s < in.segments; ++s) {
     const T* a = in.a + in.a_at[s];
     const T* b = in.b + in.b_at[s];
     const T* rows[(Rows + together - 1) / together];
 #pragma GCC unroll 4
     for (int i = 0; i < Rows; i += together) rows[i / together] = a + i * in.a_row;
-    for (Index p = 0; p < in.depth; ++p, b += in.b_row) {
+    for (Index p = 0; p < in.depth; ++p, b += in.b_row, ahead += in.ahead_step) {
+      __builtin_prefetch(ahead, 0, 2);
       Vec<T> columns_of_b[Vectors];
 #pragma GCC unroll 2
       for (int v = 0; v < Vectors; ++v) columns_of_b[v] = load(b + v * lanes);

@@ -23,6 +23,7 @@ class WeightGradient {
   WeightGradient(const ConvWeight<T>& a, char* workspace)
       : a_(a),
         s_(a.sizes),
+        x_(images(a.x, s_.x_format, s_.inputs, s_.image)),
         inputs_(s_.inputs / s_.groups),
         outputs_(s_.outputs / s_.groups),
         panels_(ceil_div(outputs_, width)),
@@ -30,7 +31,9 @@ class WeightGradient {
     for (int d = 0; d < kSpace; ++d) {
       axes_[d] = {.count = s_.kernel[d], .at = -s_.padding[d], .at_step = s_.dilation[d], .q = 0, .q_step = 1};
       trim(axes_[d], s_.out[d], s_.stride[d], s_.image[d]);
+      step_[d] = s_.stride[d];
     }
+    take_every_step(x_, axes_, step_);
     taps_ = axes_[0].count * axes_[1].count * axes_[2].count;
     sums_size_ = taps_ * inputs_ * panels_ * width;
     shares_ = sums_size_ * Index(sizeof(Acc)) > kSharedSumsBytes;
@@ -75,8 +78,8 @@ class WeightGradient {
   bool is_empty() const { return s_.batch * s_.out[0] * s_.out[1] * s_.out[2] * taps_ * inputs_ * outputs_ == 0; }
 
   Index box_bytes(Index h, Index w) const {
-    return axes_[0].span() * ((h - 1) * s_.stride[1] + axes_[1].span()) * ((w - 1) * s_.stride[2] + axes_[2].span()) *
-           inputs_ * Index(sizeof(Acc));
+    return axes_[0].span() * ((h - 1) * step_[1] + axes_[1].span()) * ((w - 1) * step_[2] + axes_[2].span()) * inputs_ *
+           Index(sizeof(Acc));
   }
   Index dy_band_bytes(Index h, Index w) const { return h * w * panels_ * width * Index(sizeof(Acc)); }
   Index band_bytes(Index h, Index w) const { return shares_ ? box_bytes(h, w) : box_bytes(h, w) + dy_band_bytes(h, w); }
@@ -86,8 +89,8 @@ class WeightGradient {
     dy_in_place_ = is_plain && s_.y_format == Format::channels_last && outputs_ % kLanes<Acc> == 0;
     bool stays_inside = true;
     for (int d = 0; d < kSpace; ++d) {
-      const Index last = axes_[d].at + (s_.out[d] - 1) * s_.stride[d] + axes_[d].span();
-      stays_inside = stays_inside && axes_[d].at >= 0 && last <= s_.image[d];
+      const Index last = axes_[d].at + (s_.out[d] - 1) * step_[d] + axes_[d].span();
+      stays_inside = stays_inside && axes_[d].at >= 0 && last <= x_.size[d];
     }
     const bool x_could_stay = is_plain && s_.x_format == Format::channels_last;
     skips_ = s_.out[2] <= kSmallRow || (x_could_stay && !stays_inside && inputs_ >= kManyInputs);
@@ -164,37 +167,46 @@ class WeightGradient {
                          .segments = at.images * (range.h_end - range.h),
                          .depth = range.w_end - range.w,
                          .a_row = 1,
-                         .a_column = s_.stride[2] * x.space[2],
+                         .a_column = step_[2] * x.space[2],
                          .b_row = dy.space[2]};
         Acc* out = sums + (line * run + i) * panels_ * width;
         for (Index panel = 0; panel < panels_; ++panel, in.b += dy.panel) {
           const Index columns = smaller(width, outputs_ - panel * width);
           TileOutput<Acc> to{.out = out + panel * width, .out_row = panels_ * width};
           to.before = first ? nullptr : to.out, to.before_row = to.out_row;
+          const Index steps = in.segments * in.depth;
+          Upcoming::Share share = next_dy.next(steps);
+          if (!share.at) share = next_x.next(steps);
+          in.ahead = share.at, in.ahead_step = share.step;
           conv_tile_kernels<Acc>(columns)[rows](in, to, columns);
-          next_x.next(), next_dy.next();
         }
       }
     });
   }
 
-  // What the next band reads in place, if that is one piece of memory, as it is where strides are 1 and rows whole.
+  // What the next band reads in place, if its rows are whole and follow each other: dy, and then x.
   struct NextBand {
     Upcoming x, dy;
   };
   NextBand next_band(Index number, Index calls) const {
     NextBand next;
-    if (shares_ || number + 1 >= bands_ || columns_ < s_.out[2] || s_.image[0] > 1) return next;
+    if (shares_ || number + 1 >= bands_ || columns_ < s_.out[2] || x_.size[0] > 1) return next;
     const Place at = place_of(number + 1);
-    const auto rows_of = [&](const auto& images, Index first, Index end) {
+    const auto rows_of = [&](const Images<const T>& images, Index channels, Index first, Index end, Index calls) {
       first = smaller(larger(0, first), images.size[1]), end = smaller(larger(first, end), images.size[1]);
       const T* data = images.data + at.n * images.batch + first * images.space[1];
-      return Upcoming(data, (at.images - 1) * images.batch + (end - first) * images.space[1], calls);
+      Index rows = end - first;
+      if (images.batch == images.size[1] * images.space[1]) rows += (at.images - 1) * images.size[1];
+      return Upcoming(data, rows, images.space[1], images.size[2], images.space[2], channels, calls);
     };
-    if (dy_in_place_) next.dy = rows_of(images(a_.dy, s_.y_format, s_.outputs, s_.out), at.h, at.h + at.rows);
-    if (!x_in_place_ || s_.stride[1] * s_.stride[2] > 1) return next;
-    const Index first = at.h + axes_[1].at;
-    next.x = rows_of(images(a_.x, s_.x_format, s_.inputs, s_.image), first, first + at.rows - 1 + axes_[1].span());
+    const Images<const T> dy = images(a_.dy, s_.y_format, s_.outputs, s_.out);
+    const bool of_x = x_in_place_ && step_[1] * step_[2] == 1;
+    const Index own = of_x ? larger(1, calls * s_.outputs / (s_.outputs + s_.inputs)) : calls,
+                first = at.h + axes_[1].at;
+    if (dy_in_place_) next.dy = rows_of(dy, s_.outputs, at.h, at.h + at.rows, own);
+    if (of_x)
+      next.x = rows_of(x_, s_.inputs, first, first + at.rows - 1 + axes_[1].span(),
+                       dy_in_place_ ? larger(1, calls - own) : calls);
     return next;
   }
 
@@ -209,9 +221,9 @@ class WeightGradient {
     Inside range{0, at.rows, 0, at.columns};
     if (!skips_) return range;
     const auto cut = [&](int d, Index first, Index& begin, Index& end) {
-      const Index start = first * s_.stride[d] + axes_[d].at + tap.at[d] * axes_[d].at_step;
-      while (begin < end && start + begin * s_.stride[d] < 0) ++begin;
-      while (begin < end && start + (end - 1) * s_.stride[d] >= s_.image[d]) --end;
+      const Index start = first * step_[d] + axes_[d].at + tap.at[d] * axes_[d].at_step;
+      while (begin < end && start + begin * step_[d] < 0) ++begin;
+      while (begin < end && start + (end - 1) * step_[d] >= x_.size[d]) --end;
     };
     Index d_begin = 0, d_end = 1;
     cut(0, at.d, d_begin, d_end);
@@ -228,11 +240,11 @@ class WeightGradient {
   // Where the rows of pixels begin that a tap brings into the image.
   void list_segments(const Place& at, const Tap& tap, const Operand& x, const Operand& dy, Index* a_at) const {
     const Inside range = inside(at, tap);
-    const Index x_start = x.start + offset_of(tap, x) + range.w * s_.stride[2] * x.space[2];
+    const Index x_start = x.start + offset_of(tap, x) + range.w * step_[2] * x.space[2];
     Index* b_at = a_at + images_ * rows_;
     for (Index n = 0; n < at.images; ++n)
       for (Index h = range.h; h < range.h_end; ++h) {
-        *a_at++ = x_start + n * x.image + h * s_.stride[1] * x.space[1];
+        *a_at++ = x_start + n * x.image + h * step_[1] * x.space[1];
         *b_at++ = dy.start + n * dy.image + h * dy.space[1] + range.w * dy.space[2];
       }
   }
@@ -241,14 +253,13 @@ class WeightGradient {
     const Index first[kSpace] = {at.d, at.h, at.w}, count[kSpace] = {1, at.rows, at.columns};
     Index start[kSpace], extent[kSpace];
     for (int i = 0; i < kSpace; ++i) {
-      start[i] = first[i] * s_.stride[i] + axes_[i].at;
-      extent[i] = (count[i] - 1) * s_.stride[i] + axes_[i].span();
+      start[i] = first[i] * step_[i] + axes_[i].at;
+      extent[i] = (count[i] - 1) * step_[i] + axes_[i].span();
     }
-    const Images<const T> x = images(a_.x, s_.x_format, s_.inputs, s_.image);
     if constexpr (std::is_same_v<T, Acc>) {
       if (x_in_place_) {
-        Operand there{.data = x.data + at.n * x.batch + group * inputs_, .start = 0, .image = x.batch};
-        for (int i = 0; i < kSpace; ++i) there.space[i] = x.space[i], there.start += start[i] * x.space[i];
+        Operand there{.data = x_.data + at.n * x_.batch + group * inputs_, .start = 0, .image = x_.batch};
+        for (int i = 0; i < kSpace; ++i) there.space[i] = x_.space[i], there.start += start[i] * x_.space[i];
         return there;
       }
     }
@@ -258,11 +269,10 @@ class WeightGradient {
   }
   void pack_x(Index group, const Place& at, const Index (&start)[kSpace], const Index (&extent)[kSpace], Acc* out,
               Index image) const {
-    const Images<const T> x = images(a_.x, s_.x_format, s_.inputs, s_.image);
     parallel_for(at.images, shares_ ? 1 : at.images, [&](Index begin, Index end) {
       Box box{.n = at.n + begin, .count = end - begin, .channel = group * inputs_, .channels = inputs_};
       for (int i = 0; i < kSpace; ++i) box.start[i] = start[i], box.extent[i] = extent[i];
-      pack_band(out + begin * image, x, box);
+      pack_band(out + begin * image, x_, box);
     });
   }
 
@@ -352,6 +362,8 @@ class WeightGradient {
 
   const ConvWeight<T>& a_;
   const ConvSizes& s_;
+  Images<const T> x_;
+  Index step_[kSpace];
   Index inputs_, outputs_, panels_, taps_, images_, rows_, columns_, bands_;
   Index sums_size_, chunks_, x_bytes_, dy_bytes_, segment_bytes_, chunk_bytes_;
   bool shares_, skips_, x_in_place_, dy_in_place_;
