@@ -16,9 +16,8 @@ What limits figures, and what keeps some below their goals. Times are sums of th
   channels alone go to the second-level cache and come back after 12 steps each, which takes as long as the products do.
 - *First layer.* Its products at the peak take 1.94 ms, the kernels 2.6, PyTorch 3.2: 1.6x is the most that is left. By
   F(4x4, 3x3) it takes longer, 3.5 ms: the way to the points and back outweighs the products of three channels. The
-  forward pass (1.5 ms) moves 34 MB, as its results are read before they are written, at 0.9 ms for memory alone; to
-  bring those lines one band ahead to the second-level cache changes nothing, that of the weights gains by it (1.5 to
-  1.13 ms).
+  forward pass (1.5 ms) moves 34 MB, as its results are read before they are written: 0.9 ms for memory alone. Lines
+  brought one band ahead do not show there; the gradient by the weights takes 1.13 ms with them, 1.5 without.
 - *1x1 of stride 1.* On one thread 92 % of the peak (59.8 ms; 54.6 at the peak), where PyTorch takes 97 ms to narrow
   and 105 to widen: 1.63x and 1.80x, and at the peak itself 1.78x and 1.93x. What a tile of 14 x 32 sums takes to begin
   and to end is 3 to 5 % at a depth of 64; the rest is memory. On two threads its pages, mapped anew each step, make
