@@ -62,12 +62,20 @@ def test_values_and_gradients(
         assert_accurate(gradient, of_float64, roundings=32, scale=float(np.abs(of_float64).max()))
 
 
-@pytest.mark.parametrize("shape", [(5, 7), (4, 18, 9, 11), (9, 67, 4, 4), (300, 70)])
+# Those of the second line have planes or rows whose passage through the ReLU is kept in bits: tiles, whole channels and
+# chunks of planes; narrow and wide rows, in a chunk and in several.
+@pytest.mark.parametrize("shape", [(5, 7), (4, 18, 9, 11), (9, 67, 4, 4), (300, 70),
+                                   (3, 6, 8, 8), (5, 18, 16, 24), (2, 3, 128, 128), (5, 64, 3, 3), (9, 64, 9, 11),
+                                   (300, 192), (9, 192, 7, 9)])  # fmt: skip
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
 @both_formats
 @pytest.mark.parametrize("training", [False, True])
-def test_fused_is_the_same_as_apart(rng: np.random.Generator, shape: Any, channels_last: bool, training: bool) -> None:
-    arrays, dy = data(rng, shape), rng.standard_normal(shape).astype(np.float32)
-    moving = [dd2424.full((shape[1],), 0.25), dd2424.full((shape[1],), 1.5)]
+def test_fused_is_the_same_as_apart(
+    rng: np.random.Generator, isa: str, shape: Any, dtype: Any, channels_last: bool, training: bool
+) -> None:
+    arrays, dy = data(rng, shape, dtype), rng.standard_normal(shape).astype(dtype)
+    arrays[0][0, 0] = arrays[3][0, 0] = 0.0
+    moving = [dd2424.from_numpy(np.full(shape[1], v, dtype)) for v in (0.25, 1.5)]
     seen = []
     for fused in (False, True):
         x, weight, bias, residual = (in_format(a, channels_last).requires_grad_() for a in arrays)
@@ -97,7 +105,9 @@ def test_first_and_second_gradients(
     assert autograd.gradgradcheck(function, tuple(leaves))
 
 
-@pytest.mark.parametrize("shape", [(8, 16, 64, 64), (64, 130, 4, 4), (2, 3, 300, 300), (16, 130, 9, 9)])
+@pytest.mark.parametrize(
+    "shape", [(8, 16, 64, 64), (64, 130, 4, 4), (2, 3, 300, 300), (16, 130, 9, 9), (9, 192, 16, 8)]
+)
 @both_formats
 def test_same_bits_for_any_threads(rng: np.random.Generator, shape: Any, channels_last: bool) -> None:
     arrays, dy = data(rng, shape), rng.standard_normal(shape).astype(np.float32)
@@ -105,14 +115,35 @@ def test_same_bits_for_any_threads(rng: np.random.Generator, shape: Any, channel
     same_for_any_threads(lambda: gradients(arrays, dy, channels_last, True, False))
 
 
-@pytest.mark.parametrize("channels_last", [False, pytest.param(True)])
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+@both_formats
+def test_bits_of_what_has_passed_are_those_of_the_sign(
+    rng: np.random.Generator, isa: str, dtype: str, channels_last: bool
+) -> None:
+    arrays = data(rng, (3, 64, 8, 16))
+    x, weight, bias, residual = (in_format(a, channels_last).requires_grad_() for a in arrays)
+    half = [t.detach().to(getattr(dd2424, dtype)).requires_grad_() for t in (x, residual)]
+    with dd2424.no_grad():
+        half[1][0, 0, 0, 0] = float("nan")  # passes, as in PyTorch
+    y = F.batch_norm(half[0], None, None, weight, bias, True, relu=True, residual=half[1])
+    dy = dd2424.ones_like(y)
+    (of_residual,) = autograd.grad(y, half[1], dy, retain_graph=True)  # by y: the input's gradient is not asked for
+    y.backward(dy)
+    assert bits(half[1].grad) == bits(of_residual) == bits((~(y.detach() <= 0)).to(y.dtype))
+
+
+@both_formats
+@pytest.mark.parametrize("relu", [False, True])
 @pytest.mark.slow
-def test_results_past_the_caches(rng: np.random.Generator, isa: str, channels_last: bool) -> None:
+def test_results_past_the_caches(rng: np.random.Generator, isa: str, channels_last: bool, relu: bool) -> None:
     shape = (33, 64, 32, 32)
     arrays, dy = data(rng, shape), rng.standard_normal(shape).astype(np.float32)
-    y, dx, *_ = gradients(arrays, dy, channels_last, False, True)
-    assert_accurate(y, reference.batch_norm(*arrays[:3]) + arrays[3], roundings=24, scale=2.0)
-    exact = reference.batch_norm_gradients(arrays[0], dy, arrays[1])[0]
+    y, dx, *_, dresidual = gradients(arrays, dy, channels_last, relu, True)
+    exact = reference.batch_norm(*arrays[:3]) + arrays[3]
+    assert_accurate(y, np.maximum(exact, 0) if relu else exact, roundings=24, scale=2.0)
+    passed = np.where(y.numpy() > 0, dy, 0) if relu else dy
+    assert np.array_equal(dresidual.numpy(), passed)
+    exact = reference.batch_norm_gradients(arrays[0], passed, arrays[1])[0]
     assert_accurate(dx, exact, roundings=32, scale=float(np.abs(exact).max()))
 
 

@@ -24,12 +24,14 @@ struct BatchNormForward {
   double eps, momentum;
   bool training;
   bool relu;
+  std::uint8_t* passed = nullptr;  // or, with relu and a residual, a bit for each element that has passed the ReLU
 };
 template <class T>
 struct BatchNormBackward {
   using Acc = Accumulator<T>;
   const T* x;
   const T* y;  // with relu and a residual, where dy counts only at y > 0; else null: y is found again from x
+               // (not read where there is `passed`)
   const T* dy;
   const Acc *mean, *rstd, *scale, *shift;  // (channels), of forward
   T* dx;                                   // or null: not wanted
@@ -39,7 +41,10 @@ struct BatchNormBackward {
   Index outer, channels, inner;
   bool training;  // false: mean and rstd are constants
   bool relu;
+  const std::uint8_t* passed = nullptr;  // as forward has left it, or null; then dx and dresidual are not
 };
+// Whether there may be `passed`: its rows, of inner pixels or else of channels, start at a whole word.
+inline bool keeps_passed(Index channels, Index inner) { return (inner > 1 ? inner : channels) % 64 == 0; }
 
 // Layer norm of the rows of x, or root mean square norm, which takes the mean for 0; x is (rows, cols), contiguous.
 //   y = (x - mean) * rstd * weight + bias

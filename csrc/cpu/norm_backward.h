@@ -26,7 +26,8 @@ template <class T, class L = Lane<T>>
 
 template <class T>
 inline bool goes_around(const Backward<T>& a) {
-  return goes_around(a.dx, a.outer * a.channels * a.inner, a.inner > 1 ? a.inner : a.channels);
+  const Index elements = a.outer * a.channels * a.inner, stride = a.inner > 1 ? a.inner : a.channels;
+  return goes_around(a.dx, elements, stride) && (!a.passed || goes_around(a.dresidual, elements, stride));
 }
 
 // Gradients of a channel at a time.

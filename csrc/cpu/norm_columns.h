@@ -85,11 +85,13 @@ template <class L, int N>
   const Vec<L> floor = floor_of<L>(a.relu);
   const L *x = a.x, *residual = a.residual;
   L* y = a.y;
+  std::uint8_t* passed = a.passed;
   for (Index row = begin; row < end; ++row)
 #pragma GCC unroll 4
     for (int k = 0; k < N; ++k) {
       Vec<L> v = f[k](at.of_row(x, row, k));
       if (residual) v += at.of_row(residual, row, k);
+      if (passed) put_passed<L>(passed, at.place(row, k), passed_lanes<L>(v));
       put(around, y + at.place(row, k), at_least(v, floor), at.count(k));
     }
 }
@@ -110,10 +112,13 @@ template <class L, int N>
   load_gate(a, at, gate);
   const L *x = a.x, *dy = a.dy, *y = a.y;
   L* dresidual = a.dresidual;
+  const std::uint8_t* passed = a.passed;
   sum_rows<L>(begin, end, total, [&](Index row, int k, Vec<L>* part) {
     const Vec<L> d = at.of_row(x, row, k) - gate[k].mean;
     Vec<L> g = through(at.of_row(dy, row, k), fma(d, gate[k].scale, gate[k].shift));
-    if (y) {
+    if (passed) {
+      g = keep_passed<L>(g, passed_at<L>(passed, at.place(row, k)));
+    } else if (y) {
       g = through(g, at.of_row(y, row, k));
       store_some(dresidual + at.place(row, k), g, at.count(k));
     }
@@ -128,13 +133,18 @@ template <class L, int N>
                                         const Gradient<Vec<L>> (&f)[N], bool around, Index begin, Index end) {
   Affine<Vec<L>> gate[N];
   load_gate(a, at, gate);
-  const L *x = a.x, *dy = a.y ? a.dresidual : a.dy;
-  L* dx = a.dx;
+  const std::uint8_t* passed = a.passed;
+  const L *x = a.x, *dy = a.y && !passed ? a.dresidual : a.dy;
+  L *dx = a.dx, *dresidual = a.dresidual;
   for (Index row = begin; row < end; ++row)
 #pragma GCC unroll 4
     for (int k = 0; k < N; ++k) {
       const Vec<L> d = at.of_row(x, row, k) - gate[k].mean;
-      const Vec<L> g = through(at.of_row(dy, row, k), fma(d, gate[k].scale, gate[k].shift));
+      Vec<L> g = through(at.of_row(dy, row, k), fma(d, gate[k].scale, gate[k].shift));
+      if (passed) {
+        g = keep_passed<L>(g, passed_at<L>(passed, at.place(row, k)));
+        put(around, dresidual + at.place(row, k), g, at.count(k));
+      }
       put(around, dx + at.place(row, k), fma(g, f[k].slope, -fma(d, f[k].tilt, f[k].shift)), at.count(k));
     }
 }

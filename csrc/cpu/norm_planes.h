@@ -3,6 +3,7 @@
 // prefetchers do not follow, so several planes are read side by side (a walk over 64 channels of 64 planes of 4 kB: 28
 // GB/s, one plane after the other 12).
 #include "core/norm.h"
+#include "cpu/norm_passed.h"
 #include "cpu/norm_tiles.h"
 #include "cpu/norm_walk.h"
 
@@ -93,6 +94,19 @@ struct Affine {
   V operator()(V x) const { return fma(x - mean, scale, shift); }
 };
 
+// y of a plane, and which of its elements pass the ReLU; of whole vectors.
+template <class T, class L = Lane<T>>
+inline void pass_plane(const BatchNormForward<T>& a, const Affine<Vec<L>>& f, bool around, Index plane) {
+  const T *x = a.x + plane, *residual = a.residual + plane;
+  T* y = a.y + plane;
+  std::uint8_t* passed = a.passed;
+  for (Index i = 0, n = a.inner; i < n; i += kLanes<L>) {
+    const Vec<L> v = f(load(x + i)) + load(residual + i);
+    put_passed<L>(passed, plane + i, passed_lanes<L>(v));
+    put(around, y + i, at_least(v, Vec<L>{}), kLanes<L>);
+  }
+}
+
 // y of the channel's planes begin ... end - 1.
 template <class T, class L = Lane<T>>
 [[gnu::noinline]] void normalize_planes(const BatchNormForward<T>& a, bool around, Index channel, Index begin,
@@ -106,6 +120,10 @@ template <class T, class L = Lane<T>>
     if (a.residual) {
       for (Index i = 0; i < smaller(a.inner, page); i += 64 / Index(sizeof(T)))
         prefetch_planes(a.residual + plane + i, extent, 1);
+    }
+    if (a.passed) {
+      pass_plane(a, f, around, plane);
+    } else if (a.residual) {
       map_out(
           around, a.y + plane, a.inner, [=](Vec<L> v, Vec<L> rest) { return at_least(f(v) + rest, floor); },
           a.x + plane, a.residual + plane);
@@ -115,8 +133,11 @@ template <class T, class L = Lane<T>>
   }
 }
 
+// What tells whether an element has passed the ReLU.
+enum class Gate : std::uint8_t { x, y, passed };
+
 // The sums over the channel's planes begin ... end - 1.
-template <bool by_y, class T, class L = Lane<T>>
+template <Gate gate, class T, class L = Lane<T>>
 [[gnu::noinline]] Sums<double> gated_sums(const BatchNormBackward<T>& a, Index channel, Index begin, Index end) {
   const Extent extent{a.outer, a.channels, a.inner};
   const bool found_again = is_found_again(a);
@@ -127,11 +148,14 @@ template <bool by_y, class T, class L = Lane<T>>
   for_runs<L>(
       extent, channel, begin, end, kTwoByTwo,
       [&](Index place, Index n) {
-        add_row<L>(n, sums, [&, mean, scale, shift](Index i, Index count, Vec<L>* part) {
+        add_row<L>(n, sums, [&, mean, scale, shift, passed = a.passed](Index i, Index count, Vec<L>* part) {
           prefetch_planes(a.x + place + i, extent, kTwoByTwo);
           prefetch_planes(a.dy + place + i, extent, kTwoByTwo);
           Vec<L> d = load_some(a.x + place + i, count) - mean, g = load_some(a.dy + place + i, count);
-          if constexpr (by_y) {
+          if constexpr (gate == Gate::passed) {
+            (void)scale, (void)shift;
+            g = keep_passed<L>(g, passed_at<L>(passed, place + i));
+          } else if constexpr (gate == Gate::y) {
             (void)scale, (void)shift;
             prefetch_planes(a.y + place + i, extent, kTwoByTwo);
             g = through(g, load_some(a.y + place + i, count));
@@ -155,7 +179,8 @@ template <bool by_y, class T, class L = Lane<T>>
 }
 template <class T>
 Sums<double> plane_sums(const BatchNormBackward<T>& a, Index channel, Index begin, Index end) {
-  return a.y ? gated_sums<true>(a, channel, begin, end) : gated_sums<false>(a, channel, begin, end);
+  if (a.passed) return gated_sums<Gate::passed>(a, channel, begin, end);
+  return a.y ? gated_sums<Gate::y>(a, channel, begin, end) : gated_sums<Gate::x>(a, channel, begin, end);
 }
 
 // dx = g * slope - (x - mean) * tilt - shift
@@ -164,18 +189,36 @@ struct Gradient {
   V slope, tilt, shift;
 };
 
+// dx and dresidual of a plane, by the bits of what has passed.
+template <class T, class L>
+inline void pass_back_plane(const BatchNormBackward<T>& a, Vec<L> mean, const Gradient<Vec<L>>& f, bool around,
+                            Index plane) {
+  const T *x = a.x + plane, *dy = a.dy + plane;
+  T *dx = a.dx + plane, *dresidual = a.dresidual + plane;
+  const std::uint8_t* passed = a.passed;
+  for (Index i = 0, n = a.inner; i < n; i += kLanes<L>) {
+    const Vec<L> g = keep_passed<L>(load(dy + i), passed_at<L>(passed, plane + i));
+    put(around, dresidual + i, g, kLanes<L>);
+    put(around, dx + i, fma(g, f.slope, -fma(load(x + i) - mean, f.tilt, f.shift)), kLanes<L>);
+  }
+}
+
 // dx of the channel's planes begin ... end - 1.
 template <class T, class L = Lane<T>>
 [[gnu::noinline]] void plane_gradients(const BatchNormBackward<T>& a, const Gradient<L>& of_channel, bool around,
                                        Index channel, Index begin, Index end) {
   const bool found_again = is_found_again(a);
-  const T* dy = a.y ? a.dresidual : a.dy;
+  const T* dy = a.y && !a.passed ? a.dresidual : a.dy;
   const Vec<L> mean = broadcast(a.mean[channel]), slope = broadcast(of_channel.slope),
                tilt = broadcast(of_channel.tilt), shift = broadcast(of_channel.shift);
   const Vec<L> scale = broadcast(found_again ? a.scale[channel] : L(0)),
                level = broadcast(found_again ? a.shift[channel] : L(1));
   for (Index o = begin; o < end; ++o) {
     const Index plane = (o * a.channels + channel) * a.inner;
+    if (a.passed) {
+      pass_back_plane<T, L>(a, mean, {slope, tilt, shift}, around, plane);
+      continue;
+    }
     map_out(
         around, a.dx + plane, a.inner,
         [=](Vec<L> x, Vec<L> g) {

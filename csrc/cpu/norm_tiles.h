@@ -4,6 +4,7 @@
 // a call asks for (ReLU, residual, stores around the caches) is looked at as the loops run: memory is slower than that,
 // and each choice made beforehand would double the code.
 #include "core/norm.h"
+#include "cpu/norm_passed.h"
 #include "cpu/norm_walk.h"
 
 namespace dd2424::cpu::DD2424_ISA {
@@ -23,10 +24,10 @@ template <class V>
 inline V through(V dy, V y) {
   return y <= V{} ? V{} : dy;
 }
-// Whether y, above 0 where dy counts, is found again from x: neither open to all nor read.
+// Whether y, above 0 where dy counts, is found again from x: neither open to all nor read nor kept in bits.
 template <class T>
 inline bool is_found_again(const BatchNormBackward<T>& a) {
-  return a.relu && !a.y;
+  return a.relu && !a.y && !a.passed;
 }
 
 constexpr Index kTileRows = 128;   // rows that are added up before they join the total
@@ -154,9 +155,12 @@ struct TileAffine {
 };
 
 template <class T, class L>
-[[gnu::noinline]] void normalize_tile(const BatchNormForward<T>& a, const TileAffine<L>& f, const Tile& tile,
-                                      bool around, Index begin, Index end) {
+[[gnu::noinline]] void normalize_tile(const BatchNormForward<T>& a, const TileAffine<L> f, const Tile tile, bool around,
+                                      Index begin, Index end) {
   const Vec<L> floor = floor_of<L>(a.relu);
+  const T *x = a.x, *residual = a.residual;
+  T* y = a.y;
+  std::uint8_t* passed = a.passed;
   for_rows<2>(begin, end, [&](auto rows, Index row) {
     constexpr int R = decltype(rows)::value;
     const Index at = row * tile.stride + tile.first;
@@ -166,9 +170,10 @@ template <class T, class L>
 #pragma GCC unroll 2
       for (int r = 0; r < R; ++r) {
         const Index place = at + r * tile.stride + c;
-        Vec<L> v = fma(load_some(a.x + place, count) - mean, scale, shift);
-        if (a.residual) v += load_some(a.residual + place, count);
-        put(around, a.y + place, at_least(v, floor), count);
+        Vec<L> v = fma(load_some(x + place, count) - mean, scale, shift);
+        if (residual) v += load_some(residual + place, count);
+        if (passed) put_passed<L>(passed, place, passed_lanes<L>(v));
+        put(around, y + place, at_least(v, floor), count);
       }
     });
   });
@@ -176,9 +181,12 @@ template <class T, class L>
 
 // Adds rows [begin, end) of g, g * (x - mean) and x - mean, with g = dy where ReLU let it through.
 template <class T, class L>
-void add_gradients(const BatchNormBackward<T>& a, const TileAffine<L>& f, const Tile& tile, Index begin, Index end,
+void add_gradients(const BatchNormBackward<T>& a, const TileAffine<L> f, const Tile tile, Index begin, Index end,
                    Line<L> (&sums)[3]) {
   const bool found_again = is_found_again(a);
+  const T *x = a.x, *dy = a.dy, *y = a.y;
+  T* dresidual = a.dresidual;
+  const std::uint8_t* passed = a.passed;
   for_rows<2>(begin, end, [&](auto rows, Index row) {
     constexpr int R = decltype(rows)::value;
     const Index at = row * tile.stride + tile.first;
@@ -190,11 +198,13 @@ void add_gradients(const BatchNormBackward<T>& a, const TileAffine<L>& f, const 
 #pragma GCC unroll 2
       for (int r = 0; r < R; ++r) {
         const Index place = at + r * tile.stride + c;
-        d[r] = load_some(a.x + place, count) - mean;
-        g[r] = through(load_some(a.dy + place, count), fma(d[r], scale, shift));
-        if (a.y) {
-          g[r] = through(g[r], load_some(a.y + place, count));
-          store_some(a.dresidual + place, g[r], count);
+        d[r] = load_some(x + place, count) - mean;
+        g[r] = through(load_some(dy + place, count), fma(d[r], scale, shift));
+        if (passed) {
+          g[r] = keep_passed<L>(g[r], passed_at<L>(passed, place));
+        } else if (y) {
+          g[r] = through(g[r], load_some(y + place, count));
+          store_some(dresidual + place, g[r], count);
         }
         product = fma(g[r], d[r], product);
       }
@@ -229,11 +239,12 @@ struct TileGradient {
 };
 
 template <class T, class L>
-[[gnu::noinline]] void differentiate_tile(const BatchNormBackward<T>& a, const TileAffine<L>& f,
-                                          const TileGradient<L>& d, const Tile& tile, bool around, Index begin,
-                                          Index end) {
-  const T* from = a.y ? a.dresidual : a.dy;
+[[gnu::noinline]] void differentiate_tile(const BatchNormBackward<T>& a, const TileAffine<L> f, const TileGradient<L> d,
+                                          const Tile tile, bool around, Index begin, Index end) {
   const bool found_again = is_found_again(a);
+  const std::uint8_t* passed = a.passed;
+  const T *x = a.x, *from = a.y && !passed ? a.dresidual : a.dy;
+  T *dx = a.dx, *dresidual = a.dresidual;
   for_rows<2>(begin, end, [&](auto rows, Index row) {
     constexpr int R = decltype(rows)::value;
     const Index at = row * tile.stride + tile.first;
@@ -246,9 +257,13 @@ template <class T, class L>
 #pragma GCC unroll 2
       for (int r = 0; r < R; ++r) {
         const Index place = at + r * tile.stride + c;
-        const Vec<L> distance = load_some(a.x + place, count) - mean;
-        const Vec<L> g = through(load_some(from + place, count), fma(distance, scale, level));
-        put(around, a.dx + place, fma(g, slope, -fma(distance, tilt, shift)), count);
+        const Vec<L> distance = load_some(x + place, count) - mean;
+        Vec<L> g = through(load_some(from + place, count), fma(distance, scale, level));
+        if (passed) {
+          g = keep_passed<L>(g, passed_at<L>(passed, place));
+          put(around, dresidual + place, g, count);
+        }
+        put(around, dx + place, fma(g, slope, -fma(distance, tilt, shift)), count);
       }
     });
   });

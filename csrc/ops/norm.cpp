@@ -18,6 +18,7 @@ struct Layout {  // x as (outer, channels, inner)
 
 struct BatchNormNode final : Node {
   Saved x{this}, y{this}, weight{this}, statistics{this};  // (4, channels): mean, rstd, scale, shift
+  Saved passed{this};                                      // BatchNormForward's, or undefined
   BatchNormOptions options;
   bool channels_last, has_residual;
   BatchNormNode(const BatchNormOptions& options, bool channels_last, bool has_residual)
@@ -35,6 +36,7 @@ struct BatchNormNode final : Node {
     const Tensor dweight = needs[1] ? empty({at.channels}, acc, input.device()) : Tensor();
     const Tensor dbias = needs[2] ? empty({at.channels}, acc, input.device()) : Tensor();
     const Tensor dresidual = gated ? like_input() : Tensor();
+    const Tensor bits = passed.defined() && needs[0] ? passed.get() : Tensor();
     dispatch_float(name(), input.dtype(), [&]<class T>(T) {
       using Acc = Accumulator<T>;
       const auto& table = kernels<NormKernels<T>>(input.device());
@@ -44,7 +46,7 @@ struct BatchNormNode final : Node {
           table.batch_norm_workspace(at.outer, at.channels, at.inner),
           BatchNormBackward<T>{input.data<T>(), output.data<T>(), dy.data<T>(), mean, rstd, scale, scale + at.channels,
                                dx.data<T>(), dresidual.data<T>(), dweight.data<Acc>(), dbias.data<Acc>(), at.outer,
-                               at.channels, at.inner, options.training, options.relu});
+                               at.channels, at.inner, options.training, options.relu, bits.data<std::uint8_t>()});
     });
     return {dx, dweight, dbias, gated ? dresidual : dy};
   }
@@ -141,6 +143,10 @@ Tensor batch_norm(const Tensor& input, const Tensor& running_mean, const Tensor&
   }
   const Tensor y = empty_images(x.shape(), x.dtype(), channels_last);
   const Tensor statistics = empty({4, at.channels}, acc, x.device());
+  const bool gated = options.relu && residual.defined();
+  const bool keeps = gated && x.device() == Device::cpu && keeps_passed(at.channels, at.inner) &&
+                     records({&x, &weight, &bias, &residual});
+  const Tensor passed = keeps ? empty({x.numel() / 8}, DType::uint8, x.device()) : Tensor();
   const Tensor moving_mean = for_kernel(running_mean, acc), moving_var = for_kernel(running_var, acc);
   dispatch_float("batch_norm", x.dtype(), [&]<class T>(T) {
     using Acc = Accumulator<T>;
@@ -150,7 +156,8 @@ Tensor batch_norm(const Tensor& input, const Tensor& running_mean, const Tensor&
         table.batch_norm_workspace(at.outer, at.channels, at.inner),
         BatchNormForward<T>{x.data<T>(), residual.data<T>(), weight.data<Acc>(), bias.data<Acc>(), y.data<T>(), mean,
                             rstd, of_x, of_x + at.channels, moving_mean.data<Acc>(), moving_var.data<Acc>(), at.outer,
-                            at.channels, at.inner, options.eps, options.momentum, options.training, options.relu});
+                            at.channels, at.inner, options.eps, options.momentum, options.training, options.relu,
+                            passed.data<std::uint8_t>()});
   });
   if (options.training) {
     write_back(running_mean, moving_mean);
@@ -161,7 +168,8 @@ Tensor batch_norm(const Tensor& input, const Tensor& running_mean, const Tensor&
     node->x.save(x);
     node->weight.save(weight);
     node->statistics.save(statistics);
-    if (options.relu && residual.defined()) node->y.save_output(y);
+    if (gated) node->y.save_output(y);
+    if (keeps) node->passed.save(passed);
   }
   return y;
 }
