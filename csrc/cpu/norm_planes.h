@@ -156,11 +156,12 @@ template <Gate gate, class T, class L = Lane<T>>
             (void)scale, (void)shift;
             g = keep_passed<L>(g, passed_at<L>(passed, place + i));
           } else if constexpr (gate == Gate::y) {
-            (void)scale, (void)shift;
+            (void)scale, (void)shift, (void)passed;
             prefetch_planes(a.y + place + i, extent, kTwoByTwo);
             g = through(g, load_some(a.y + place + i, count));
             store_some(a.dresidual + place + i, g, count);
           } else {
+            (void)passed;
             g = through(g, fma(d, scale, shift));
           }
           if (count < kLanes<L>) d = keep_lanes<L>(count) ? d : Vec<L>{};  // of g, a short load has padded with 0
