@@ -251,3 +251,24 @@ def test_index_add_in_place_takes_what_overlaps_it_as_it_was():
     assert x._version > version
     places = dd2424.tensor([0, 0, 2])
     assert places.index_add_(0, places, dd2424.tensor([1, 1, 1])).tolist() == [2, 0, 3]
+
+
+@pytest.mark.parametrize("shape", [(2, 5, 1, 32, 33), (5, 1024), (2, 64, 1025), (2, 65, 1024), (3, 4, 1023)])
+def test_gradient_of_one_of_few_at_many_places(rng: np.random.Generator, shape: Any) -> None:
+    dim = 1 if len(shape) > 2 else 0
+    index = rng.integers(0, shape[dim], tuple(1 if d == dim else n for d, n in enumerate(shape)))
+    dy = rng.standard_normal(index.shape).astype(np.float32)
+    x = dd2424.zeros(shape, requires_grad=True)
+    x.gather(dim, dd2424.tensor(index)).backward(dd2424.tensor(dy))
+    expected = np.zeros(shape, np.float32)
+    np.put_along_axis(expected, index, dy, dim)
+    np.testing.assert_array_equal(x.grad.numpy(), expected, strict=True)
+
+
+def test_second_gradient_of_one_of_few_at_many_places(rng: np.random.Generator) -> None:
+    x = dd2424.tensor(rng.standard_normal((2, 1024)), requires_grad=True)
+    index = dd2424.tensor(rng.integers(0, 2, (1, 1024)))
+    (dx,) = dd2424.autograd.grad((x.gather(0, index) ** 3).sum(), x, create_graph=True)
+    (second,) = dd2424.autograd.grad(dx.sum(), x)
+    chosen = dd2424.zeros(2, 1024, dtype=dd2424.float64).scatter(0, index, value=1.0)
+    np.testing.assert_array_equal(second.numpy(), (6 * x.detach() * chosen).numpy())

@@ -157,6 +157,25 @@ def test_nll_of_classes(rng: np.random.Generator) -> None:
     assert F.nll_loss(far, dd2424.tensor([-100, -100]), reduction="sum").item() == 0
 
 
+@pytest.mark.parametrize("reduction", ["none", "sum", "mean"])
+@pytest.mark.parametrize("ignored", [-100, 3])
+def test_nll_without_weights(rng: np.random.Generator, reduction: Any, ignored: int) -> None:
+    x, target = rng.standard_normal((2, 5, 32, 33)), rng.integers(0, 5, (2, 32, 33))
+    leaf = dd2424.from_numpy(x.copy()).requires_grad_()
+    loss = F.nll_loss(leaf, dd2424.from_numpy(target), ignore_index=ignored, reduction=reduction)
+    counts = target != ignored
+    losses = np.where(counts, -np.take_along_axis(x, target[:, None], 1)[:, 0], 0)
+    share = 1 / counts.sum() if reduction == "mean" else 1.0
+    if reduction == "none":
+        assert_accurate(loss, losses, roundings=2)
+    else:
+        assert_accurate(loss, losses.sum() * share, roundings=32, scale=float(np.abs(losses).sum() * share))
+    loss.sum().backward()
+    expected = np.zeros(x.shape)
+    np.put_along_axis(expected, target[:, None], -share * counts[:, None], 1)
+    assert_accurate(leaf.grad, expected, roundings=2, scale=1.0)
+
+
 def test_variance_below_eps_still_learns() -> None:
     var = dd2424.tensor([1e-9], requires_grad=True)
     loss = F.gaussian_nll_loss(dd2424.tensor([1.0]), dd2424.tensor([1.0]), var)

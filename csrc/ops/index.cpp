@@ -142,6 +142,21 @@ Tensor index_add(const Tensor& x, Index dim, const Tensor& index, const Tensor& 
   return y;
 }
 
+// One of few from each of many places, as of the classes of pixels: all are compared then, in the order of memory. Sums
+// at places a plane apart, often a power of two, would push each other's lines out of the cache.
+Tensor gather_gradient(const Shape& shape, int dim, const Tensor& index, const Tensor& dy) {
+  constexpr Index few = 64, many = 1 << 10;
+  Shape of_one = shape, column = Shape::filled(shape.size(), 1);
+  Index inner = 1;
+  for (int d = dim + 1; d < shape.size(); ++d) inner *= shape[d];
+  if (shape.size() > 0) of_one[dim] = 1;
+  if (dy.device() != Device::cpu || inner < many || shape[dim] > few || of_one != dy.shape())
+    return scatter_add(zeros(shape, dy.dtype(), dy.device()), dim, index, dy);
+  column[dim] = shape[dim];
+  const Tensor places = reshape(arange(Index{0}, shape[dim], Index{1}, DType::int64), column);
+  return where(compare(CompareOp::eq, index, places), dy, 0.0);
+}
+
 Tensor gather_normalize(const Tensor& x, const Tensor& index, const Tensor& mean, const Tensor& rstd) {
   check_device("gather_normalize", {&x, &index, &mean, &rstd});
   check(x.dtype() == DType::uint8 && x.ndim() >= 2, "gather_normalize: images must be uint8 (N, *), got ", x.dtype(),

@@ -20,6 +20,7 @@ Tensor largest_rows(const Tensor& x, const Tensor& source, const Tensor& index, 
 Tensor scatter_join(ScatterOp op, const Tensor& x, Index dim, const Tensor& index, const Tensor& source);
 
 Tensor gather(const Tensor& x, Index dim, const Tensor& index);
+Tensor gather_gradient(const Shape& shape, int dim, const Tensor& index, const Tensor& dy);  // of x, of that shape
 Tensor scatter(const Tensor& x, Index dim, const Tensor& index,
                const Tensor& source);  // the last of equal indices stays
 Tensor scatter_add(const Tensor& x, Index dim, const Tensor& index, const Tensor& source);

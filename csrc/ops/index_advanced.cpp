@@ -108,7 +108,7 @@ struct GatherNode final : Node {
   GatherNode(const Shape& shape, int dim) : shape(shape), dim(dim) {}
   const char* name() const override { return "gather"; }
   Tensors backward(const Tensors& grads, const Needs&) override {
-    return {scatter_add(zeros(shape, grads[0].dtype(), grads[0].device()), dim, index.get(), grads[0])};
+    return {gather_gradient(shape, dim, index.get(), grads[0])};
   }
 };
 

@@ -102,6 +102,9 @@ def nll_loss(
     shape, classes = (*input.shape[:dim], *input.shape[dim + 1 :]), input.shape[dim]
     if tuple(target.shape) != shape:
         raise ValueError(f"nll_loss: target must be {shape} for input {tuple(input.shape)}, got {tuple(target.shape)}")
+    if weight is None and _all_within(target, classes, ignore_index):  # most often: no need to look at each again
+        losses = -_core.gather(input, dim, target.unsqueeze(dim)).squeeze(dim)
+        return losses.sum() / losses.numel() if reduction == "mean" else reduce_loss(losses, reduction)
     kept = target != ignore_index
     chosen = _core.where(kept, target, 0)
     if target.numel() and not 0 <= int(chosen.min().item()) <= int(chosen.max().item()) < classes:
@@ -111,6 +114,12 @@ def nll_loss(
     losses = -_core.gather(input, dim, chosen.unsqueeze(dim)).squeeze(dim)
     losses = _core.where(kept, losses * rates, 0)  # an ignored one counts for nothing, be it infinite
     return losses.sum() / rates.sum() if reduction == "mean" else reduce_loss(losses, reduction)
+
+
+def _all_within(target: Tensor, classes: int, ignore_index: int) -> bool:
+    if target.numel() == 0 or 0 <= ignore_index < classes:
+        return False
+    return int(target.min().item()) >= 0 and int(target.max().item()) < classes
 
 
 def _same_size(name: str, input: Tensor, target: Tensor) -> None:
