@@ -70,16 +70,19 @@ template <class T>
 }
 
 // tile[c][i] = x[c * step + i], rows of the tile being `width` long. Classes lie far apart, often by a power of two:
-// their lines would push each other out of the cache, were they read where they are. The next tile's are fetched
-// meanwhile.
+// their lines would push each other out of the cache, were they read where they are, or fetched long before: the row a
+// few classes on is, and towards the end the first rows of the next tile.
+constexpr Index kClassesAhead = 4;
 template <class T>
 [[gnu::noinline]] void copy_in(const T* x, Index step, Index classes, Index count, Index width, Lane<T>* tile) {
   constexpr Index lanes = kLanes<Lane<T>>;
-  for (Index c = 0; c < classes; ++c, x += step, tile += width)
+  for (Index c = 0; c < classes; ++c, x += step, tile += width) {
+    const Index ahead = c + kClassesAhead < classes ? kClassesAhead * step : (kClassesAhead - classes) * step + count;
     for (Index i = 0; i < count; i += lanes) {
-      __builtin_prefetch(x + i + count);
+      __builtin_prefetch(x + i + ahead);
       store(tile + i, load_some(x + i, count - i));
     }
+  }
 }
 template <class T>
 [[gnu::noinline]] void copy_out(const Lane<T>* tile, Index step, Index classes, Index count, Index width, T* y) {

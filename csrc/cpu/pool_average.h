@@ -158,7 +158,8 @@ struct AverageKernel {
   // Elements [first, first + count) of a channels-first row, run by run.
   void runs_back(const T* dy, Row row, Index first, T* dx, Index count) const {
     const Axis& axis = w.width();
-    alignas(64) L sums[kBlock]{};
+    alignas(64) L sums[kBlock];
+    for (Index j = 0; j < count; j += kStep) store(sums + j, Vec<L>{});  // all of them take longer than a short row
     for_each_covering_row(w, row, [&](Index od, Index oh, Index, Index) {
       const L outer = outer_divisor(od, oh);
       for (Index o = axis.lowest[first]; o < axis.behind[first + count - 1]; ++o) {
