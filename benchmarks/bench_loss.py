@@ -125,3 +125,11 @@ CASES = [
     along_channels("softmax"),
     along_channels("log_softmax"),
 ]
+
+NOTES = """
+Along channels the classes of a pixel lie 64 kB apart: 21 lines that share one set of a first-level cache with 8 ways,
+and two of a second-level one with 16 between them. So pixels go through tiles that are copied in and out. Of 2.1 ms at
+one thread the exponentials are 0.6 (13 cycles for 16); the rest are the copies, maxima and sums. The gradient of
+`nll_loss` compares each pixel's class with all 21 and writes in the order of memory: beside PyTorch that is 1.4 times
+as fast at one thread as adding it where it belongs.
+"""

@@ -53,3 +53,11 @@ CASES = [
     for shape in IMAGES.values()
     for channels_last in (False, True)
 ]
+
+NOTES = """
+The limit is a copy of an array, for the input that is read and the gradient that is written. Windows with a stride take
+half as long on two threads as on one, so it is instructions that bound them, not memory: channels first, rows are
+parted into the phases of their stride and woven back, which takes two to four times as long as channels last, where a
+vector is 16 channels of a pixel. An average of a whole plane goes row by row: 2 ms at one thread, where the copy takes
+0.9.
+"""
