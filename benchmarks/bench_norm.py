@@ -127,7 +127,8 @@ copy takes for as many bytes where 7 passes are counted, in NCHW, and 8.5 to 11.
 threads, 50 to 55 GB/s). What is more in NCHW are the second passes over a channel; that its planes lie a power of two
 apart costs nothing (65 channels instead of 64: the same), that each is on a page of its own does, at one thread:
 without fetching the next plane meanwhile a step takes 1.2 times as long. One thread reads three arrays side by side at
-41 GB/s. At (64, 512, 4, 4) all arrays lie in the third-level cache, where passes that also add, multiply and keep sums
-reach a third to a half of the pace of a copy. At (100, 50) a step is 4.4 us, 2.8 of them forward: four walks over 20
-kB, and what two operations cost.
+41 GB/s. Batch norm of (4096, 1024) takes 8.9 to 10 times that copy where 8 passes are counted, and PyTorch some 13:
+half of its time would be less than the passes take. At (64, 512, 4, 4) all arrays lie in the third-level cache, where
+passes that also add, multiply and keep sums reach a third to a half of the pace of a copy. At (100, 50) a step is 4.4
+us, 2.8 of them forward: four walks over 20 kB, and what two operations cost.
 """
