@@ -18,6 +18,8 @@ set(DD2424_CONTRACTS_DEFINITION "DD2424_CONTRACTS=\"${DD2424_CONTRACTS}\"")
 set_source_files_properties(csrc/core/device.cpp PROPERTIES COMPILE_DEFINITIONS "${DD2424_CONTRACTS_DEFINITION}")
 
 set(DD2424_CUDA_SOURCES
+  csrc/cuda/conv.cu
+  csrc/cuda/conv_direct.cu
   csrc/cuda/copy.cu
   csrc/cuda/elementwise.cu
   csrc/cuda/gemm.cu

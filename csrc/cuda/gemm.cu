@@ -1,116 +1,117 @@
 #include "core/gemm.h"
 
 #include "cuda/elementwise_functions.h"
-#include "cuda/launch.h"
+#include "cuda/gemm.h"
+#include "cuda/gemm_product.h"
 #include "cuda/offer.h"
 
-// Matrix products without tensor cores: a block of threads makes a square tile of c, stepping along k by slices of a
-// and b in shared memory, and a thread keeps a square of sums in registers. Every element of c is one chain of fused
-// multiply-adds in the order of k, so that its bits do not depend on the tile.
+// Products of matrices, by the main loops of gemm_tile.h and, on tensor cores, of gemm_tensor.h.
 namespace dd2424::cuda {
 namespace {
 
-constexpr int kSlice = 16;  // of k
-constexpr int kSide = 16;   // threads along each side of a tile: 256 in all
-
-// Copies a slice of a (tile rows by kSlice) or, with rows and columns exchanged, of b; beyond the matrix it is 0.
-// Threads go first along the dimension whose neighbours lie closer in memory.
-template <int tile, class T>
-__device__ void load_slice(Computed<T> (&slice)[kSlice][tile], const T* x, Index row_stride, Index k_stride, Index row,
-                           Index k, Index rows, Index ks) {
-  constexpr int count = tile * kSlice, threads = kSide * kSide;
-  const bool k_first = k_stride < row_stride;
-  for (int i = static_cast<int>(threadIdx.x); i < count; i += threads) {
-    const int r = k_first ? i / kSlice : i % tile, p = k_first ? i % kSlice : i / tile;
-    const bool inside = row + r < rows && k + p < ks;
-    slice[p][r] = inside ? value(x[(row + r) * row_stride + (k + p) * k_stride]) : Computed<T>(0);
-  }
-}
-
-__device__ inline UnaryOp operation(Activation activation) {
+template <class C>
+__device__ C activated(Activation activation, C y) {
   switch (activation) {
-    case Activation::relu: return UnaryOp::relu;
-    case Activation::gelu: return UnaryOp::gelu;
-    case Activation::tanh: return UnaryOp::tanh;
-    case Activation::sigmoid: return UnaryOp::sigmoid;
-    case Activation::gelu_tanh: return UnaryOp::gelu_tanh;
-    default: return UnaryOp::silu;
+    case Activation::none: return y;
+    case Activation::relu: return apply(UnaryOp::relu, y, C(0), C(0));
+    case Activation::gelu: return apply(UnaryOp::gelu, y, C(0), C(0));
+    case Activation::tanh: return apply(UnaryOp::tanh, y, C(0), C(0));
+    case Activation::sigmoid: return apply(UnaryOp::sigmoid, y, C(0), C(0));
+    case Activation::gelu_tanh: return apply(UnaryOp::gelu_tanh, y, C(0), C(0));
+    default: return apply(UnaryOp::silu, y, C(0), C(0));
   }
 }
 
-template <bool has_epilogue, class T>
-__device__ void store_sum(const Gemm<T>& g, T* c, Index i, Index j, Computed<T> sum) {
-  using C = Computed<T>;
-  T* at = c + i * g.c_row + j * g.c_column;
-  C y = sum * static_cast<C>(g.alpha);
-  if (g.beta != 0) y = fma(static_cast<C>(g.beta), value(*at), y);
-  if (g.bias) y += g.bias[j];
-  if constexpr (has_epilogue) y = apply(operation(g.epilogue), y, C(0), C(0));
-  *at = element<T>(y);
-}
+template <class T>
+struct GemmPart {
+  const Gemm<T>& g;
+  T* c;
+  Matrix<T> a, b;
+  Index columns;
+  bool dense;
+  using Element = T;
 
-// A thread's rows are side, 2 side ... apart, and so its columns: neighbours then read neighbours.
-template <int per, bool has_epilogue, class T>
-__global__ void __launch_bounds__(kSide* kSide) gemm_kernel(Gemm<T> g, Index batches) {
-  constexpr int tile = per * kSide;
-  using C = Computed<T>;
-  __shared__ C a_slice[kSlice][tile], b_slice[kSlice][tile];
-  const int across = static_cast<int>(threadIdx.x) % kSide, down = static_cast<int>(threadIdx.x) / kSide;
-  const Index row = static_cast<Index>(blockIdx.x) * tile, column = static_cast<Index>(blockIdx.y) * tile;
-  const Index ks = g.alpha == 0 ? 0 : g.k;
-  for (Index batch = blockIdx.z; batch < batches; batch += gridDim.z) {
-    const Places<3> place = g.batch.ndim > 0 ? places(g.batch, batch) : Places<3>{};
-    C sums[per][per] = {};
-    for (Index k = 0; k < ks; k += kSlice) {
-      load_slice<tile>(a_slice, g.a + place.at[1], g.a_row, g.a_column, row, k, g.m, ks);
-      load_slice<tile>(b_slice, g.b + place.at[2], g.b_column, g.b_row, column, k, g.n, ks);
-      __syncthreads();
-      for (int p = 0; p < kSlice; ++p) {
-        C left[per], right[per];
-        for (int i = 0; i < per; ++i) left[i] = a_slice[p][down + i * kSide], right[i] = b_slice[p][across + i * kSide];
-        for (int i = 0; i < per; ++i)
-          for (int j = 0; j < per; ++j) sums[i][j] = fma(left[i], right[j], sums[i][j]);
-      }
-      __syncthreads();
-    }
-    for (int i = 0; i < per; ++i)
-      for (int j = 0; j < per; ++j) {
-        const Index r = row + down + i * kSide, c = column + across + j * kSide;
-        if (r < g.m && c < g.n) store_sum<has_epilogue>(g, g.c + place.at[0], r, c, sums[i][j]);
-      }
+  __device__ bool is_dense() const { return dense; }
+  __device__ T* line(Index row) const { return c + row * g.c_row; }
+  __device__ T result(const T* line, Index column, Computed<T> sum) const {
+    using C = Computed<T>;
+    C y = sum * static_cast<C>(g.alpha);
+    if (g.beta != 0) y = fma(static_cast<C>(g.beta), value(line[column * g.c_column]), y);
+    if (g.bias) y += g.bias[column];
+    return element<T>(activated(g.epilogue, y));
   }
+  __device__ void store(T* line, Index column, Computed<T> sum) const {
+    line[column * g.c_column] = result(line, column, sum);
+  }
+};
+
+template <class T>
+struct GemmProblem {
+  static constexpr Limits limits{};
+  Gemm<T> g;
+  Matrix<T> a, b;  // of the first of the batch
+  Index rows, columns, steps, count;
+  bool dense;
+
+  __device__ GemmPart<T> part(Index item) const {
+    const Places<3> place = g.batch.ndim > 0 ? places(g.batch, item) : Places<3>{};
+    GemmPart<T> part{g, g.c + place.at[0], a, b, columns, dense};
+    part.a.data += place.at[1];
+    part.b.data += place.at[2];
+    return part;
+  }
+};
+
+Index items_of(const Strided<3>& batch) { return batch.ndim > 0 ? items(batch) : 1; }
+template <class T>
+Index steps_of(const Gemm<T>& g) {
+  return g.alpha == 0 ? 0 : g.k;
 }
 
-template <int per, class T>
-Status run_tiles(const Context& context, const Gemm<T>& g) {
-  constexpr Index tile = per * kSide, most = 65535;  // blocks along y and z
-  const Index rows = (g.m + tile - 1) / tile, columns = (g.n + tile - 1) / tile;
-  const Index batches = g.batch.ndim > 0 ? items(g.batch) : 1;
-  if (rows == 0 || columns == 0 || batches == 0) return Status::ok;
-  if (columns > most) return Status::unsupported;
-  const dim3 blocks(static_cast<unsigned>(rows), static_cast<unsigned>(columns),
-                    static_cast<unsigned>(batches < most ? batches : most));
-  const auto kernel = g.epilogue == Activation::none ? gemm_kernel<per, false, T> : gemm_kernel<per, true, T>;
-  return launch(context, blocks, dim3(kSide * kSide), kernel, g, batches);
+// Do all matrices of the batch, of the operand of this number, begin where units can be loaded or stored?
+template <class T>
+bool allows_units(const Gemm<T>& g, int unit, const T* data, int operand) {
+  bool all = true;
+  for (int d = 0; d < g.batch.ndim; ++d) all = all && can_load(data, unit, g.batch.strides[operand][d]);
+  return all;
 }
 
-constexpr Index kLarge = 512;  // from here on there are tiles of 128 enough to go round
+}  // namespace
 
 template <class T>
 Status gemm(const Context& context, const Gemm<T>& g) {
-  if constexpr (sizeof(Computed<T>) == 4)
-    if (g.m >= kLarge && g.n >= kLarge) return run_tiles<8>(context, g);
-  return run_tiles<4>(context, g);
-}
-template <class T>
-std::size_t gemm_workspace(const Gemm<T>&) {
-  return 0;
+  const Index steps = steps_of(g);
+  const int unit = unit_of<T>();
+  GemmProblem<T> problem{.g = g,
+                         .a = matrix(g.a, unit, g.m, steps, g.a_row, g.a_column),
+                         .b = matrix(g.b, unit, g.n, steps, g.b_column, g.b_row),
+                         .rows = g.m,
+                         .columns = g.n,
+                         .steps = steps,
+                         .count = items_of(g.batch)};
+  problem.a.vector = problem.a.vector && allows_units(g, unit, g.a, 1);
+  problem.b.vector = problem.b.vector && allows_units(g, unit, g.b, 2);
+  problem.dense =
+      g.c_column == 1 && g.n % kUnit == 0 && can_load(g.c, kUnit, g.c_row) && allows_units<T>(g, kUnit, g.c, 0);
+  return run_product<T>(context, problem);
 }
 
+template <class T>
+std::size_t gemm_workspace(const Gemm<T>& g) {
+  return product_workspace<T>(g.m, g.n, steps_of(g), items_of(g.batch), GemmProblem<T>::limits);
+}
+
+template Status gemm(const Context&, const Gemm<float>&);
+template Status gemm(const Context&, const Gemm<double>&);
+template Status gemm(const Context&, const Gemm<bfloat16>&);
+template std::size_t gemm_workspace(const Gemm<float>&);
+template std::size_t gemm_workspace(const Gemm<double>&);
+template std::size_t gemm_workspace(const Gemm<bfloat16>&);
+
+namespace {
 template <class T>
 constexpr GemmKernels<T> kGemm{.gemm = gemm<T>, .gemm_workspace = gemm_workspace<T>};
-
-}  // namespace
+}
 
 void offer_gemm(DeviceTables& tables) {
   offer(tables, kGemm<float>);

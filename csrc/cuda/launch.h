@@ -1,6 +1,8 @@
 #pragma once
 #include <cuda_runtime.h>
 
+#include <type_traits>
+
 #include "core/types.h"
 
 // How kernels are started and what they share. Nothing here, or in any .cu file, knows whether the GPU is a real one or
@@ -12,6 +14,11 @@ constexpr int kThreads = 256;           // of a block, where a kernel has no rea
 constexpr Index kMostBlocks = 1 << 16;  // of a grid whose threads walk on by its size
 
 Status checked(cudaError_t error);  // keeps the reason for last_error()
+int compute_capability();           // of the GPU in use, 90 for 9.0
+template <class T>
+bool uses_tensor_cores() {
+  return std::is_same_v<T, bfloat16> && compute_capability() >= 80;
+}
 
 // Runs kernel(args...) on the context's stream.
 template <class... Params, class... Args>
@@ -19,6 +26,22 @@ Status launch(const Context& context, dim3 blocks, dim3 threads, void (*kernel)(
   cudaLaunchConfig_t config{};
   config.gridDim = blocks;
   config.blockDim = threads;
+  config.stream = static_cast<cudaStream_t>(context.stream);
+  return checked(cudaLaunchKernelEx(&config, kernel, args...));
+}
+
+// The same with so much shared memory beside what the kernel itself declares.
+template <class... Params, class... Args>
+Status launch_with_shared(const Context& context, dim3 blocks, dim3 threads, int bytes, void (*kernel)(Params...),
+                          Args... args) {
+  if (bytes > 0)
+    if (const cudaError_t error = cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, bytes);
+        error != cudaSuccess)
+      return checked(error);
+  cudaLaunchConfig_t config{};
+  config.gridDim = blocks;
+  config.blockDim = threads;
+  config.dynamicSmemBytes = static_cast<std::size_t>(bytes);
   config.stream = static_cast<cudaStream_t>(context.stream);
   return checked(cudaLaunchKernelEx(&config, kernel, args...));
 }

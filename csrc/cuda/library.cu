@@ -58,6 +58,7 @@ Status checked(cudaError_t error) {
   return Status::device_error;
 }
 const char* last_error() { return error_text; }
+int compute_capability() { return capability; }
 
 }  // namespace dd2424::cuda
 
@@ -75,12 +76,13 @@ extern "C" __attribute__((visibility("default"))) const char* dd2424_open_device
   start_memory();
   *services = {.count = count,
                .name = [] { return static_cast<const char*>(name); },
-               .capability = [] { return capability; },
+               .capability = compute_capability,
                .runtime = [] { return static_cast<const char*>(runtime); },
                .last_error = last_error,
                .synchronize = [] { return checked(cudaDeviceSynchronize()); }};
   offer_memory(*services);
   auto& offered = *static_cast<dd2424::DeviceTables*>(tables);
+  offer_conv(offered);
   offer_copy(offered);
   offer_elementwise(offered);
   offer_gemm(offered);

@@ -10,6 +10,7 @@ void offer(DeviceTables& tables, const Table& table) {
   std::get<const Table*>(tables) = &table;
 }
 
+void offer_conv(DeviceTables& tables);
 void offer_copy(DeviceTables& tables);
 void offer_elementwise(DeviceTables& tables);
 void offer_gemm(DeviceTables& tables);

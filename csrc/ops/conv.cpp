@@ -112,13 +112,13 @@ Tensor kernel_bias(const Tensor& bias) {
 Tensor conv_forward(const Geometry& at, const Tensor& input, const Tensor& filters, const Tensor& bias, bool relu) {
   const bool last = follows_channels_last(input, filters);
   const Tensor x = dense(input, last), weight = dense(filters, last), b = kernel_bias(bias);
-  const Tensor y = empty_images(with_space(x.size(0), weight.size(0), at.out), x.dtype(), last);
+  const Tensor y = empty_images(with_space(x.size(0), weight.size(0), at.out), x.dtype(), last, x.device());
   ConvSizes s = sizes_of(at, x.size(0), channels(x), weight.size(0));
   s.x_format = format_of(x), s.weight_format = format_of(weight), s.y_format = format_of(y);
   if (y.numel() > 0) {
     dispatch_float(at.op.c_str(), x.dtype(), [&]<class T>(T) {
       const auto& table = kernels<ConvKernels<T>>(x.device());
-      run(at.op.c_str(), table.conv_forward, work(s), table.conv_forward_workspace(s),
+      run(at.op.c_str(), table.conv_forward, work(s), {table.conv_forward_workspace(s), x.device()},
           ConvForward<T>{s, x.data<T>(), weight.data<T>(), b.data<Accumulator<T>>(), y.data<T>(), relu});
     });
   }
@@ -134,13 +134,13 @@ Tensor conv_input(const Geometry& at, const Tensor& gradient, const Tensor& filt
   const bool last = follows_channels_last(gradient, filters);
   const Tensor dy = dense(gradient, last), weight = dense(filters, last), b = kernel_bias(bias);
   const Index inputs = channels(weight) * at.groups;
-  const Tensor dx = empty_images(with_space(dy.size(0), inputs, at.image), dy.dtype(), last);
+  const Tensor dx = empty_images(with_space(dy.size(0), inputs, at.image), dy.dtype(), last, dy.device());
   ConvSizes s = sizes_of(at, dy.size(0), inputs, weight.size(0));
   s.x_format = format_of(dx), s.weight_format = format_of(weight), s.y_format = format_of(dy);
   if (dx.numel() > 0) {
     dispatch_float(at.op.c_str(), dy.dtype(), [&]<class T>(T) {
       const auto& table = kernels<ConvKernels<T>>(dy.device());
-      run(at.op.c_str(), table.conv_input, work(s), table.conv_input_workspace(s),
+      run(at.op.c_str(), table.conv_input, work(s), {table.conv_input_workspace(s), dy.device()},
           ConvInput<T>{s, dy.data<T>(), weight.data<T>(), b.data<Accumulator<T>>(), dx.data<T>(), relu});
     });
   }
@@ -156,13 +156,13 @@ Tensor conv_weight(const Geometry& at, const Tensor& input, const Tensor& gradie
   const bool last = suggests_channels_last(input) || suggests_channels_last(gradient);
   const Tensor x = dense(input, last), dy = dense(gradient, last);
   const Shape shape = with_space(channels(dy), channels(x) / at.groups, at.kernel);
-  const Tensor dweight = empty_images(shape, x.dtype(), channels_last);
+  const Tensor dweight = empty_images(shape, x.dtype(), channels_last, x.device());
   ConvSizes s = sizes_of(at, x.size(0), channels(x), channels(dy));
   s.x_format = format_of(x), s.weight_format = format_of(dweight), s.y_format = format_of(dy);
   if (dweight.numel() > 0) {
     dispatch_float(at.op.c_str(), x.dtype(), [&]<class T>(T) {
       const auto& table = kernels<ConvKernels<T>>(x.device());
-      run(at.op.c_str(), table.conv_weight, work(s), table.conv_weight_workspace(s),
+      run(at.op.c_str(), table.conv_weight, work(s), {table.conv_weight_workspace(s), x.device()},
           ConvWeight<T>{s, x.data<T>(), dy.data<T>(), dweight.data<T>()});
     });
   }

@@ -32,7 +32,7 @@ Gemm<T> describe(const Tensor& a, const Tensor& b, const Tensor& c) {
 template <class T>
 void run_gemm(const char* op, const Gemm<T>& g, const Tensor& c) {
   const auto& table = kernels<GemmKernels<T>>(c.device());
-  run(op, table.gemm, c.numel() * (g.k / 8 + 1), table.gemm_workspace(g), g);
+  run(op, table.gemm, c.numel() * (g.k / 8 + 1), {table.gemm_workspace(g), c.device()}, g);
 }
 
 void check_product(const char* op, const Tensor& a, const Tensor& b) {

@@ -40,8 +40,8 @@ bool is_channels_last(const Tensor& x) {
   return true;
 }
 
-Tensor empty_images(const Shape& shape, DType dtype, bool channels_last) {
-  const Tensor y = empty(shape, dtype);
+Tensor empty_images(const Shape& shape, DType dtype, bool channels_last, Device device) {
+  const Tensor y = empty(shape, dtype, device);
   return channels_last ? alias(y, shape, channels_last_strides(shape), 0) : y;
 }
 

@@ -8,7 +8,7 @@ namespace dd2424::ops {
 bool suggests_channels_last(const Tensor& x);
 // Dense, with a pixel's channels side by side.
 bool is_channels_last(const Tensor& x);
-Tensor empty_images(const Shape& shape, DType dtype, bool channels_last);
+Tensor empty_images(const Shape& shape, DType dtype, bool channels_last, Device device = Device::cpu);
 // x itself where it is dense this way, else a copy that is.
 Tensor in_format(const Tensor& x, bool channels_last);
 

@@ -275,7 +275,9 @@ cudaError_t cudaGetDeviceCount(int* count) {
   return *count ? cudaSuccess : cudaErrorNoDevice;
 }
 cudaError_t cudaGetDeviceProperties(cudaDeviceProp* properties, int) {
-  *properties = {.name = "emulated GPU", .major = 9, .minor = 0};
+  const char* chosen = std::getenv("DD2424_CUDA_HOST_CAPABILITY");
+  const int capability = chosen ? std::atoi(chosen) : 90;
+  *properties = {.name = "emulated GPU", .major = capability / 10, .minor = capability % 10};
   return cudaSuccess;
 }
 cudaError_t cudaRuntimeGetVersion(int* version) {

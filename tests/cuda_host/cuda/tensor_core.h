@@ -1,0 +1,103 @@
+#pragma once
+// The emulated GPU's version of csrc/cuda/tensor_core.h, which says what these do. Elements stand where the PTX ISA has
+// them, and a copy is not there before it is waited for, so that mistakes in either show.
+#include <cuda_runtime.h>
+
+#include <bit>
+#include <cstddef>
+#include <cstdint>
+#include <cstring>
+#include <deque>
+#include <vector>
+
+namespace dd2424::cuda {
+namespace host {
+
+struct Copy {
+  void* shared;
+  const void* global;  // null for zeros
+};
+using Group = std::vector<Copy>;
+inline std::deque<Group>& groups_of_thread() {  // the last is still open
+  static std::vector<std::deque<Group>> all(1024, std::deque<Group>(1));
+  return all[threadIdx.x];
+}
+
+constexpr unsigned kAll = 0xffffffff;
+struct Fragments {
+  std::uint32_t a[4], b[2];
+};
+// Those of all lanes of the warp, for as long as this thread shares no others: nobody can be two exchanges ahead.
+inline const Fragments* share(const Fragments& mine, const cuda_host::Where& where) {
+  static Fragments shared[2][1024];
+  static unsigned rounds[1024];
+  const unsigned thread = threadIdx.x, round = rounds[thread]++ % 2;
+  shared[round][thread] = mine;
+  cuda_host::exchange(kAll, 0, where);
+  return &shared[round][thread / 32 * 32];
+}
+inline float bfloat16_at(std::uint32_t two, int i) {
+  return std::bit_cast<float>(i == 0 ? two << 16 : two & 0xffff0000);
+}
+
+}  // namespace host
+
+inline void start_copy(void* shared, const void* global, bool has) {
+  std::memset(shared, 0xff, 16);
+  host::groups_of_thread().back().push_back({shared, has ? global : nullptr});
+}
+inline void close_copies() { host::groups_of_thread().emplace_back(); }
+template <int groups>
+void wait_for_copies() {
+  auto& all = host::groups_of_thread();
+  while (all.size() - 1 > groups) {
+    for (const host::Copy& copy : all.front())
+      if (copy.global) std::memcpy(copy.shared, copy.global, 16);
+      else std::memset(copy.shared, 0, 16);
+    all.pop_front();
+  }
+}
+
+template <bool transposed>
+void load_matrices(std::uint32_t (&y)[4], const void* line,
+                   const cuda_host::Where& where = cuda_host::Where::current()) {
+  const std::uint64_t* lines = cuda_host::exchange(host::kAll, reinterpret_cast<std::uintptr_t>(line), where);
+  const int group = cuda_host::lane() / 4, pair = cuda_host::lane() % 4 * 2;
+  for (int matrix = 0; matrix < 4; ++matrix) {
+    std::uint16_t two[2];
+    for (int i = 0; i < 2; ++i) {
+      const int row = transposed ? pair + i : group, column = transposed ? group : pair + i;
+      two[i] = reinterpret_cast<const std::uint16_t*>(lines[8 * matrix + row])[column];
+    }
+    std::memcpy(&y[matrix], two, sizeof two);
+  }
+}
+
+// Lane 4 g + t has of a: rows g and g + 8, each with columns 2 t, 2 t + 1 and, in the second half, those eight further
+// on; of b: column g, rows 2 t, 2 t + 1 and eight further on; of c: rows g and g + 8, columns 2 t and 2 t + 1.
+inline void multiply_add(float& c0, float& c1, float& c2, float& c3, const std::uint32_t (&a)[4], std::uint32_t b0,
+                         std::uint32_t b1, const cuda_host::Where& where = cuda_host::Where::current()) {
+  const host::Fragments* of_lane = host::share({{a[0], a[1], a[2], a[3]}, {b0, b1}}, where);
+  float left[16][16], right[16][8];
+  for (int lane = 0; lane < 32; ++lane)
+    for (int i = 0; i < 2; ++i) {
+      const int g = lane / 4, k = lane % 4 * 2 + i;
+      for (int part = 0; part < 4; ++part)
+        left[g + part % 2 * 8][k + part / 2 * 8] = host::bfloat16_at(of_lane[lane].a[part], i);
+      for (int part = 0; part < 2; ++part) right[k + part * 8][g] = host::bfloat16_at(of_lane[lane].b[part], i);
+    }
+  const int g = cuda_host::lane() / 4, column = cuda_host::lane() % 4 * 2;
+  for (int k = 0; k < 16; ++k) {
+    c0 = fmaf(left[g][k], right[k][column], c0);
+    c1 = fmaf(left[g][k], right[k][column + 1], c1);
+    c2 = fmaf(left[g + 8][k], right[k][column], c2);
+    c3 = fmaf(left[g + 8][k], right[k][column + 1], c3);
+  }
+}
+
+inline std::byte* launched_shared() {
+  alignas(128) static std::byte memory[227 << 10];
+  return memory;
+}
+
+}  // namespace dd2424::cuda

@@ -1,0 +1,55 @@
+"""What nvcc made of the products: the instructions that were meant, and no sums that live in memory."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+OBJECTS = Path(__file__).parents[1] / "build" / "cuda" / "CMakeFiles" / "dd2424_cuda.dir" / "csrc" / "cuda"
+PACKAGED = Path(sys.prefix).glob("lib/python*/site-packages/nvidia/cu*/bin")  # of nvidia-cuda-cuobjdump
+FOLDERS = [*os.get_exec_path(), "/usr/local/cuda/bin", *map(str, PACKAGED)]
+CUOBJDUMP = shutil.which("cuobjdump", path=os.pathsep.join(FOLDERS))
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(not CUOBJDUMP, reason="cuobjdump is not on this machine"),
+    pytest.mark.skipif(not (OBJECTS / "gemm.cu.o").exists(), reason="the CUDA library is not built: make cuda"),
+]
+
+
+def dumped(what: str, name: str) -> dict[str, str]:
+    """By the mangled name of each function of an object, what cuobjdump says of it."""
+    done = subprocess.run([str(CUOBJDUMP), what, OBJECTS / name], capture_output=True, text=True, check=True)
+    parts = re.split(r"^\s*Function\s*:?\s*(\w+)", done.stdout, flags=re.MULTILINE)
+    return dict(zip(parts[1::2], parts[2::2], strict=True))
+
+
+@pytest.mark.parametrize("name", ["gemm.cu.o", "conv.cu.o"])
+def test_products_have_the_instructions_that_were_meant(name):
+    products = {f: code for f, code in dumped("-sass", name).items() if "product_kernel" in f}
+    tensor = [code for f, code in products.items() if "TensorLoop" in f]
+    simple = [code for f, code in products.items() if "SimtLoop" in f]
+    assert tensor
+    assert simple
+    for code in tensor:
+        for instruction in (r"HMMA\.16816\.F32\.BF16", r"LDGSTS\.E\S*\.128", r"LDSM\.16\.M88\.4", r"LDSM\.16\.MT88\.4"):
+            assert re.search(instruction, code), instruction
+    for code in simple:
+        for instruction in (r"LDG\.E\S*\.(128|64)", r"LDS\S*\.128"):
+            assert re.search(instruction, code), instruction
+        assert len(re.findall(r"[FD]FMA", code)) >= 256  # a slice's, 4 by 4 by 16 and more
+
+
+@pytest.mark.parametrize("name", ["gemm.cu.o", "conv.cu.o"])
+def test_sums_stay_in_registers(name):
+    products = {f: usage for f, usage in dumped("-res-usage", name).items() if "product_kernel" in f}
+    assert products
+    for function, usage in products.items():
+        found = {key: int(value) for key, value in re.findall(r"(\w+):(\d+)", usage)}
+        assert found["STACK"] + found["LOCAL"] == 0, (function, usage)
+        assert found["REG"] * (128 if "TensorLoop" in function else 256) <= 2**15, (function, usage)  # two blocks fit
