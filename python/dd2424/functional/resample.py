@@ -202,17 +202,17 @@ def affine_grid(theta: Tensor, size: Sequence[int], align_corners: bool | None =
         raise ValueError(f"affine_grid: size must be positive, got {tuple(size)}")
     if theta.shape[0] != size[0]:
         raise RuntimeError(f"affine_grid: theta must have size[0] = {size[0]} maps, got {tuple(theta.shape)}")
-    base = _core.ones((*size[2:], space + 1), dtype=theta.dtype)
+    base = _core.ones((*size[2:], space + 1), dtype=theta.dtype, device=theta.device)
     for d, n in enumerate(reversed(size[2:])):  # x, the last dimension, comes first
-        base[..., d] = _coordinates(n, theta.dtype, bool(align_corners)).reshape(n, *[1] * d)
+        base[..., d] = _coordinates(n, theta, bool(align_corners)).reshape(n, *[1] * d)
     grid = base.reshape(1, -1, space + 1) @ theta.transpose(1, 2)
     return grid.reshape(size[0], *size[2:], space)
 
 
-def _coordinates(n: int, dtype: _core.dtype, align_corners: bool) -> Tensor:
+def _coordinates(n: int, like: Tensor, align_corners: bool) -> Tensor:
     """Of n pixels on [-1, 1]."""
     if n == 1:
-        return _core.zeros((1,), dtype=dtype)
-    steps = _core.arange(0, n, dtype=_core.float64)
+        return _core.zeros((1,), dtype=like.dtype, device=like.device)
+    steps = _core.arange(0, n, dtype=_core.float64, device=like.device)
     places = steps * (2 / (n - 1)) - 1 if align_corners else (2 * steps + 1) / n - 1
-    return places.to(dtype)
+    return places.to(like.dtype)
