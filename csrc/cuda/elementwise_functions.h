@@ -48,6 +48,11 @@ __device__ inline T sigmoid(T x) {
   return (x < 0 ? e : T(1)) / (T(1) + e);
 }
 template <class T>
+__device__ inline T sigmoid_slope(T x) {  // s (1 - s), also where s rounds to 1
+  const T e = exp(-fabs(x));
+  return e / ((T(1) + e) * (T(1) + e));
+}
+template <class T>
 __device__ inline T log1p_exp(T x) {
   return (x > 0 ? x : x != x ? x : T(0)) + log1p(exp(-fabs(x)));
 }
@@ -190,12 +195,12 @@ __device__ inline T floating_binary(BinaryOp op, T a, T b, T scale, T bound) {
     case BinaryOp::sigmoid_backward: return a * (b * (1 - b));
     case BinaryOp::gelu_backward: return a * (normal_cdf(b) + product_or_zero(b, exp(b * b * T(-0.5)) * T(kBell)));
     case BinaryOp::gelu_tanh_backward: {
-      const T s = gelu_tanh_gate(b), t = s * (1 - s);
+      const T u = b * fma(b * b, T(kGeluCubic), T(kGeluLinear)), s = sigmoid(u), t = sigmoid_slope(u);
       return a * (s + product_or_zero(b * fma(b * b, T(3 * kGeluCubic), T(kGeluLinear)), t));
     }
     case BinaryOp::silu_backward: {
       const T s = sigmoid(b);
-      return a * (s + product_or_zero(b, s * (1 - s)));
+      return a * (s + product_or_zero(b, sigmoid_slope(b)));
     }
     case BinaryOp::elu_backward: return b > 0 ? a : a * scale * exp(b);
     case BinaryOp::celu_backward: return b > 0 ? a : a * exp(b / scale);
