@@ -20,13 +20,18 @@ set_source_files_properties(csrc/core/device.cpp PROPERTIES COMPILE_DEFINITIONS 
 set(DD2424_CUDA_SOURCES
   csrc/cuda/conv.cu
   csrc/cuda/conv_direct.cu
+  csrc/cuda/activation.cu
   csrc/cuda/copy.cu
   csrc/cuda/elementwise.cu
   csrc/cuda/gemm.cu
   csrc/cuda/library.cu
   csrc/cuda/memory.cu
+  csrc/cuda/norm.cu
+  csrc/cuda/optim.cu
+  csrc/cuda/pool.cu
   csrc/cuda/random.cu
-  csrc/cuda/reduce.cu)
+  csrc/cuda/reduce.cu
+  csrc/cuda/resample.cu)
 
 # Into a plain shared library, `target`, whose file is `name`.so.
 function(dd2424_cuda_library target name)

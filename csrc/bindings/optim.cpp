@@ -17,16 +17,28 @@ AdaptiveRule rule_named(const std::string& name) {
   throw ValueError(message("adaptive_step: rule must be the name of one, got '", name, "'"));
 }
 
+// A number, or a tensor of one; if it is on a GPU, it is read there when the step runs.
+ops::Rate rate(const char* op, const py::object& lr) {
+  if (PyFloat_CheckExact(lr.ptr())) return {PyFloat_AS_DOUBLE(lr.ptr())};
+  if (!is_tensor(lr.ptr())) return {py::cast<double>(lr)};
+  const Tensor tensor = py::cast<Tensor>(lr);
+  check<ValueError>(tensor.numel() == 1, op, ": lr must be a number, got a tensor of shape ", tensor.shape());
+  const Tensor number = ops::to(ops::detach(tensor), DType::float64);
+  if (number.device() == Device::cpu) return {*number.data<double>()};
+  return {0, number};
+}
+
 }  // namespace
 
 void bind_optim(py::module_& m) {
   m.def(
       "sgd_step",
-      [](const Tensors& params, const Tensors& grads, py::list buffers, double lr, double momentum, double dampening,
-         double weight_decay, bool nesterov, bool maximize) {
+      [](const Tensors& params, const Tensors& grads, py::list buffers, const py::object& lr, double momentum,
+         double dampening, double weight_decay, bool nesterov, bool maximize) {
         Tensors moved;
         for (const py::handle buffer : buffers) moved.push_back(py::cast<Tensor>(buffer));
-        ops::sgd_step(params, grads, moved, {lr, momentum, dampening, weight_decay, nesterov, maximize});
+        ops::sgd_step(params, grads, moved, rate("sgd_step", lr),
+                      {momentum, dampening, weight_decay, nesterov, maximize});
         if (momentum == 0) return;
         for (std::size_t i = 0; i < moved.size(); ++i) {
           if (i >= buffers.size()) {
@@ -41,13 +53,13 @@ void bind_optim(py::module_& m) {
   m.def(
       "adaptive_step",
       [](const std::string& rule, const Tensors& params, const Tensors& grads, const std::vector<Tensors>& states,
-         const Tensors& steps, const Tensors& products, double lr, double beta1, double beta2, double eps,
+         const Tensors& steps, const Tensors& products, const py::object& lr, double beta1, double beta2, double eps,
          double weight_decay, double momentum, double decay, bool decoupled, bool variant, bool maximize) {
         check<ValueError>(states.size() <= kAdaptiveStates, "adaptive_step: states must be at most ", kAdaptiveStates,
                           ", got ", states.size());
         std::array<Tensors, kAdaptiveStates> kinds;
         std::copy(states.begin(), states.end(), kinds.begin());
-        ops::adaptive_step(rule_named(rule), params, grads, kinds, steps, products, lr,
+        ops::adaptive_step(rule_named(rule), params, grads, kinds, steps, products, rate("adaptive_step", lr),
                            {beta1, beta2, eps, weight_decay, momentum, decay, decoupled, variant, maximize});
       },
       "rule"_a, "params"_a, "grads"_a, "states"_a, "steps"_a, "products"_a, "lr"_a, "beta1"_a = 0.0, "beta2"_a = 0.0,
@@ -59,8 +71,7 @@ void bind_optim(py::module_& m) {
   m.def(
       "clip_grad_norm",
       [](const Tensors& grads, double max_norm) {
-        const double norm = ops::clip_grad_norm(grads, max_norm);
-        return ops::scalar_tensor(Scalar(norm), grads.empty() ? default_dtype() : grads[0].dtype());
+        return ops::to(ops::clip_grad_norm(grads, max_norm), grads.empty() ? default_dtype() : grads[0].dtype());
       },
       "grads"_a, "max_norm"_a);
 }

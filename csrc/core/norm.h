@@ -136,7 +136,7 @@ struct NormKernels {  // float, double, bfloat16
   std::size_t (*local_response_workspace)(const LocalResponse<T>&);
   Status (*group_norm_forward)(const Context&, const GroupNormForward<T>&);
   Status (*group_norm_backward)(const Context&, const GroupNormBackward<T>&);
-  std::size_t (*group_norm_workspace)(Index items, Index channels);  // bytes, for backward
+  std::size_t (*group_norm_workspace)(Index items, Index channels, Index groups, Index inner, bool forward);  // bytes
 };
 
 }  // namespace dd2424

@@ -3,7 +3,16 @@
 
 namespace dd2424 {
 
-// One step over all parameters of a group. Scalars that change from step to step are read through pointers.
+// One step over all parameters of a group. The lists of parameters are the host's; what they point to, and numbers read
+// through a pointer, are memory of the parameters' device.
+
+// A number that may change from step to step: what stands `at` when the step runs, so that a captured one stays right,
+// or where that is null, `value`.
+struct StepNumber {
+  double value;
+  const double* at = nullptr;
+};
+
 template <class T>
 struct SgdParameter {
   T* parameter;
@@ -18,7 +27,7 @@ template <class T>
 struct Sgd {
   const SgdParameter<T>* parameters;
   Index count;
-  const double* lr;
+  StepNumber lr;
   double momentum, dampening, weight_decay;
   bool nesterov, maximize;
 };
@@ -51,19 +60,19 @@ template <class T>
 struct Adaptive {
   const AdaptiveParameter<T>* parameters;
   Index count;
-  const double* lr;
+  StepNumber lr;
   AdaptiveRule rule;
   AdaptiveOptions options;
 };
 
-// norms[i] = sum of squares of gradient i; scale all by min(1, max_norm / (norm + 1e-6)).
+// The norm of all gradients, taken together, and all scaled by min(1, max_norm / (norm + 1e-6)).
 template <class T>
 struct ClipNorm {
   T* const* gradients;
   const Index* sizes;
   Index count;
   double max_norm;
-  double* norm;  // out: the norm over all
+  double* norm;  // out
 };
 
 template <class T>
@@ -71,6 +80,7 @@ struct OptimKernels {  // float, double, bfloat16
   Status (*sgd)(const Context&, const Sgd<T>&);
   Status (*adaptive)(const Context&, const Adaptive<T>&);
   Status (*clip_norm)(const Context&, const ClipNorm<T>&);  // null for bfloat16
+  std::size_t (*clip_norm_workspace)(const ClipNorm<T>&);   // bytes
 };
 
 }  // namespace dd2424

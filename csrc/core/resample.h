@@ -13,13 +13,14 @@ struct Take {
   int ndim;  // at least 1; the last varies fastest
   Index y_size[kMaxDims];
   Index x_stride[kMaxDims];     // from_d(i) = i * x_stride, in elements,
-  const Index* from[kMaxDims];  // or what stands here (y_size), where it is not null
+  const Index* from[kMaxDims];  // or what stands here (y_size), in the device's memory, where it is not null
 };
 struct TakeKernels {
   Status (*take)(const Context&, const Take&);
 };
 
-// A sparse matrix for each dimension of space, by rows; where there are fewer dimensions, the first are identities.
+// A sparse matrix for each dimension of space, by rows, in the device's memory; where there are fewer dimensions, the
+// first are identities.
 //   y[n, i, j, k, c] = sum over p, q, r of weight_0[i, p] * weight_1[j, q] * weight_2[k, r] * x[n, p, q, r, c]
 // Interpolation, pads that repeat the image, and the gradients of both.
 template <class T>
@@ -92,6 +93,7 @@ struct ResampleKernels {  // float, double, bfloat16
   Status (*fold)(const Context&, const Patches<T>&);
   Status (*grid_sample)(const Context&, const GridSample<T>&);
   Status (*grid_scatter)(const Context&, const GridScatter<T>&);
+  std::size_t (*grid_scatter_workspace)(const GridSizes&);  // bytes
   Status (*grid_gradient)(const Context&, const GridGradient<T>&);
 };
 

@@ -12,6 +12,8 @@ struct Rates {
 };
 enum class Buffer { none, first, filled };
 
+inline double value_of(const StepNumber& number) { return number.at ? *number.at : number.value; }
+
 template <class T, Buffer buffer, bool nesterov, bool decays>
 void sgd_range(const SgdParameter<T>& a, Index begin, Index end, const Rates& rates) {
   using L = Lane<T>;
@@ -57,7 +59,7 @@ RangeStep<T> choose(bool nesterov, bool decays) {
 template <class T>
 Status sgd(const Context&, const Sgd<T>& a) {
   const FloatMode mode;
-  const Rates rates{*a.lr, a.momentum, 1 - a.dampening, a.weight_decay, a.maximize ? -1.0 : 1.0};
+  const Rates rates{value_of(a.lr), a.momentum, 1 - a.dampening, a.weight_decay, a.maximize ? -1.0 : 1.0};
   const bool decays = a.weight_decay != 0;
   const RangeStep<T> plain = choose<T, Buffer::none>(false, decays);
   const RangeStep<T> first = choose<T, Buffer::first>(a.nesterov, decays);
@@ -72,10 +74,11 @@ Status sgd(const Context&, const Sgd<T>& a) {
 template <class T>
 Status adaptive(const Context&, const Adaptive<T>& a) {
   const FloatMode mode;
+  const double lr = value_of(a.lr);
   const AdaptiveRange<T> range = kAdaptiveRanges<T>[static_cast<int>(a.rule)];
   for_blocks(a.parameters, a.count, [&](Index k, Index begin, Index end) {
     const AdaptiveParameter<T>& p = a.parameters[k];
-    range(p, a.options, {*a.lr, static_cast<double>(*p.steps) + 1, p.product ? *p.product : 1.0}, begin, end);
+    range(p, a.options, {lr, static_cast<double>(*p.steps) + 1, p.product ? *p.product : 1.0}, begin, end);
   });
   for (Index k = 0; k < a.count; ++k) {
     const AdaptiveParameter<T>& p = a.parameters[k];
@@ -161,10 +164,16 @@ Status clip_norm(const Context&, const ClipNorm<T>& a) {
 }
 
 template <class T>
-constexpr OptimKernels<T> kOptim{.sgd = sgd<T>, .adaptive = adaptive<T>, .clip_norm = clip_norm<T>};
+std::size_t clip_norm_workspace(const ClipNorm<T>&) {
+  return 0;
+}
+
+template <class T>
+constexpr OptimKernels<T> kOptim{
+    .sgd = sgd<T>, .adaptive = adaptive<T>, .clip_norm = clip_norm<T>, .clip_norm_workspace = clip_norm_workspace<T>};
 template <>
 constexpr OptimKernels<bfloat16> kOptim<bfloat16>{
-    .sgd = sgd<bfloat16>, .adaptive = adaptive<bfloat16>, .clip_norm = nullptr};
+    .sgd = sgd<bfloat16>, .adaptive = adaptive<bfloat16>, .clip_norm = nullptr, .clip_norm_workspace = nullptr};
 
 }  // namespace
 }  // namespace dd2424::cpu::DD2424_ISA

@@ -18,6 +18,7 @@ constexpr ResampleKernels<T> kResample{.separable = separable<T>,
                                        .fold = fold<T>,
                                        .grid_sample = grid_sample<T>,
                                        .grid_scatter = grid_scatter<T>,
+                                       .grid_scatter_workspace = [](const GridSizes&) { return std::size_t(0); },
                                        .grid_gradient = grid_gradient<T>};
 constexpr ResampleKernels<bfloat16> kHalf{.separable = separable<bfloat16>,
                                           .separable_workspace = separable_workspace<bfloat16>,
@@ -25,6 +26,7 @@ constexpr ResampleKernels<bfloat16> kHalf{.separable = separable<bfloat16>,
                                           .fold = fold<bfloat16>,
                                           .grid_sample = nullptr,  // operations convert
                                           .grid_scatter = nullptr,
+                                          .grid_scatter_workspace = nullptr,
                                           .grid_gradient = nullptr};
 
 }  // namespace

@@ -83,10 +83,15 @@ extern "C" __attribute__((visibility("default"))) const char* dd2424_open_device
   offer_memory(*services);
   auto& offered = *static_cast<dd2424::DeviceTables*>(tables);
   offer_conv(offered);
+  offer_activation(offered);
   offer_copy(offered);
   offer_elementwise(offered);
   offer_gemm(offered);
+  offer_norm(offered);
+  offer_optim(offered);
+  offer_pool(offered);
   offer_random(offered);
   offer_reduce(offered);
+  offer_resample(offered);
   return nullptr;
 }

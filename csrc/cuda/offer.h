@@ -11,11 +11,16 @@ void offer(DeviceTables& tables, const Table& table) {
 }
 
 void offer_conv(DeviceTables& tables);
+void offer_activation(DeviceTables& tables);
 void offer_copy(DeviceTables& tables);
 void offer_elementwise(DeviceTables& tables);
 void offer_gemm(DeviceTables& tables);
+void offer_norm(DeviceTables& tables);
+void offer_optim(DeviceTables& tables);
+void offer_pool(DeviceTables& tables);
 void offer_random(DeviceTables& tables);
 void offer_reduce(DeviceTables& tables);
+void offer_resample(DeviceTables& tables);
 void offer_memory(DeviceServices& services);
 
 void start_memory();  // once, before the first block is asked for

@@ -135,7 +135,7 @@ BiasGradients bias_gradients(Activation activation, const Tensor& grad, const Te
   const Tensor dz = empty(dy.shape(), dy.dtype(), dy.device()), dbias = empty({cols}, dy.dtype(), dy.device());
   dispatch_float("linear", dy.dtype(), [&]<class T>(T) {
     const auto& table = kernels<ActivationKernels<T>>(dy.device());
-    run("linear", table.bias_backward, 4 * dy.numel(), table.bias_backward_workspace(rows, cols),
+    run("linear", table.bias_backward, 4 * dy.numel(), Scratch(table.bias_backward_workspace(rows, cols), dy.device()),
         BiasBackward<T>{activation, dy.data<T>(), z.data<T>(), dz.data<T>(), dbias.data<T>(), rows, cols});
   });
   return {dz, dbias};

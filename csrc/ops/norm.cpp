@@ -31,7 +31,7 @@ struct BatchNormNode final : Node {
     const DType acc = accumulator(input.dtype());
     const Layout at(input, channels_last);
     const bool gated = options.relu && has_residual;
-    const auto like_input = [&] { return empty_images(input.shape(), input.dtype(), channels_last); };
+    const auto like_input = [&] { return empty_images(input.shape(), input.dtype(), channels_last, input.device()); };
     const Tensor dx = needs[0] ? like_input() : Tensor();
     const Tensor dweight = needs[1] ? empty({at.channels}, acc, input.device()) : Tensor();
     const Tensor dbias = needs[2] ? empty({at.channels}, acc, input.device()) : Tensor();
@@ -43,7 +43,7 @@ struct BatchNormNode final : Node {
       const Tensor saved = statistics.get(), output = y.get();
       const Acc *mean = saved.data<Acc>(), *rstd = mean + at.channels, *scale = rstd + at.channels;
       run(name(), table.batch_norm_backward, 4 * input.numel(),
-          table.batch_norm_workspace(at.outer, at.channels, at.inner),
+          Scratch(table.batch_norm_workspace(at.outer, at.channels, at.inner), input.device()),
           BatchNormBackward<T>{input.data<T>(), output.data<T>(), dy.data<T>(), mean, rstd, scale, scale + at.channels,
                                dx.data<T>(), dresidual.data<T>(), dweight.data<Acc>(), dbias.data<Acc>(), at.outer,
                                at.channels, at.inner, options.training, options.relu, bits.data<std::uint8_t>()});
@@ -141,7 +141,7 @@ Tensor batch_norm(const Tensor& input, const Tensor& running_mean, const Tensor&
     check_writable("running_mean", running_mean);
     check_writable("running_var", running_var);
   }
-  const Tensor y = empty_images(x.shape(), x.dtype(), channels_last);
+  const Tensor y = empty_images(x.shape(), x.dtype(), channels_last, x.device());
   const Tensor statistics = empty({4, at.channels}, acc, x.device());
   const bool gated = options.relu && residual.defined();
   const bool keeps = gated && x.device() == Device::cpu && keeps_passed(at.channels, at.inner) &&
@@ -153,7 +153,7 @@ Tensor batch_norm(const Tensor& input, const Tensor& running_mean, const Tensor&
     const auto& table = kernels<NormKernels<T>>(x.device());
     Acc *mean = statistics.data<Acc>(), *rstd = mean + at.channels, *of_x = rstd + at.channels;
     run("batch_norm", table.batch_norm_forward, 4 * x.numel(),
-        table.batch_norm_workspace(at.outer, at.channels, at.inner),
+        Scratch(table.batch_norm_workspace(at.outer, at.channels, at.inner), x.device()),
         BatchNormForward<T>{x.data<T>(), residual.data<T>(), weight.data<Acc>(), bias.data<Acc>(), y.data<T>(), mean,
                             rstd, of_x, of_x + at.channels, moving_mean.data<Acc>(), moving_var.data<Acc>(), at.outer,
                             at.channels, at.inner, options.eps, options.momentum, options.training, options.relu,

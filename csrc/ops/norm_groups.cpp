@@ -34,14 +34,15 @@ struct GroupNormNode final : Node {
     const Tensor dy = in_format(grads[0], channels_last), saved = statistics.get();
     const DType acc = accumulator(input.dtype());
     const Index items = input.size(0), channels = input.size(1);
-    const Tensor dx = needs[0] ? empty_images(input.shape(), input.dtype(), channels_last) : Tensor();
-    const Tensor dweight = needs[1] ? empty({channels}, acc) : Tensor();
-    const Tensor dbias = needs[2] ? empty({channels}, acc) : Tensor();
+    const Tensor dx = needs[0] ? empty_images(input.shape(), input.dtype(), channels_last, input.device()) : Tensor();
+    const Tensor dweight = needs[1] ? empty({channels}, acc, input.device()) : Tensor();
+    const Tensor dbias = needs[2] ? empty({channels}, acc, input.device()) : Tensor();
     dispatch_float(name(), input.dtype(), [&]<class T>(T) {
       using Acc = Accumulator<T>;
       const auto& table = kernels<NormKernels<T>>(input.device());
       const Acc *mean = saved.data<Acc>(), *low = mean + items * groups;
-      run(name(), table.group_norm_backward, 4 * input.numel(), table.group_norm_workspace(items, channels),
+      run(name(), table.group_norm_backward, 4 * input.numel(),
+          Scratch(table.group_norm_workspace(items, channels, groups, positions(input), false), input.device()),
           GroupNormBackward<T>{input.data<T>(), dy.data<T>(), scale.data<Acc>(), mean, low, low + items * groups,
                                dx.data<T>(), dweight.data<Acc>(), dbias.data<Acc>(), items, channels, groups,
                                positions(input), for_columns(input, groups, channels_last)});
@@ -88,6 +89,7 @@ Tensor group_norm(const Tensor& input, Index groups, const Tensor& scale, const 
     return through_door({"group_norm", {input, scale, shift}, [=](const Tensors& t) {
                            return group_norm(t[0], groups, t[1], t[2], eps);
                          }});
+  check_device("group_norm", {&input, &scale, &shift});
   check(input.ndim() >= 2, "group_norm: input must be (N, C, *), got ", input.shape());
   const Index items = input.size(0), channels = input.size(1), inner = positions(input);
   check(groups > 0 && channels % groups == 0, "group_norm: num_groups must divide the ", channels,
@@ -98,12 +100,14 @@ Tensor group_norm(const Tensor& input, Index groups, const Tensor& scale, const 
   const auto for_kernel = [&](const Tensor& t) { return t.defined() ? contiguous(to(t, acc)) : t; };
   const bool channels_last = suggests_channels_last(input) && channels / groups <= kMostChannelsLast;
   const Tensor x = in_format(input, channels_last), weight = for_kernel(scale), bias = for_kernel(shift);
-  const Tensor y = empty_images(x.shape(), x.dtype(), channels_last);
-  const Tensor statistics = records({&x, &weight, &bias}) ? empty({3, items, groups}, acc) : Tensor();
+  const Tensor y = empty_images(x.shape(), x.dtype(), channels_last, x.device());
+  const Tensor statistics = records({&x, &weight, &bias}) ? empty({3, items, groups}, acc, x.device()) : Tensor();
   dispatch_float("group_norm", x.dtype(), [&]<class T>(T) {
     using Acc = Accumulator<T>;
     Acc *mean = statistics.data<Acc>(), *low = mean ? mean + items * groups : nullptr;
-    run("group_norm", kernels<NormKernels<T>>(x.device()).group_norm_forward, 4 * x.numel(), 0,
+    const auto& table = kernels<NormKernels<T>>(x.device());
+    run("group_norm", table.group_norm_forward, 4 * x.numel(),
+        Scratch(table.group_norm_workspace(items, channels, groups, inner, true), x.device()),
         GroupNormForward<T>{x.data<T>(), weight.data<Acc>(), bias.data<Acc>(), y.data<T>(), mean, low,
                             low ? low + items * groups : nullptr, items, channels, groups, inner, eps,
                             for_columns(x, groups, channels_last)});

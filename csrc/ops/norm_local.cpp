@@ -16,7 +16,7 @@ struct Neighbourhood {
 };
 
 Tensor run_local(const Tensor& x, const Tensor& dy, const Neighbourhood& near, bool channels_last) {
-  const Tensor y = empty_images(x.shape(), x.dtype(), channels_last);
+  const Tensor y = empty_images(x.shape(), x.dtype(), channels_last, x.device());
   Index outer = x.size(0), inner = 1;
   for (int d = 2; d < x.ndim(); ++d) (channels_last ? outer : inner) *= x.size(d);
   dispatch_float(kName, x.dtype(), [&]<class T>(T) {
@@ -24,7 +24,8 @@ Tensor run_local(const Tensor& x, const Tensor& dy, const Neighbourhood& near, b
     const LocalResponse<T> arguments{x.data<T>(), dy.data<T>(), y.data<T>(), outer,     x.size(1), inner,
                                      near.before, near.after,   near.slope,  near.beta, near.k};
     if (x.numel() > 0)
-      run(kName, table.local_response, 8 * x.numel(), table.local_response_workspace(arguments), arguments);
+      run(kName, table.local_response, 8 * x.numel(), Scratch(table.local_response_workspace(arguments), x.device()),
+          arguments);
   });
   return y;
 }

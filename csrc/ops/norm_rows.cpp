@@ -55,7 +55,7 @@ struct RowNormNode final : Node {
       const auto& table = kernels<NormKernels<T>>(input.device());
       const Acc* of_rows = saved.data<Acc>();
       run(name(), table.row_norm_backward, 4 * input.numel(),
-          dweight.defined() || dbias.defined() ? table.row_norm_workspace(rows, cols) : 0,
+          Scratch(dweight.defined() || dbias.defined() ? table.row_norm_workspace(rows, cols) : 0, input.device()),
           RowNormBackward<T>{input.data<T>(), dy.data<T>(), scale.data<Acc>(), of_rows, of_rows + rows,
                              of_rows + 2 * rows, dx.data<T>(), dweight.data<Acc>(), dbias.data<Acc>(), rows, cols,
                              centred, dsum.data<T>()});

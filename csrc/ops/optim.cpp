@@ -46,8 +46,19 @@ Tensor laid_out_like(const Tensor& p, const Tensor& g) {
   return copy;
 }
 
+StepNumber number(const Rate& rate) {
+  return {rate.value, rate.tensor.defined() ? rate.tensor.data<double>() : nullptr};
+}
+void check_rate(const char* op, const Rate& lr, const Tensors& parameters) {
+  if (!lr.tensor.defined() || parameters.empty()) return;
+  check_device(op, {&parameters[0], &lr.tensor});
+  check(lr.tensor.dtype() == DType::float64 && lr.tensor.numel() == 1, op, ": lr must be a number of float64, got ",
+        lr.tensor.dtype(), " ", lr.tensor.shape());
+}
+
 template <class T>
-void step(const Tensors& parameters, const Tensors& gradients, Tensors& buffers, const SgdOptions& options) {
+void step(const Tensors& parameters, const Tensors& gradients, Tensors& buffers, const Rate& lr,
+          const SgdOptions& options) {
   std::vector<SgdParameter<T>> entries;
   Tensors held;
   Index work = 0;
@@ -63,14 +74,14 @@ void step(const Tensors& parameters, const Tensors& gradients, Tensors& buffers,
   }
   if (entries.empty()) return;
   run("sgd_step", kernels<OptimKernels<T>>(held[0].device()).sgd, work, 0,
-      Sgd<T>{entries.data(), static_cast<Index>(entries.size()), &options.lr, options.momentum, options.dampening,
+      Sgd<T>{entries.data(), static_cast<Index>(entries.size()), number(lr), options.momentum, options.dampening,
              options.weight_decay, options.nesterov, options.maximize});
 }
 
 template <class T>
 void step(AdaptiveRule rule, const Tensors& parameters, const Tensors& gradients,
           const std::array<Tensors, kAdaptiveStates>& states, const Tensors& steps, const Tensors& products,
-          const double& lr, const AdaptiveOptions& options) {
+          const Rate& lr, const AdaptiveOptions& options) {
   std::vector<AdaptiveParameter<T>> entries;
   Tensors held;
   Index work = 0;
@@ -91,36 +102,42 @@ void step(AdaptiveRule rule, const Tensors& parameters, const Tensors& gradients
   }
   if (entries.empty()) return;
   run("adaptive_step", kernels<OptimKernels<T>>(held[0].device()).adaptive, 4 * work, 0,
-      Adaptive<T>{entries.data(), static_cast<Index>(entries.size()), &lr, rule, options});
+      Adaptive<T>{entries.data(), static_cast<Index>(entries.size()), number(lr), rule, options});
 }
 
-void check_counters(const char* argument, const Tensors& counters, std::size_t expected, DType dtype) {
-  check(counters.size() == expected, "adaptive_step: there must be one of ", argument, " per parameter, ", expected,
-        ", got ", counters.size());
-  for (const Tensor& t : counters)
+void check_counters(const char* argument, const Tensors& counters, const Tensors& parameters, DType dtype) {
+  check(counters.size() == parameters.size(), "adaptive_step: there must be one of ", argument, " per parameter, ",
+        parameters.size(), ", got ", counters.size());
+  for (std::size_t i = 0; i < counters.size(); ++i) {
+    const Tensor& t = counters[i];
     check(t.dtype() == dtype && t.numel() == 1 && t->storage->writable, "adaptive_step: ", argument,
           " must be writable numbers of ", dtype, ", got ", t.dtype(), " ", t.shape());
+    check_device("adaptive_step", {&parameters[i], &t});
+  }
 }
 
 }  // namespace
 
-void sgd_step(const Tensors& parameters, const Tensors& gradients, Tensors& buffers, const SgdOptions& options) {
+void sgd_step(const Tensors& parameters, const Tensors& gradients, Tensors& buffers, const Rate& lr,
+              const SgdOptions& options) {
   check_parameters("sgd_step", parameters, gradients);
+  check_rate("sgd_step", lr, parameters);
   buffers.resize(parameters.size());
   for (std::size_t i = 0; i < parameters.size(); ++i)
     if (options.momentum != 0 && buffers[i].defined()) check_state("sgd_step", parameters[i], buffers[i]);
-  step<float>(parameters, gradients, buffers, options);
-  step<double>(parameters, gradients, buffers, options);
-  step<bfloat16>(parameters, gradients, buffers, options);
+  step<float>(parameters, gradients, buffers, lr, options);
+  step<double>(parameters, gradients, buffers, lr, options);
+  step<bfloat16>(parameters, gradients, buffers, lr, options);
   for (const Tensor& p : parameters) count_write(p);
 }
 
 void adaptive_step(AdaptiveRule rule, const Tensors& parameters, const Tensors& gradients,
                    const std::array<Tensors, kAdaptiveStates>& states, const Tensors& steps, const Tensors& products,
-                   double lr, const AdaptiveOptions& options) {
+                   const Rate& lr, const AdaptiveOptions& options) {
   check_parameters("adaptive_step", parameters, gradients);
-  check_counters("steps", steps, parameters.size(), DType::float32);
-  if (rule == AdaptiveRule::nadam) check_counters("products", products, parameters.size(), DType::float64);
+  check_rate("adaptive_step", lr, parameters);
+  check_counters("steps", steps, parameters, DType::float32);
+  if (rule == AdaptiveRule::nadam) check_counters("products", products, parameters, DType::float64);
   for (const Tensors& kind : states) {
     check(kind.empty() || kind.size() == parameters.size(), "adaptive_step: there must be one state per parameter, ",
           parameters.size(), ", got ", kind.size());
@@ -141,32 +158,37 @@ void check_scalable(const char* op, const Tensors& gradients) {
   }
 }
 
-double clip_grad_norm(const Tensors& gradients, double max_norm) {
-  if (gradients.empty()) return 0;
-  double norm = 0;
+template <class T>
+void clip(const Tensors& gradients, double max_norm, const Tensor& norm) {
+  std::vector<T*> data;
+  std::vector<Index> sizes;
+  Tensors dense;  // copies of those with gaps
+  Index work = 0;
+  for (const Tensor& g : gradients) {
+    dense.push_back(is_dense(g) ? g : clone_contiguous(detach(g)));
+    data.push_back(dense.back().template data<T>());
+    sizes.push_back(g.numel());
+    work += g.numel();
+  }
+  const auto& table = kernels<OptimKernels<T>>(norm.device());
+  const ClipNorm<T> arguments{data.data(), sizes.data(), static_cast<Index>(data.size()), max_norm,
+                              norm.data<double>()};
+  run("clip_grad_norm", table.clip_norm, work, Scratch(table.clip_norm_workspace(arguments), norm.device()), arguments);
+  for (std::size_t i = 0; i < gradients.size(); ++i)
+    if (!dense[i].same(gradients[i])) copy_into(gradients[i], dense[i]);
+}
+
+Tensor clip_grad_norm(const Tensors& gradients, double max_norm) {
+  if (gradients.empty()) return zeros({}, DType::float64);
   const DType dtype = gradients[0].dtype();
   for (const Tensor& g : gradients)
     check(g.dtype() == dtype, "clip_grad_norm: gradients must have one dtype, got ", dtype, " and ", g.dtype());
   check_scalable("clip_grad_norm", gradients);
+  const Tensor norm = empty({}, DType::float64, gradients[0].device());
   dispatch_float("clip_grad_norm", dtype, [&]<class T>(T) {
-    if constexpr (std::is_same_v<T, bfloat16>) {
+    if constexpr (std::is_same_v<T, bfloat16>)
       throw RuntimeError("clip_grad_norm: gradients must be float32 or float64, got bfloat16");
-    } else {
-      std::vector<T*> data;
-      std::vector<Index> sizes;
-      Tensors dense;  // copies of those with gaps
-      Index work = 0;
-      for (const Tensor& g : gradients) {
-        dense.push_back(is_dense(g) ? g : clone_contiguous(detach(g)));
-        data.push_back(dense.back().template data<T>());
-        sizes.push_back(g.numel());
-        work += g.numel();
-      }
-      run("clip_grad_norm", kernels<OptimKernels<T>>(dense[0].device()).clip_norm, work, 0,
-          ClipNorm<T>{data.data(), sizes.data(), static_cast<Index>(data.size()), max_norm, &norm});
-      for (std::size_t i = 0; i < gradients.size(); ++i)
-        if (!dense[i].same(gradients[i])) copy_into(gradients[i], dense[i]);
-    }
+    else clip<T>(gradients, max_norm, norm);
   });
   for (const Tensor& g : gradients) count_write(g);
   return norm;

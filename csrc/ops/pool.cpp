@@ -50,11 +50,11 @@ void dispatch_max(const char* op, DType dtype, F&& f) {
 }
 
 Tensor positions(const Geometry& at, const Tensor& taps, bool channels_last) {
-  const Tensor index = empty_images(taps.shape(), DType::int64, channels_last);
+  const Tensor index = empty_images(taps.shape(), DType::int64, channels_last, taps.device());
   const PoolSizes s = sizes_of(at, taps, channels_last);
   const auto& table = kernels<PoolKernels<float>>(taps.device());
   if (index.numel() > 0)
-    run(at.op.c_str(), table.max_pool_locate, index.numel(), table.pool_workspace(s),
+    run(at.op.c_str(), table.max_pool_locate, index.numel(), Scratch(table.pool_workspace(s), taps.device()),
         MaxPoolLocate{s, taps->data, index.data<std::int64_t>()});
   return index;
 }
@@ -86,14 +86,14 @@ struct MaxGradientNode final : PoolNode {  // it sends dy to the taps: its gradi
 
 Tensor max_gradient(const Geometry& at, const Tensor& grad, const Tensor& taps, bool channels_last) {
   const Tensor dy = in_format(grad, channels_last);
-  const Tensor dx = empty_images(input_shape(dy, at), dy.dtype(), channels_last);
+  const Tensor dx = empty_images(input_shape(dy, at), dy.dtype(), channels_last, dy.device());
   const PoolSizes s = sizes_of(at, dy, channels_last);
   if (dy.numel() == 0) {
     fill_into(dx, Scalar(0));
   } else {
     dispatch_float(at.op.c_str(), dy.dtype(), [&]<class T>(T) {
       const auto& table = kernels<PoolKernels<T>>(dy.device());
-      run(at.op.c_str(), table.max_pool_backward, dx.numel(), table.pool_workspace(s),
+      run(at.op.c_str(), table.max_pool_backward, dx.numel(), Scratch(table.pool_workspace(s), dy.device()),
           MaxPoolBackward<T>{s, taps->data, dy.data<T>(), dx.data<T>()});
     });
   }
@@ -106,12 +106,12 @@ std::pair<Tensor, Tensor> max_pool(const Geometry& at, const Tensor& input, bool
   const Shape shape = output_shape(x, at);
   checked_numel(at.op.c_str(), shape);
   const PoolSizes s = sizes_of(at, x, channels_last);
-  const Tensor y = empty_images(shape, x.dtype(), channels_last),
-               taps = empty_images(shape, tap_dtype(s), channels_last);
+  const Tensor y = empty_images(shape, x.dtype(), channels_last, x.device()),
+               taps = empty_images(shape, tap_dtype(s), channels_last, x.device());
   dispatch_max(at.op.c_str(), x.dtype(), [&]<class T>(T) {
     const auto& table = kernels<PoolKernels<T>>(x.device());
     if (y.numel() > 0)
-      run(at.op.c_str(), table.max_pool_forward, x.numel(), table.pool_workspace(s),
+      run(at.op.c_str(), table.max_pool_forward, x.numel(), Scratch(table.pool_workspace(s), x.device()),
           MaxPoolForward<T>{s, x.data<T>(), y.data<T>(), taps->data});
   });
   if (auto* node = record<MaxNode>(y, {&x}, at, channels_last)) node->taps.save(taps);
@@ -146,12 +146,12 @@ Tensor average(const Geometry& at, const Tensor& input, bool channels_last, cons
   const Tensor x = in_format(input, channels_last);
   const Shape shape = output_shape(x, at);
   checked_numel(at.op.c_str(), shape);
-  const Tensor y = empty_images(shape, x.dtype(), channels_last);
+  const Tensor y = empty_images(shape, x.dtype(), channels_last, x.device());
   const PoolSizes s = sizes_of(at, x, channels_last);
   dispatch_float(at.op.c_str(), x.dtype(), [&]<class T>(T) {
     const auto& table = kernels<PoolKernels<T>>(x.device());
     if (y.numel() > 0)
-      run(at.op.c_str(), table.average_pool_forward, x.numel(), table.pool_workspace(s),
+      run(at.op.c_str(), table.average_pool_forward, x.numel(), Scratch(table.pool_workspace(s), x.device()),
           AveragePool<T>{s, x.data<T>(), y.data<T>(), options.divisor, options.counts_padding});
   });
   record<AverageNode>(y, {&x}, at, channels_last, options);
@@ -160,14 +160,14 @@ Tensor average(const Geometry& at, const Tensor& input, bool channels_last, cons
 
 Tensor average_gradient(const Geometry& at, const Tensor& grad, bool channels_last, const AverageOptions& options) {
   const Tensor dy = in_format(grad, channels_last);
-  const Tensor dx = empty_images(input_shape(dy, at), dy.dtype(), channels_last);
+  const Tensor dx = empty_images(input_shape(dy, at), dy.dtype(), channels_last, dy.device());
   const PoolSizes s = sizes_of(at, dy, channels_last);
   if (dy.numel() == 0) {
     fill_into(dx, Scalar(0));
   } else {
     dispatch_float(at.op.c_str(), dy.dtype(), [&]<class T>(T) {
       const auto& table = kernels<PoolKernels<T>>(dy.device());
-      run(at.op.c_str(), table.average_pool_backward, dx.numel(), table.pool_workspace(s),
+      run(at.op.c_str(), table.average_pool_backward, dx.numel(), Scratch(table.pool_workspace(s), dy.device()),
           AveragePool<T>{s, dy.data<T>(), dx.data<T>(), options.divisor, options.counts_padding});
     });
   }

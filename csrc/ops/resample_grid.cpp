@@ -92,7 +92,8 @@ Tensor scatter(const GridSizes& at, const Tensor& gradient, const Tensor& places
   const Tensor dx = empty(with_space(at.batch, at.channels, space_of(at.image, at)), dy.dtype(), dy.device());
   if (dx.numel() > 0) {
     dispatch_float(kOp, dy.dtype(), [&]<class T>(T) {
-      run(kOp, kernels<ResampleKernels<T>>(dy.device()).grid_scatter, 8 * dy.numel(), 0,
+      const auto& table = kernels<ResampleKernels<T>>(dy.device());
+      run(kOp, table.grid_scatter, 8 * dy.numel(), Scratch(table.grid_scatter_workspace(at), dy.device()),
           GridScatter<T>{at, dy.data<T>(), grid.data<T>(), dx.data<T>()});
     });
   }

@@ -84,6 +84,41 @@ void run_take(const Tensor& x, const Tensor& y, const Mapping& map, bool channel
   take_parts(map.op, x, y, std::move(parts), value);
 }
 
+// Lists of numbers that a kernel reads: where they are, or for a GPU one copy of them all there.
+template <class N>
+class Lists {
+ public:
+  void add(const N** at, const N* numbers, std::size_t count) {
+    if (count > 0) entries_.push_back({at, numbers, count});
+  }
+  // Points all to their lists; they stay as long as this does.
+  void place(Device device) {
+    std::size_t total = 0;
+    for (const Entry& entry : entries_) total += entry.count;
+    if (device == Device::cuda && total > 0) {
+      there_ = empty({static_cast<Index>(total)}, DTypeOf<N>::value, device);
+      std::vector<N> joined;
+      joined.reserve(total);
+      for (const Entry& entry : entries_) joined.insert(joined.end(), entry.numbers, entry.numbers + entry.count);
+      copy_bytes(device, there_->data, Device::cpu, joined.data(), total * sizeof(N));
+    }
+    std::size_t before = 0;
+    for (const Entry& entry : entries_) {
+      *entry.at = there_.defined() ? there_.data<N>() + before : entry.numbers;
+      before += entry.count;
+    }
+  }
+
+ private:
+  struct Entry {
+    const N** at;
+    const N* numbers;
+    std::size_t count;
+  };
+  std::vector<Entry> entries_;
+  Tensor there_;
+};
+
 template <class T>
 void run_separable(const Tensor& x, const Tensor& y, const Mapping& map, bool channels_last) {
   using Acc = Accumulator<T>;
@@ -97,12 +132,17 @@ void run_separable(const Tensor& x, const Tensor& y, const Mapping& map, bool ch
   for (int d = 0; d < begin; ++d)
     if (!(channels_last && d == 1)) a.planes *= x.size(d);
   std::vector<Acc> weights[kSpace];
+  Lists<Index> places;
+  Lists<Acc> factors;
   std::vector<AxisMap> same;
   same.reserve(kSpace);
   for (int i = 0; i < kSpace; ++i) {
     const int d = begin + i - missing;
-    a.in[i] = a.out[i] = 1, a.first[i] = kSame, a.index[i] = kSame, a.weight[i] = &kOne;
-    if (i < missing) continue;
+    a.in[i] = a.out[i] = 1;
+    if (i < missing) {
+      places.add(&a.first[i], kSame, 2), places.add(&a.index[i], kSame, 1), factors.add(&a.weight[i], &kOne, 1);
+      continue;
+    }
     if (!map.moves(d)) {
       AxisMap& identity = same.emplace_back(AxisMap{.in = x.size(d)});
       for (Index k = 0; k < x.size(d); ++k) identity.add(k, 1), identity.end_row();
@@ -110,10 +150,13 @@ void run_separable(const Tensor& x, const Tensor& y, const Mapping& map, bool ch
     const AxisMap& axis = map.moves(d) ? map.axis(d) : same.back();
     weights[i].assign(axis.weight.begin(), axis.weight.end());
     a.in[i] = axis.in, a.out[i] = axis.out();
-    a.first[i] = axis.first.data(), a.index[i] = axis.index.data(), a.weight[i] = weights[i].data();
+    places.add(&a.first[i], axis.first.data(), axis.first.size());
+    places.add(&a.index[i], axis.index.data(), axis.index.size());
+    factors.add(&a.weight[i], weights[i].data(), weights[i].size());
   }
+  places.place(x.device()), factors.place(x.device());
   const auto& table = kernels<ResampleKernels<T>>(x.device());
-  run(map.op, table.separable, x.numel() + y.numel(), table.separable_workspace(a), a);
+  run(map.op, table.separable, x.numel() + y.numel(), Scratch(table.separable_workspace(a), x.device()), a);
 }
 
 }  // namespace
@@ -140,10 +183,12 @@ void take_parts(const char* op, const Tensor& x, const Tensor& y, std::vector<Pa
          merged.back().size * merged[merged.size() - 2].size <= kLargeTable)
     join_last(merged);
   if (merged.empty()) merged.push_back({.size = 1, .stride = 1, .from = {}});
+  Lists<Index> places;
   for (const Part& part : merged) {
-    a.y_size[a.ndim] = part.size, a.x_stride[a.ndim] = part.stride;
-    a.from[a.ndim++] = part.from.empty() ? nullptr : part.from.data();
+    a.y_size[a.ndim] = part.size, a.x_stride[a.ndim] = part.stride, a.from[a.ndim] = nullptr;
+    places.add(&a.from[a.ndim++], part.from.data(), part.from.size());
   }
+  places.place(x.device());
   run(op, kernels<TakeKernels>(x.device()).take, y.numel(), 0, a);
 }
 
@@ -181,7 +226,7 @@ Tensor map_axes(const Tensor& input, const std::shared_ptr<const Mapping>& map, 
   if (map->is_identity()) return clone(in_format(input, channels_last));
   const Shape shape = map->out_shape(input);
   checked_numel(map->op, shape);
-  const Tensor x = in_format(input, channels_last), y = empty_images(shape, x.dtype(), channels_last);
+  const Tensor x = in_format(input, channels_last), y = empty_images(shape, x.dtype(), channels_last, x.device());
   if (y.numel() > 0) {
     if (map->only_moves()) {
       run_take(x, y, *map, channels_last, value);

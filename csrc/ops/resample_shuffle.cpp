@@ -53,7 +53,7 @@ Tensor pixel_shuffle(const Tensor& input, Index r) {
   const bool channels_last = suggests_channels_last(input);
   const Tensor x = in_format(as_batch(input), channels_last);
   const Index n = x.size(0), c = channels / (r * r), h = x.size(2), w = x.size(3);
-  const Tensor y = empty_images({n, c, h * r, w * r}, x.dtype(), channels_last);
+  const Tensor y = empty_images({n, c, h * r, w * r}, x.dtype(), channels_last, x.device());
   const Strides at(x.shape(), channels_last);
   const Part channel{.size = c, .stride = r * r * at.c};
   std::vector<Part> parts{{.size = n, .stride = at.n},
@@ -78,7 +78,7 @@ Tensor pixel_unshuffle(const Tensor& input, Index r) {
   check(x.size(2) == h * r && x.size(3) == w * r,
         "pixel_unshuffle: input must have a height and width that downscale_factor ", r, " divides, got ",
         input.shape());
-  const Tensor y = empty_images({n, c * r * r, h, w}, x.dtype(), channels_last);
+  const Tensor y = empty_images({n, c * r * r, h, w}, x.dtype(), channels_last, x.device());
   const Strides at(x.shape(), channels_last);
   const std::vector<Part> channel{
       {.size = c, .stride = at.c}, {.size = r, .stride = at.h}, {.size = r, .stride = at.w}};

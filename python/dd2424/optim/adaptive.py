@@ -83,7 +83,7 @@ class Adagrad(RuleOptimizer):
 
     def _start(self, parameter: Any, group: dict[str, Any]) -> None:
         state = self.state[parameter]
-        state["step"] = _core.zeros((), dtype=_core.float32)
+        state["step"] = _core.zeros((), dtype=_core.float32, device=parameter.device)
         state["sum"] = _core.full_like(parameter, group["initial_accumulator_value"])
 
     def _state_names(self, group: dict[str, Any]) -> tuple[str | None, ...]:

@@ -160,14 +160,14 @@ _COUNTERS = {"step", "mu_product", "eta", "mu"}  # numbers with a dtype of their
 
 
 def _restored(name: str, value: Any, parameter: Any) -> Any:
-    """A copy in the parameter's dtype, but for counts of steps."""
+    """A copy in the parameter's dtype, but for counts of steps, and on its device."""
     if not isinstance(value, Tensor):
         return deepcopy(value)
     if name not in _COUNTERS and isinstance(parameter, Tensor) and parameter.is_floating_point():
         if value.shape == parameter.shape:  # laid out as the parameter is: a kernel walks both
             return _core.empty_like(parameter).copy_(value.detach())
-        return value.detach().to(parameter.dtype).clone()
-    return value.detach().clone()
+        return value.detach().to(parameter.device, parameter.dtype).clone()
+    return value.detach().to(parameter.device).clone() if isinstance(parameter, Tensor) else value.detach().clone()
 
 
 def with_gradient(group: dict[str, Any]) -> list[tuple[Tensor, Tensor]]:

@@ -40,9 +40,9 @@ class RuleOptimizer(Optimizer):
     def _state_of(self, parameter: Any, names: tuple[str | None, ...]) -> dict[str, Any]:
         state = self.state[parameter]
         if not state:
-            state["step"] = _core.zeros((), dtype=_core.float32)
+            state["step"] = _core.zeros((), dtype=_core.float32, device=parameter.device)
             if self._product is not None:
-                state[self._product] = _core.ones((), dtype=_core.float64)
+                state[self._product] = _core.ones((), dtype=_core.float64, device=parameter.device)
             for name in names:
                 if name is not None:
                     state[name] = _core.zeros_like(parameter)
