@@ -24,6 +24,8 @@ set(DD2424_CUDA_SOURCES
   csrc/cuda/copy.cu
   csrc/cuda/elementwise.cu
   csrc/cuda/gemm.cu
+  csrc/cuda/index.cu
+  csrc/cuda/index_add.cu
   csrc/cuda/library.cu
   csrc/cuda/memory.cu
   csrc/cuda/norm.cu
@@ -32,6 +34,8 @@ set(DD2424_CUDA_SOURCES
   csrc/cuda/random.cu
   csrc/cuda/reduce.cu
   csrc/cuda/resample.cu)
+  csrc/cuda/sort.cu
+  csrc/cuda/sort_words.cu)
 
 # Into a plain shared library, `target`, whose file is `name`.so.
 function(dd2424_cuda_library target name)

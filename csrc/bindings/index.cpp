@@ -90,10 +90,7 @@ void bind_index(py::module_& m) {
         const Tensor places = ops::nonzero(x);
         if (!as_tuple) return py::cast(places);
         py::tuple columns(x.ndim());
-        for (int d = 0; d < x.ndim(); ++d)
-          columns[d] =
-              py::cast(ops::contiguous(ops::index_select(places, 1, ops::scalar_tensor(Scalar(d), DType::int64))))
-                  .attr("reshape")(-1);
+        for (int d = 0; d < x.ndim(); ++d) columns[d] = py::cast(ops::contiguous(ops::select(places, 1, d)));
         return columns;
       },
       "input"_a, py::kw_only(), "as_tuple"_a = false);

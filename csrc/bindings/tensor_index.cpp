@@ -86,7 +86,9 @@ Indexed resolve(const Tensor& x, PyObject* const* keys, Py_ssize_t count) {
       const bool is_mask = index.dtype() == DType::bool_ || index.dtype() == DType::uint8;
       const bool is_switch = is_mask && index.ndim() == 0;  // it keeps all or nothing
       if (is_switch) result.view = ops::unsqueeze(result.view, dim);
-      const Tensor place = is_switch ? ops::reshape(index, {1}) : index;
+      // What the host has, a list as much as a tensor, goes where the elements are.
+      const Tensor there = index.device() == Device::cpu ? ops::to(index, x.device()) : index;
+      const Tensor place = is_switch ? ops::reshape(there, {1}) : there;
       while (static_cast<int>(result.indices.size()) < dim) result.indices.push_back(Tensor());
       result.indices.push_back(place);
       for (int extra = 1; is_mask && extra < place.ndim(); ++extra) ++dim;

@@ -4,7 +4,8 @@
 
 namespace dd2424 {
 
-// Indices are checked before a kernel is called: 0 <= index < size along the dimension.
+// Indices are checked before a kernel is called, 0 <= index < size along the dimension, or on its way, where it may
+// report that one is outside.
 
 // y[o, j, i] = x[o, index[j], i]: whole rows of `inner` contiguous elements, of any type (element_bytes each).
 struct IndexSelect {
@@ -12,8 +13,9 @@ struct IndexSelect {
   const std::int64_t* index;  // (n)
   void* y;                    // (outer, n, inner)
   Index outer, size, n, inner, element_bytes;
+  bool* outside = nullptr;  // set by a GPU where an index is; a processor is given none
 };
-// The smallest and the largest of n >= 1 indices, to be checked before another kernel is called.
+// The smallest and the largest of n indices and of what `range` holds, 0 to begin with.
 struct IndexRange {
   const std::int64_t* index;  // (n)
   Index n;
@@ -108,6 +110,7 @@ struct IndexKernels {
   Status (*count_true)(const Context&, const MaskCount&);
   Status (*select_true)(const Context&, const MaskSelect&);
   Status (*find_true)(const Context&, const MaskPlaces&);
+  std::size_t (*write_workspace)(const IndexedCopy&) = nullptr;  // bytes; null: none
 };
 template <class T>
 struct IndexAddKernels {  // every type that can be added
@@ -115,6 +118,10 @@ struct IndexAddKernels {  // every type that can be added
   Status (*add_at)(const Context&, const IndexedAdd<T>&);
   Status (*scatter)(const Context&, ScatterOp, const IndexedAdd<T>&);
   Status (*largest_rows)(const Context&, const RowExtreme<T>&);  // floating types
+  // What they want to work in, in bytes; null: nothing. `scatter` wants what `add_at` does.
+  std::size_t (*add_workspace)(const IndexAdd<T>&) = nullptr;
+  std::size_t (*add_at_workspace)(const IndexedAdd<T>&) = nullptr;
+  std::size_t (*largest_rows_workspace)(const RowExtreme<T>&) = nullptr;
 };
 
 }  // namespace dd2424

@@ -22,7 +22,7 @@ inline void widen_range(std::int64_t (&range)[2], const std::int64_t* index, Ind
 }
 
 Status range(const Context&, const IndexRange& a) {
-  std::int64_t whole[2] = {a.index[0], a.index[0]};
+  std::int64_t whole[2] = {a.range[0], a.range[1]};
   if (a.n <= kGrain) {
     widen_range(whole, a.index, a.n);
   } else {

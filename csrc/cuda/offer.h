@@ -21,6 +21,11 @@ void offer_pool(DeviceTables& tables);
 void offer_random(DeviceTables& tables);
 void offer_reduce(DeviceTables& tables);
 void offer_resample(DeviceTables& tables);
+void offer_index(DeviceTables& tables);
+void offer_index_add(DeviceTables& tables);
+void offer_random(DeviceTables& tables);
+void offer_reduce(DeviceTables& tables);
+void offer_sort(DeviceTables& tables);
 void offer_memory(DeviceServices& services);
 
 void start_memory();  // once, before the first block is asked for

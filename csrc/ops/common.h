@@ -47,6 +47,10 @@ struct Scratch {  // what a kernel wants to work in, and where it runs
   Device device = Device::cpu;
   Scratch(std::size_t bytes, Device device = Device::cpu) : bytes(bytes), device(device) {}
 };
+template <class A>
+Scratch scratch_for(std::size_t (*workspace)(const A&), const A& a, Device device) {
+  return {workspace ? workspace(a) : 0, device};
+}
 class Workspace {  // memory for one kernel call
  public:
   explicit Workspace(const Scratch& wanted) : wanted_(wanted) {

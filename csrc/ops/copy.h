@@ -23,4 +23,22 @@ Tensor scalar_tensor(const Scalar& value, DType dtype, Device device = Device::c
 Tensor arange(const Scalar& start, const Scalar& end, const Scalar& step, DType dtype, Device device = Device::cpu);
 Scalar item(const Tensor& x);  // of a tensor of one element
 
+// What a kernel tells the host: numbers in the memory of its device, 0 to begin with. To read them waits for a GPU.
+template <class T, int count = 1>
+class Answer {
+ public:
+  explicit Answer(Device device) {
+    if (device != Device::cpu) there_ = zeros({static_cast<Index>(sizeof here_)}, DType::uint8, device);
+  }
+  T* data() const { return there_.defined() ? there_.data<T>() : const_cast<T*>(here_); }
+  const T* read() {
+    if (there_.defined()) copy_bytes(Device::cpu, here_, there_.device(), there_->data, sizeof here_);
+    return here_;
+  }
+
+ private:
+  T here_[count] = {};
+  Tensor there_;
+};
+
 }  // namespace dd2424::ops

@@ -12,10 +12,11 @@ struct Range {
   Index low, high;
 };
 Range range_of(const char* op, const Tensor& index) {  // of at least one, int64 and contiguous
-  std::int64_t range[2];
+  Answer<std::int64_t, 2> range(index.device());
   run(op, kernels<IndexKernels>(index.device()).range, index.numel(), 0,
-      IndexRange{index.data<Index>(), index.numel(), range});
-  return {range[0], range[1]};
+      IndexRange{index.data<Index>(), index.numel(), range.data()});
+  const std::int64_t* const ends = range.read();
+  return {ends[0], ends[1]};
 }
 
 }  // namespace
@@ -32,12 +33,21 @@ Tensor non_negative(const char* op, const Tensor& index, Index size) {
   return where(compare(CompareOp::lt, wide, Scalar(0)), Operand(add(wide, Scalar(size))), Operand(wide));
 }
 
+namespace {
+
 template <class Error>
-Tensor plain_index(const char* op, const Tensor& index, Index size, const char* argument) {
+Tensor unchecked_index(const char* op, const Tensor& index, const char* argument) {
   check<Error>(index.dtype() == DType::int64 || index.dtype() == DType::int32, op, ": ", argument,
                " must be int64 or int32, got ", index.dtype());
   const GradMode off(false);
-  const Tensor wide = contiguous(to(index, DType::int64));
+  return contiguous(to(index, DType::int64));
+}
+
+}  // namespace
+
+template <class Error>
+Tensor plain_index(const char* op, const Tensor& index, Index size, const char* argument) {
+  const Tensor wide = unchecked_index<Error>(op, index, argument);
   if (wide.numel() == 0) return wide;
   const auto [low, high] = range_of(op, wide);
   check<Error>(low >= 0 && high < size, op, ": ", argument, " must be from 0 to ", size - 1, ", got ",
@@ -46,6 +56,19 @@ Tensor plain_index(const char* op, const Tensor& index, Index size, const char* 
 }
 template Tensor plain_index<IndexError>(const char*, const Tensor&, Index, const char*);
 template Tensor plain_index<RuntimeError>(const char*, const Tensor&, Index, const char*);
+
+Tensor select_into(const char* op, const Tensor& y, const Tensor& index, const char* argument, IndexSelect a) {
+  const bool on_the_way = y.device() != Device::cpu && y.numel() > 0;
+  const Tensor places = on_the_way ? unchecked_index<IndexError>(op, index, argument)
+                                   : plain_index<IndexError>(op, index, a.size, argument);
+  if (y.numel() == 0) return places;
+  Answer<bool> outside(y.device());
+  a.index = places.data<Index>(), a.n = places.numel(), a.y = y->data, a.element_bytes = item_bytes(y.dtype());
+  a.outside = on_the_way ? outside.data() : nullptr;
+  run(op, kernels<IndexKernels>(y.device()).select, y.numel(), 0, a);
+  if (on_the_way && *outside.read()) plain_index<IndexError>(op, index, a.size, argument);  // says which
+  return places;
+}
 
 namespace {
 
@@ -90,17 +113,13 @@ Tensor index_select(const Tensor& x, Index dim, const Tensor& index) {
                     "index_select: index must have one element for an input "
                     "without dimensions, got ",
                     index.numel());
-  const Tensor places = plain_index<IndexError>("index_select", index, x.ndim() ? x.size(d) : 1),
-               source = contiguous(x);
+  const Tensor source = contiguous(x);
   Shape shape = x.shape();
   if (x.ndim() > 0) shape[d] = index.numel();
   const Tensor y = empty(shape, x.dtype(), x.device());
   const Rows rows(x.ndim() ? x.shape() : Shape{1}, d);
-  if (y.numel() > 0) {
-    run("index_select", kernels<IndexKernels>(x.device()).select, y.numel(), 0,
-        IndexSelect{source->data, places.data<Index>(), y->data, rows.outer, rows.size, index.numel(), rows.inner,
-                    item_bytes(x.dtype())});
-  }
+  const Tensor places = select_into("index_select", y, index, "index",
+                                    {.x = source->data, .outer = rows.outer, .size = rows.size, .inner = rows.inner});
   if (auto* node = record<IndexSelectNode>(y, {&x}, x.shape(), d)) node->index.save(places);
   return y;
 }
@@ -118,9 +137,16 @@ Tensor& index_add_(const Tensor& self, Index dim, const Tensor& index, const Ten
   if (source.numel() > 0) {
     dispatch_all(self.dtype(), [&]<class T>(T) {
       if constexpr (!std::is_same_v<T, bool>) {
-        run("index_add", kernels<IndexAddKernels<T>>(self.device()).add, source.numel(), 0,
-            IndexAdd<T>{rows_of_source.data<T>(), places.data<Index>(), self.data<T>(), rows.outer, rows.size,
-                        index.numel(), rows.inner, alpha});
+        const auto& table = kernels<IndexAddKernels<T>>(self.device());
+        const IndexAdd<T> a{rows_of_source.data<T>(),
+                            places.data<Index>(),
+                            self.data<T>(),
+                            rows.outer,
+                            rows.size,
+                            index.numel(),
+                            rows.inner,
+                            alpha};
+        run("index_add", table.add, source.numel(), scratch_for(table.add_workspace, a, self.device()), a);
       } else {
         throw RuntimeError("index_add: not supported for boolean tensors");
       }

@@ -40,5 +40,8 @@ Tensor non_negative(const char* op, const Tensor& index, Index size);  // checke
 // As PyTorch takes it where an operation is called by name: no negative ones. Error is IndexError or RuntimeError.
 template <class Error>
 Tensor plain_index(const char* op, const Tensor& index, Index size, const char* argument = "index");
+// Fills y with rows of a.x (a.outer, a.size, a.inner), and returns the indices as the kernel takes them. A GPU checks
+// them on its way.
+Tensor select_into(const char* op, const Tensor& y, const Tensor& index, const char* argument, IndexSelect a);
 
 }  // namespace dd2424::ops

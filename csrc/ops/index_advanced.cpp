@@ -50,14 +50,16 @@ void write(const Tensor& x, const Lookup& lookup, const Tensor& y, bool accumula
   const Tensor values = expand(y, lookup.shape);
   if (values.numel() == 0) return;
   if (!accumulate) {
-    run("index_put_", kernels<IndexKernels>(x.device()).write, values.numel(), 0,
-        IndexedCopy{x->data, values->data, item_bytes(x.dtype()), walk(lookup, values), lookup.at, outside});
+    const auto& table = kernels<IndexKernels>(x.device());
+    const IndexedCopy a{x->data, values->data, item_bytes(x.dtype()), walk(lookup, values), lookup.at, outside};
+    run("index_put_", table.write, values.numel(), scratch_for(table.write_workspace, a, x.device()), a);
     return;
   }
   dispatch_all(x.dtype(), [&]<class T>(T) {
     if constexpr (!std::is_same_v<T, bool>) {
-      run("index_put_", kernels<IndexAddKernels<T>>(x.device()).add_at, values.numel(), 0,
-          IndexedAdd<T>{x.data<T>(), values.data<T>(), walk(lookup, values), lookup.at, outside});
+      const auto& table = kernels<IndexAddKernels<T>>(x.device());
+      const IndexedAdd<T> a{x.data<T>(), values.data<T>(), walk(lookup, values), lookup.at, outside};
+      run("index_put_", table.add_at, values.numel(), scratch_for(table.add_at_workspace, a, x.device()), a);
     } else {
       throw RuntimeError("index_put_: accumulate is not supported for boolean tensors");
     }
@@ -85,20 +87,21 @@ Lookup along(const char* op, const Tensor& x, int dim, const Tensor& index, bool
 class CheckedOnTheWay {
  public:
   CheckedOnTheWay(const char* op, const Tensor& x, int dim, const Tensor& index)
-      : op_(op), index_(index), size_(x.ndim() ? x.size(dim) : 1) {
+      : op_(op), index_(index), size_(x.ndim() ? x.size(dim) : 1), is_outside_(x.device()) {
     is_possible_ = index.dtype() == DType::int64 && x.numel() > 0;
   }
   bool is_possible() const { return is_possible_; }
-  bool* outside() { return is_possible_ ? &is_outside_ : nullptr; }
-  void check() const {
-    if (is_outside_) plain_index<RuntimeError>(op_, index_, size_);  // says which
+  bool* outside() const { return is_possible_ ? is_outside_.data() : nullptr; }
+  void check() {
+    if (is_possible_ && *is_outside_.read()) plain_index<RuntimeError>(op_, index_, size_);  // says which
   }
 
  private:
   const char* op_;
   const Tensor& index_;
   Index size_;
-  bool is_possible_, is_outside_ = false;
+  bool is_possible_;
+  Answer<bool> is_outside_;
 };
 
 struct GatherNode final : Node {
@@ -172,8 +175,9 @@ Tensor scatter_join(ScatterOp op, const Tensor& x, Index dim, const Tensor& inde
   if (values.numel() == 0) return y;
   dispatch_all(y.dtype(), [&]<class T>(T) {
     if constexpr (!std::is_same_v<T, bool>) {
-      run("scatter_reduce", kernels<IndexAddKernels<T>>(y.device()).scatter, values.numel(), 0, op,
-          IndexedAdd<T>{y.data<T>(), values.data<T>(), walk(lookup, values), lookup.at, checked.outside()});
+      const auto& table = kernels<IndexAddKernels<T>>(y.device());
+      const IndexedAdd<T> a{y.data<T>(), values.data<T>(), walk(lookup, values), lookup.at, checked.outside()};
+      run("scatter_reduce", table.scatter, values.numel(), scratch_for(table.add_at_workspace, a, y.device()), op, a);
     } else {
       throw RuntimeError("scatter_reduce: not supported for boolean tensors");
     }
@@ -361,7 +365,7 @@ void index_put_(Tensor& self, const Tensors& indices, const Tensor& values, bool
   Tensor opened = self;
   Tensors places = indices;
   if (open_for_masks(opened, places)) return index_put_(opened, places, values, accumulate);
-  const Tensor source = to(values, self.dtype());
+  const Tensor source = to(to(values, self.dtype()), self.device());  // a number may stand in the host's memory
   const bool recorded = records({&self, &source});
   if (!recorded && !accumulate && indices.size() == 1 && source.numel() == 1 && indices[0].defined() &&
       indices[0].dtype() == DType::bool_ && indices[0].shape() == self.shape() && source.ndim() <= 1) {

@@ -8,6 +8,8 @@
 namespace dd2424::ops {
 namespace {
 
+Tensor row_sums_of(const Tensor& x, const Tensor& source, const Tensor& index, const Tensor& factor, Index rows);
+
 Tensor picked(const Tensor& x, const Tensor& source) { return source.defined() ? index_select(x, 0, source) : x; }
 
 struct RowSumsNode final : Node {
@@ -51,46 +53,37 @@ struct EmbeddingNode final : Node {
     const Tensor& dy = grads[0];
     const Tensor places = index.get();
     const Index width = dy.size(dy.ndim() - 1);
-    return {row_sums(reshape(dy, {places.numel(), width}), Tensor(), reshape(places, {places.numel()}), factor.get(),
-                     rows)};
+    return {row_sums_of(reshape(dy, {places.numel(), width}), Tensor(), reshape(places, {places.numel()}), factor.get(),
+                        rows)};
   }
 };
 
 // What a place's gradient counts for: nothing at the padding, else 1 or one over how often its row is used.
 Tensor gradient_factors(const Tensor& places, Index rows, Index padding, bool by_frequency, DType dtype) {
-  const Tensor read = to(places, Device::cpu);
-  const Index* at = read.data<Index>();
-  const Tensor factor = empty({places.numel()}, DType::float64);
-  std::vector<Index> counts(by_frequency ? static_cast<std::size_t>(rows) : 0);
-  if (by_frequency)
-    for (Index j = 0; j < places.numel(); ++j) ++counts[static_cast<std::size_t>(at[j])];
-  for (Index j = 0; j < places.numel(); ++j) {
-    const double uses = by_frequency ? static_cast<double>(counts[static_cast<std::size_t>(at[j])]) : 1;
-    factor.data<double>()[j] = at[j] == padding ? 0 : 1 / uses;
+  const GradMode off(false);
+  const Tensor at = reshape(places, {places.numel()});
+  Tensor factor = full(at.shape(), Scalar(1.0), accumulator(dtype), at.device());
+  if (by_frequency) {
+    const Tensor counts = zeros({rows}, DType::int64, at.device()),
+                 once = full(at.shape(), Scalar(Index{1}), DType::int64, at.device());
+    factor = div(factor, to(gather(scatter_add(counts, 0, at, once), 0, at), factor.dtype()));
   }
-  return to(to(factor, accumulator(dtype)), places.device());
+  return padding < 0 ? factor : mul(factor, compare(CompareOp::ne, at, Scalar(padding)));
 }
 
-}  // namespace
-
-Tensor row_sums(const Tensor& x, const Tensor& source, const Tensor& index, const Tensor& factor, Index rows) {
-  check_device("row_sums", {&x, &source, &index, &factor});
-  check(x.ndim() == 2 && index.ndim() == 1, "row_sums: x must have two dimensions and index one, got ", x.shape(),
-        " and ", index.shape());
+// Sources are checked, indices too or, where a GPU adds, taken for the first row if they are outside.
+Tensor row_sums_of(const Tensor& x, const Tensor& sources, const Tensor& index, const Tensor& factor, Index rows) {
   const Index n = index.numel(), width = x.size(1);
-  check(source.defined() ? source.shape() == index.shape() : x.size(0) == n,
-        "row_sums: every index must have a row, got ", x.shape(), " and ", index.shape());
-  check(!factor.defined() || factor.shape() == index.shape(), "row_sums: factor must have shape ", index.shape());
-  const Tensor targets = plain_index<IndexError>("row_sums", index, rows), from = contiguous(x);
-  const Tensor sources =
-      source.defined() ? plain_index<IndexError>("embedding_bag", source, x.size(0), "input") : Tensor();
+  const Tensor from = contiguous(x),
+               targets = x.device() == Device::cpu ? plain_index<IndexError>("row_sums", index, rows) : index;
   const Tensor y = zeros({rows, width}, x.dtype(), x.device());
   const Tensor f = factor.defined() ? contiguous(detach(to(factor, accumulator(x.dtype())))) : Tensor();
   if (n > 0 && y.numel() > 0) {
     dispatch_float("row_sums", x.dtype(), [&]<class T>(T) {
-      run("row_sums", kernels<IndexAddKernels<T>>(x.device()).add, n * width, 0,
-          IndexAdd<T>{from.data<T>(), targets.data<Index>(), y.data<T>(), 1, rows, n, width, 1, sources.data<Index>(),
-                      f.data<Accumulator<T>>()});
+      const auto& table = kernels<IndexAddKernels<T>>(x.device());
+      const IndexAdd<T> a{from.data<T>(),        targets.data<Index>(),   y.data<T>(), 1, rows, n, width, 1,
+                          sources.data<Index>(), f.data<Accumulator<T>>()};
+      run("row_sums", table.add, n * width, scratch_for(table.add_workspace, a, x.device()), a);
     });
   }
   if (auto* node = record<RowSumsNode>(y, {&x, &factor}, x.size(0))) {
@@ -100,6 +93,23 @@ Tensor row_sums(const Tensor& x, const Tensor& source, const Tensor& index, cons
     if (factor.defined()) node->factor.save(factor);
   }
   return y;
+}
+
+}  // namespace
+
+Tensor row_sums(const Tensor& x, const Tensor& source, const Tensor& index, const Tensor& factor, Index rows) {
+  check_device("row_sums", {&x, &source, &index, &factor});
+  check(x.ndim() == 2 && index.ndim() == 1, "row_sums: x must have two dimensions and index one, got ", x.shape(),
+        " and ", index.shape());
+  const Index n = index.numel();
+  check(source.defined() ? source.shape() == index.shape() : x.size(0) == n,
+        "row_sums: every index must have a row, got ", x.shape(), " and ", index.shape());
+  check(!factor.defined() || factor.shape() == index.shape(), "row_sums: factor must have shape ", index.shape());
+  const bool on_cpu = x.device() == Device::cpu;  // then row_sums_of checks
+  const Tensor targets = on_cpu ? index : plain_index<IndexError>("row_sums", index, rows);
+  const Tensor sources =
+      source.defined() ? plain_index<IndexError>("embedding_bag", source, x.size(0), "input") : Tensor();
+  return row_sums_of(x, sources, targets, factor, rows);
 }
 
 Tensor largest_rows(const Tensor& x, const Tensor& source, const Tensor& index, Index rows) {
@@ -113,9 +123,13 @@ Tensor largest_rows(const Tensor& x, const Tensor& source, const Tensor& index, 
                from = full(y.shape(), Scalar(-1), DType::int64, x.device());
   if (index.numel() > 0 && y.numel() > 0) {
     dispatch_float("largest_rows", x.dtype(), [&]<class T>(T) {
-      run("largest_rows", kernels<IndexAddKernels<T>>(x.device()).largest_rows, index.numel() * x.size(1), 0,
-          RowExtreme<T>{input.data<T>(), sources.data<Index>(), targets.data<Index>(), y.data<T>(), from.data<Index>(),
-                        rows, index.numel(), x.size(1)});
+      const auto& table = kernels<IndexAddKernels<T>>(x.device());
+      const RowExtreme<T> a{input.data<T>(),       sources.data<Index>(),
+                            targets.data<Index>(), y.data<T>(),
+                            from.data<Index>(),    rows,
+                            index.numel(),         x.size(1)};
+      run("largest_rows", table.largest_rows, index.numel() * x.size(1),
+          scratch_for(table.largest_rows_workspace, a, x.device()), a);
     });
   }
   if (auto* node = record<LargestRowsNode>(y, {&x}, x.shape())) node->from.save(from);
@@ -128,14 +142,12 @@ Tensor embedding(const Tensor& index, const Tensor& weight, Index padding, bool 
   check(index.dtype() == DType::int64 || index.dtype() == DType::int32, "embedding: input must be int64 or int32, got ",
         index.dtype());
   const Index rows = weight.size(0), width = weight.size(1);
-  const Tensor places = plain_index<IndexError>("embedding", index, rows, "input"), table = contiguous(weight);
+  const Tensor table = contiguous(weight);
   Shape shape = index.shape();
   shape.push_back(width);
   const Tensor y = empty(shape, weight.dtype(), weight.device());
-  if (y.numel() > 0)
-    run("embedding", kernels<IndexKernels>(weight.device()).select, y.numel(), 0,
-        IndexSelect{table->data, places.data<Index>(), y->data, 1, rows, places.numel(), width,
-                    item_bytes(weight.dtype())});
+  const Tensor places =
+      select_into("embedding", y, index, "input", {.x = table->data, .outer = 1, .size = rows, .inner = width});
   if (auto* node = record<EmbeddingNode>(y, {&weight}, rows)) {
     node->index.save(places);
     if (padding >= 0 || by_frequency)

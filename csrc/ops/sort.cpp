@@ -72,7 +72,7 @@ ValuesAndIndices ordered(const char* op, const Tensor& x, int d, const Wanted& w
       const Index lines = rows.numel() / n;
       dispatch_ordered(rows.dtype(), [&]<class T>(T) {
         const auto& table = kernels<SortKernels<T>>(x.device());
-        run(op, table.sort, 4 * rows.numel(), table.sort_workspace(lines, n),
+        run(op, table.sort, 4 * rows.numel(), Scratch(table.sort_workspace(lines, n), x.device()),
             Sort<T>{rows.data<T>(), y.data<T>(), places.data<Index>(), lines, n, wanted.first, wanted.last,
                     wanted.descending, wanted.rank});
       });

@@ -172,6 +172,18 @@ T atomicAdd(T* sum, T term) {
   *sum = before + term;
   return before;
 }
+template <class T>
+T atomicMin(T* least, T term) {
+  const T before = *least;
+  *least = term < before ? term : before;
+  return before;
+}
+template <class T>
+T atomicMax(T* most, T term) {
+  const T before = *most;
+  *most = term > before ? term : before;
+  return before;
+}
 inline int __popc(unsigned bits) { return std::popcount(bits); }
 inline int __ffs(int bits) { return __builtin_ffs(bits); }
 inline unsigned long long __umul64hi(unsigned long long a, unsigned long long b) {

@@ -86,7 +86,9 @@ def scatter(
     given: Any = value if src is None else src
     if reduce is None:
         return _core.scatter(input, dim, index, given)
-    source = given if isinstance(given, Tensor) else _core.full(index.shape, given, dtype=input.dtype)
+    source = (
+        given if isinstance(given, Tensor) else _core.full(index.shape, given, dtype=input.dtype, device=input.device)
+    )
     if reduce == "add":
         return _core.scatter_add(input, dim, index, source)
     if reduce == "multiply":

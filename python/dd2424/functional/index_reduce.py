@@ -84,7 +84,7 @@ def _padded(gradient: Tensor, src: Tensor) -> Tensor:
     """What src has beyond the index's shape takes no part."""
     if gradient.shape == src.shape:
         return gradient
-    whole = _core.zeros(src.shape, dtype=gradient.dtype)
+    whole = _core.zeros(src.shape, dtype=gradient.dtype, device=src.device)
     whole[tuple(slice(0, size) for size in gradient.shape)] = gradient
     return whole
 
@@ -104,13 +104,13 @@ def scatter_reduce(
         return _applied(ScatterExtreme, input, src, index, dim, reduce, include_self)
     if reduce == "prod":
         return _applied(ScatterProduct, input, src, index, dim, include_self)
-    ones = _core.full(index.shape, 1, dtype=input.dtype)
+    ones = _core.full(index.shape, 1, dtype=input.dtype, device=input.device)
     started = input if include_self else _core.scatter(input, dim, index, 0)
     total = _core.scatter_add(started, dim, index, src)
     if reduce == "sum":
         return total
-    counts = _core.scatter_add(_core.full(input.shape, int(include_self), dtype=input.dtype), dim, index, ones)
-    counts = _core.clamp(counts, 1)
+    counts = _core.full(input.shape, int(include_self), dtype=input.dtype, device=input.device)
+    counts = _core.clamp(_core.scatter_add(counts, dim, index, ones), 1)
     return total / counts if input.is_floating_point() else total // counts
 
 

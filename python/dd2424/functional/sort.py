@@ -75,7 +75,7 @@ def nanmedian(input: Tensor, dim: int | None = None, keepdim: bool = False) -> A
 def _over_all(input: Tensor) -> Tensor:
     """A vector; of nothing the median is NaN."""
     if input.numel() == 0 and input.is_floating_point():
-        return _core.full((1,), math.nan, dtype=input.dtype)
+        return _core.full((1,), math.nan, dtype=input.dtype, device=input.device)
     return _core.reshape(input, (-1,))
 
 
@@ -90,7 +90,7 @@ def mode(input: Tensor, dim: int = -1, keepdim: bool = False) -> ValuesAndIndice
         raise IndexError(f"mode: dim must not be empty, got shape {tuple(input.shape)}")
     column = [1] * input.ndim
     column[along] = size
-    numbers = _core.reshape(_core.arange(0, size), column)
+    numbers = _core.reshape(_core.arange(0, size, device=input.device), column)
     first = _core.ones_like(_core.narrow(ordered, along, 0, 1), dtype=_core.bool)
     differs = _core.narrow(ordered, along, 1, size - 1) != _core.narrow(ordered, along, 0, size - 1)
     begins = _core.cat([first, differs], along)
@@ -131,7 +131,7 @@ def nanquantile(
 def _fractions(name: str, input: Tensor, q: Tensor | float) -> Tensor:
     if not input.is_floating_point():
         raise RuntimeError(f"{name}: input must be floating-point, got {input.dtype}")
-    fractions = q if isinstance(q, Tensor) else _core.tensor(q, dtype=input.dtype)
+    fractions = q if isinstance(q, Tensor) else _core.tensor(q, dtype=input.dtype, device=input.device)
     if fractions.dtype != input.dtype or fractions.ndim > 1:
         raise RuntimeError(f"{name}: q must be a number or a vector of {input.dtype}, got {fractions.dtype}")
     if not bool(((fractions >= 0) & (fractions <= 1)).all()):
@@ -195,7 +195,7 @@ def searchsorted(
     if side not in (None, "left", "right") or (side == "left" and right):
         raise RuntimeError(f'searchsorted: side must be "left" or "right", and agree with right, got "{side}", {right}')
     edges = sorted_sequence if sorter is None else _core.gather(sorted_sequence, -1, sorter)
-    values = input if isinstance(input, Tensor) else _core.tensor(input)
+    values = input if isinstance(input, Tensor) else _core.tensor(input, device=edges.device)
     found = _core.searchsorted(edges, values, right or side == "right")
     return found.to(_core.int32) if out_int32 else found
 

@@ -20,7 +20,8 @@ class _Runs:
     def __init__(self, differs: Tensor, size: int) -> None:
         """`differs` says of all elements but the first whether they differ from the one before."""
         self.size = size
-        self.begins = _core.cat([_core.ones((min(size, 1),), dtype=_core.bool), differs], 0)
+        first = _core.ones((min(size, 1),), dtype=_core.bool, device=differs.device)
+        self.begins = _core.cat([first, differs], 0)
         self.places = _core.reshape(_core.nonzero(self.begins), (-1,))
 
     def inverse(self) -> Tensor:
@@ -29,7 +30,7 @@ class _Runs:
 
     def counts(self) -> Tensor:
         """How long each run is."""
-        ends = _core.full((min(self.size, 1),), self.size, dtype=_core.int64)
+        ends = _core.full((min(self.size, 1),), self.size, dtype=_core.int64, device=self.places.device)
         return _core.cat([self.places[1:], ends], 0) - self.places
 
 
@@ -68,7 +69,7 @@ def _ranks(rows: Tensor) -> Tensor:
     are the same, later columns tell nothing.
     """
     size, columns = rows.shape
-    ranks, checked_at = _core.zeros((size,), dtype=_core.int64), 1
+    ranks, checked_at = _core.zeros((size,), dtype=_core.int64, device=rows.device), 1
     for i in range(columns):
         _, of_column = unique(rows[:, i], return_inverse=True)
         different, ranks = unique(ranks * size + of_column, return_inverse=True)
@@ -84,8 +85,8 @@ def _ranks(rows: Tensor) -> Tensor:
 
 def _representatives(ranks: Tensor, count: int) -> Tensor:
     """A row of each rank."""
-    places = _core.arange(0, ranks.shape[0], 1, dtype=_core.int64)
-    return _core.scatter(_core.zeros((count,), dtype=_core.int64), 0, ranks, places)
+    places = _core.arange(0, ranks.shape[0], 1, dtype=_core.int64, device=ranks.device)
+    return _core.scatter(_core.zeros((count,), dtype=_core.int64, device=ranks.device), 0, ranks, places)
 
 
 def _unique_slices(input: Tensor, return_inverse: bool, return_counts: bool, dim: int) -> Any:
@@ -128,15 +129,16 @@ def bincount(input: Tensor, weights: Tensor | None = None, minlength: int = 0) -
     places, size = input.to(_core.int64), max(minlength, most + 1)
     if weights is None:
         return _counts(places, size)
-    start = _core.zeros((size,), dtype=_core.float64)
+    start = _core.zeros((size,), dtype=_core.float64, device=input.device)
     sums = _core.scatter_add(start, 0, places, weights.detach().to(_core.float64))
     return sums.to(weights.dtype) if weights.is_floating_point() else sums
 
 
 def _counts(places: Tensor, size: int) -> Tensor:
     kind = _core.float32 if places.numel() < 1 << 24 else _core.int64  # exact in both, faster in the first
-    ones = _core.ones(places.shape, dtype=kind)
-    return _core.scatter_add(_core.zeros((size,), dtype=kind), 0, places, ones).to(_core.int64)
+    ones = _core.ones(places.shape, dtype=kind, device=places.device)
+    start = _core.zeros((size,), dtype=kind, device=places.device)
+    return _core.scatter_add(start, 0, places, ones).to(_core.int64)
 
 
 def histc(input: Tensor, bins: int = 100, min: float = 0, max: float = 0) -> Tensor:
@@ -163,10 +165,14 @@ def isin(
     elements: Tensor | Number, test_elements: Tensor | Number, *, assume_unique: bool = False, invert: bool = False
 ) -> Tensor:
     """Whether each element is among `test_elements`; `invert` asks whether it is not."""
-    x, among = (y.detach() if isinstance(y, Tensor) else _core.tensor(y) for y in (elements, test_elements))
+    given = elements if isinstance(elements, Tensor) else test_elements
+    device = given.device if isinstance(given, Tensor) else "cpu"
+    x, among = (
+        y.detach() if isinstance(y, Tensor) else _core.tensor(y, device=device) for y in (elements, test_elements)
+    )
     among = _core.reshape(among, (-1,))
     if among.shape[0] <= _FEW:
-        found = x == among[0] if among.shape[0] else _core.zeros(x.shape, dtype=_core.bool)
+        found = x == among[0] if among.shape[0] else _core.zeros(x.shape, dtype=_core.bool, device=x.device)
         for i in range(1, among.shape[0]):
             found = _core.logical_or(found, x == among[i])
     elif x.is_floating_point() or among.is_floating_point():
@@ -190,7 +196,7 @@ def _isin_sorted(x: Tensor, among: Tensor) -> Tensor:
 
 def _isin_table(x: Tensor, among: Tensor, low: int, high: int) -> Tensor:
     """Integers of a small range, by a table of that range and a place on either side of it."""
-    table = _core.zeros((high - low + 3,), dtype=_core.bool)
+    table = _core.zeros((high - low + 3,), dtype=_core.bool, device=x.device)
     table[among.to(_core.int64) - (low - 1)] = True
     at = _core.clamp(x.to(_core.int64), low - 1, high + 1) - (low - 1)
     return _core.reshape(_core.index_select(table, 0, _core.reshape(at, (-1,))), x.shape)
