@@ -27,6 +27,7 @@ set(DD2424_CUDA_SOURCES
   csrc/cuda/index.cu
   csrc/cuda/index_add.cu
   csrc/cuda/library.cu
+  csrc/cuda/loss.cu
   csrc/cuda/memory.cu
   csrc/cuda/norm.cu
   csrc/cuda/optim.cu

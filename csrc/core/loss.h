@@ -33,7 +33,7 @@ enum class Reduction : std::uint8_t { none, mean, sum };
 template <class T>
 struct CrossEntropy {
   const T* x;                    // (outer, classes, inner)
-  const std::int64_t* target;    // (outer, inner); checked: 0 <= target < classes, or ignore_index
+  const std::int64_t* target;    // (outer, inner): 0 <= target < classes, or ignore_index
   const Accumulator<T>* weight;  // (classes), or null
   Accumulator<T>* lse;           // (outer, inner): log sum exp of each row
   Accumulator<T>* losses;        // (outer, inner): each row's loss, 0 where ignored
@@ -43,6 +43,7 @@ struct CrossEntropy {
   std::int64_t ignore_index;
   double smoothing;
   Reduction reduction;
+  bool* outside = nullptr;  // set where a target is none of these, by a GPU; a processor is given none
 };
 template <class T>
 struct CrossEntropyBackward {

@@ -95,6 +95,7 @@ extern "C" __attribute__((visibility("default"))) const char* dd2424_open_device
   offer_resample(offered);
   offer_index(offered);
   offer_index_add(offered);
+  offer_loss(offered);
   offer_random(offered);
   offer_reduce(offered);
   offer_sort(offered);

@@ -23,6 +23,7 @@ void offer_reduce(DeviceTables& tables);
 void offer_resample(DeviceTables& tables);
 void offer_index(DeviceTables& tables);
 void offer_index_add(DeviceTables& tables);
+void offer_loss(DeviceTables& tables);
 void offer_random(DeviceTables& tables);
 void offer_reduce(DeviceTables& tables);
 void offer_sort(DeviceTables& tables);

@@ -37,7 +37,7 @@ struct SoftmaxNode final : Node {
       const auto& table = kernels<LossKernels<T>>(dy.device());
       if (dy.numel() > 0)
         run(name(), log ? table.log_softmax_backward : table.softmax_backward, dy.numel(),
-            table.workspace(at.classes, at.inner),
+            Scratch(table.workspace(at.classes, at.inner), dy.device()),
             SoftmaxBackward<T>{out.data<T>(), dy.data<T>(), dx.data<T>(), at.outer, at.classes, at.inner});
     });
     return {dx};
@@ -52,7 +52,8 @@ Tensor run_softmax(const char* name, bool log, const Tensor& input, int dim) {
   dispatch_float(name, x.dtype(), [&]<class T>(T) {
     const auto& table = kernels<LossKernels<T>>(x.device());
     if (y.numel() > 0)
-      run(name, log ? table.log_softmax : table.softmax, y.numel(), table.workspace(at.classes, at.inner),
+      run(name, log ? table.log_softmax : table.softmax, y.numel(),
+          Scratch(table.workspace(at.classes, at.inner), x.device()),
           Softmax<T>{x.data<T>(), y.data<T>(), at.outer, at.classes, at.inner});
   });
   if (auto* node = record<SoftmaxNode>(y, {&x}, log, dim)) node->y.save_output(y);
@@ -88,7 +89,7 @@ Tensor logsumexp_of(const Tensor& input, int dim, bool keepdim) {
   dispatch_float("logsumexp", x.dtype(), [&]<class T>(T) {
     const auto& table = kernels<LossKernels<T>>(x.device());
     if (y.numel() > 0)
-      run("logsumexp", table.logsumexp, 4 * x.numel(), table.workspace(at.classes, at.inner),
+      run("logsumexp", table.logsumexp, 4 * x.numel(), Scratch(table.workspace(at.classes, at.inner), x.device()),
           LogSumExp<T>{x.data<T>(), y.data<Accumulator<T>>(), at.outer, at.classes, at.inner});
   });
   return to(y, x.dtype());
@@ -153,7 +154,8 @@ struct CrossEntropyNode final : Node {
     dispatch_float(name(), input.dtype(), [&]<class T>(T) {
       using Acc = Accumulator<T>;
       const auto& table = kernels<LossKernels<T>>(input.device());
-      run(name(), table.cross_entropy_backward, 4 * dx.numel(), table.workspace(at.classes, at.inner),
+      run(name(), table.cross_entropy_backward, 4 * dx.numel(),
+          Scratch(table.workspace(at.classes, at.inner), dx.device()),
           CrossEntropyBackward<T>{input.data<T>(), target.get().data<Index>(), weight.get().data<Acc>(),
                                   lse.get().data<Acc>(), total_weight.get().data<Acc>(), dloss.data<T>(), dx.data<T>(),
                                   at.outer, at.classes, at.inner, ignore_index, smoothing, reduction});
@@ -185,6 +187,18 @@ struct CrossEntropyNode final : Node {
 
 }  // namespace
 
+namespace {
+
+void check_classes(const char* op, Index classes, const Tensor& target, std::int64_t ignore_index) {
+  const std::int64_t* labels = target.data<Index>();
+  for (Index i = 0; i < target.numel(); ++i)
+    check<IndexError>((labels[i] >= 0 && labels[i] < classes) || labels[i] == ignore_index, op,
+                      ": target must be from 0 to ", classes - 1, ", or ignore_index ", ignore_index, ", got ",
+                      labels[i], " at position ", i);
+}
+
+}  // namespace
+
 void check_targets(const char* op, const Shape& scores, const Tensor& target, const Tensor& weight,
                    std::int64_t ignore_index) {
   Shape expected = scores;
@@ -193,13 +207,12 @@ void check_targets(const char* op, const Shape& scores, const Tensor& target, co
                     ", got ", target.shape());
   check(!weight.defined() || (weight.ndim() == 1 && weight.size(0) == scores[1]), op,
         ": weight must have one element per class, ", scores[1]);
-  if (target.numel() == 0) return;
-  const Tensor read = to(target, Device::cpu);
-  const std::int64_t* labels = read.data<Index>();
-  for (Index i = 0; i < target.numel(); ++i)
-    check<IndexError>((labels[i] >= 0 && labels[i] < scores[1]) || labels[i] == ignore_index, op,
-                      ": target must be from 0 to ", scores[1] - 1, ", or ignore_index ", ignore_index, ", got ",
-                      labels[i], " at position ", i);
+  if (target.device() == Device::cpu) check_classes(op, scores[1], target, ignore_index);
+}
+void check_on_gpu(const char* op, Answer<bool>& outside, Index classes, const Tensor& target,
+                  std::int64_t ignore_index) {
+  if (target.device() != Device::cpu && *outside.read())
+    check_classes(op, classes, to(target, Device::cpu), ignore_index);
 }
 
 namespace {
@@ -253,15 +266,17 @@ Tensor cross_entropy(const Tensor& input, const Tensor& target, const Tensor& we
   const Tensor lse = empty({at.outer, at.inner}, acc, device), losses = empty(labels.shape(), acc, device),
                total = empty({1}, acc, device);
   const bool single = reduction != Reduction::none;
+  Answer<bool> outside(device);
   Tensor loss = single ? empty({}, x.dtype(), x.device()) : Tensor();
   dispatch_float("cross_entropy", x.dtype(), [&]<class T>(T) {
     using Acc = Accumulator<T>;
     const auto& table = kernels<LossKernels<T>>(x.device());
-    run("cross_entropy", table.cross_entropy, 4 * x.numel(), table.workspace(at.classes, at.inner),
+    run("cross_entropy", table.cross_entropy, 4 * x.numel(), Scratch(table.workspace(at.classes, at.inner), device),
         CrossEntropy<T>{x.data<T>(), labels.data<Index>(), w.data<Acc>(), lse.data<Acc>(), losses.data<Acc>(),
                         total.data<Acc>(), loss.data<T>(), at.outer, at.classes, at.inner, ignore_index, smoothing,
-                        reduction});
+                        reduction, device == Device::cpu ? nullptr : outside.data()});
   });
+  check_on_gpu("cross_entropy", outside, at.classes, labels, ignore_index);
   if (!single) loss = to(losses, x.dtype());
   if (auto* node = record<CrossEntropyNode>(loss, {&x}, ignore_index, reduction, smoothing)) {
     node->x.save(x);

@@ -1,6 +1,6 @@
 #pragma once
 #include "core/loss.h"
-#include "ops/common.h"
+#include "ops/copy.h"
 
 namespace dd2424::ops {
 
@@ -15,8 +15,11 @@ Tensor cross_entropy(const Tensor& x, const Tensor& target, const Tensor& weight
 Tensor linear_cross_entropy(const Tensor& x, const Tensor& weight, const Tensor& target, const Tensor& bias,
                             const Tensor& class_weight, std::int64_t ignore_index, Reduction reduction,
                             double smoothing);
-// Scores (N, C, *): a target (N, *) of int64, contiguous, and a weight for each class.
+// Scores (N, C, *): a target (N, *) of int64, contiguous, and a weight for each class. The numbers are checked before
+// a kernel is called, or by a GPU's kernels, which have reported to `outside`; to hear of it waits for them.
 void check_targets(const char* op, const Shape& scores, const Tensor& target, const Tensor& weight,
                    std::int64_t ignore_index);
+void check_on_gpu(const char* op, Answer<bool>& outside, Index classes, const Tensor& target,
+                  std::int64_t ignore_index);
 
 }  // namespace dd2424::ops

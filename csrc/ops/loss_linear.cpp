@@ -1,6 +1,7 @@
 #include "ops/copy.h"
 #include "ops/elementwise.h"
 #include "ops/gemm.h"
+#include "ops/index.h"
 #include "ops/loss.h"
 #include "ops/reduce.h"
 #include "ops/shape.h"
@@ -30,14 +31,19 @@ Tensor by_whole_scores(const Layer& a, const Loss& loss) {
                        loss.smoothing);
 }
 
-// The sum of the targets' weights, which a mean divides by.
+// The sum of the targets' weights, which a mean divides by. The host waits for no GPU.
 Tensor total_weight(const Loss& loss, DType dtype) {
-  const Tensor targets = to(loss.target, Device::cpu);
-  const Tensor weights = loss.weight.defined() ? to(loss.weight, Device::cpu) : Tensor();
-  const Index* target = targets.data<Index>();
+  if (loss.target.device() != Device::cpu) {
+    const Tensor counted = compare(CompareOp::ne, loss.target, Scalar(loss.ignore_index));
+    if (!loss.weight.defined()) return reshape(sum(to(counted, accumulator(dtype))), {1});
+    const double last = static_cast<double>(loss.weight.numel() - 1);
+    const Tensor safe = unary(UnaryOp::clamp, mul(loss.target, counted), 0, last);
+    return reshape(sum(mul(gather(loss.weight, 0, safe), counted)), {1});
+  }
+  const Index* target = loss.target.data<Index>();
   double total = 0;
   dispatch_float("linear_cross_entropy", dtype, [&]<class T>(T) {
-    const auto* weight = weights.data<Accumulator<T>>();
+    const auto* weight = loss.weight.data<Accumulator<T>>();
     for (Index i = 0; i < loss.target.numel(); ++i)
       if (target[i] != loss.ignore_index) total += weight ? static_cast<double>(weight[target[i]]) : 1;
   });
@@ -55,11 +61,13 @@ class Chunks {
         dloss_(dloss),
         gradient_(gradient),
         total_(total_weight(loss, layer.x.dtype())),
-        losses_(empty({layer.x.size(0)}, accumulator(layer.x.dtype()), layer.x.device())) {
+        losses_(empty({layer.x.size(0)}, accumulator(layer.x.dtype()), layer.x.device())),
+        outside_(layer.x.device()) {
     const GradMode off(false);
     const Index rows = layer.x.size(0), classes = layer.weight.size(0);
     const Index step = std::max(kRowStep, kScores / classes / kRowStep * kRowStep);
     for (Index begin = 0; begin < rows; begin += step) run_chunk(begin, std::min(step, rows - begin));
+    check_on_gpu("linear_cross_entropy", outside_, classes, loss.target, loss.ignore_index);
   }
 
   Layer gradients() const {
@@ -88,7 +96,8 @@ class Chunks {
       T* const s = scores.data<T>();
       run("linear_cross_entropy", table.cross_entropy, 4 * scores.numel(), 0,
           CrossEntropy<T>{s, target, weight, lse.data<Acc>(), losses_.data<Acc>() + begin, total.data<Acc>(), nullptr,
-                          rows, classes, 1, loss_.ignore_index, loss_.smoothing, Reduction::none});
+                          rows, classes, 1, loss_.ignore_index, loss_.smoothing, Reduction::none,
+                          x.device() == Device::cpu ? nullptr : outside_.data()});
       if (!dloss_.defined()) return;
       const T* dloss = dloss_.data<T>() + (loss_.reduction == Reduction::none ? begin : 0);
       run("linear_cross_entropy", table.cross_entropy_backward, 4 * scores.numel(), 0,
@@ -116,6 +125,7 @@ class Chunks {
   const Tensor& dloss_;
   const Layer gradient_;
   Tensor total_, losses_;
+  Answer<bool> outside_;
 };
 
 Layer gradients_for(const Layer& a, const Needs& needs) {
@@ -146,7 +156,7 @@ struct LinearCrossEntropyNode final : Node {
       const Layer gradient = Chunks(layer, loss, dloss, gradients_for(layer, needs)).gradients();
       return {gradient.x, gradient.weight, gradient.bias};
     }
-    const bool is_one = item(grads[0]).floating == 1;
+    const bool is_one = grads[0].device() == Device::cpu && item(grads[0]).floating == 1;  // a GPU is not waited for
     const auto scaled = [&](const Saved& unit, bool needed) {
       return !needed ? Tensor() : is_one ? unit.get() : mul(unit.get(), grads[0]);
     };

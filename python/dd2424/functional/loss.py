@@ -224,7 +224,7 @@ def gaussian_nll_loss(
     Shapes: var the input's, or with a last dimension of 1, or without it. Raises: ValueError for another shape, or
     for a negative variance.
     """
-    spread = var if isinstance(var, Tensor) else _core.full(input.shape, var, dtype=input.dtype)
+    spread = var if isinstance(var, Tensor) else _core.full(input.shape, var, dtype=input.dtype, device=input.device)
     if spread.shape != input.shape:
         if spread.shape == input.shape[:-1]:
             spread = spread.unsqueeze(-1)

@@ -42,7 +42,7 @@ def ctc_loss(
     impossible = losses > -_NEVER / 2
     losses = losses.masked_fill(impossible, 0.0 if zero_infinity else float("inf"))
     if reduction == "mean":
-        sizes = _core.clamp(_core.tensor(labels, dtype=losses.dtype), 1.0)
+        sizes = _core.clamp(_core.tensor(labels, dtype=losses.dtype, device=losses.device), 1.0)
         return _core.mean(losses / sizes)
     return reduce_loss(losses if batched else losses.reshape(()), reduction)
 
@@ -84,26 +84,28 @@ def _padded(targets: Tensor, labels: list[int], classes: int, blank: int) -> Ten
             raise RuntimeError(f"ctc_loss: targets must be from 0 to {classes - 1} and not blank {blank}, got {row}")
         rows.append(row + [blank] * (longest - length))
         start += length
-    return _core.tensor(rows, dtype=_core.int64).reshape((len(labels), longest))
+    return _core.tensor(rows, dtype=_core.int64, device=targets.device).reshape((len(labels), longest))
 
 
 def _losses(x: Tensor, targets: Tensor, times: list[int], labels: list[int], blank: int) -> Tensor:
     """alpha[n, s]: log of the probability of all alignments of x[:t] to the first s of blank, label, blank, ..."""
     batch, longest = targets.shape
-    states = _core.full((batch, 2 * longest + 1), blank, dtype=_core.int64)
+    states = _core.full((batch, 2 * longest + 1), blank, dtype=_core.int64, device=x.device)
     states[:, 1::2] = targets
     emitted = _core.gather(x, 2, states.unsqueeze(0).expand((x.shape[0], batch, states.shape[1])))
-    never = _core.full((batch, 2), _NEVER, dtype=x.dtype)
+    never = _core.full((batch, 2), _NEVER, dtype=x.dtype, device=x.device)
     may_skip = (states[:, 2:] != blank) & (states[:, 2:] != states[:, :-2])
-    may_skip = _core.cat([_core.zeros((batch, 2), dtype=_core.bool), may_skip], 1)[:, : states.shape[1]]
-    starts = _core.arange(0, states.shape[1]) < 2
+    no_skip = _core.zeros((batch, 2), dtype=_core.bool, device=x.device)
+    may_skip = _core.cat([no_skip, may_skip], 1)[:, : states.shape[1]]
+    starts = _core.arange(0, states.shape[1], device=x.device) < 2
     alpha = _core.where(starts, emitted[0], _NEVER)
-    lengths = _core.tensor(times, dtype=_core.int64).unsqueeze(1)
+    lengths = _core.tensor(times, dtype=_core.int64, device=x.device).unsqueeze(1)
     for t in range(1, x.shape[0]):
         shifted = _core.cat([never, alpha], 1)
         one, two = shifted[:, 1:-1], _core.where(may_skip, shifted[:, :-2], _NEVER)
         moved = _core.logsumexp(_core.stack([alpha, one, two]), 0) + emitted[t]
         alpha = _core.where(lengths > t, moved, alpha)
-    last = 2 * _core.tensor(labels, dtype=_core.int64).unsqueeze(1)  # ends in a blank, or in the label before it
+    # ends in a blank, or in the label before it
+    last = 2 * _core.tensor(labels, dtype=_core.int64, device=x.device).unsqueeze(1)
     ends = _core.gather(_core.cat([never[:, :1], alpha], 1), 1, _core.cat([last, last + 1], 1))
     return -_core.logsumexp(ends, 1)
