@@ -21,6 +21,8 @@ set(DD2424_CUDA_SOURCES
   csrc/cuda/conv.cu
   csrc/cuda/conv_direct.cu
   csrc/cuda/activation.cu
+  csrc/cuda/attention.cu
+  csrc/cuda/attention_backward.cu
   csrc/cuda/copy.cu
   csrc/cuda/elementwise.cu
   csrc/cuda/gemm.cu

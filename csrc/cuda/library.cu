@@ -84,6 +84,7 @@ extern "C" __attribute__((visibility("default"))) const char* dd2424_open_device
   auto& offered = *static_cast<dd2424::DeviceTables*>(tables);
   offer_conv(offered);
   offer_activation(offered);
+  offer_attention(offered);
   offer_copy(offered);
   offer_elementwise(offered);
   offer_gemm(offered);

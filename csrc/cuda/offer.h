@@ -12,6 +12,7 @@ void offer(DeviceTables& tables, const Table& table) {
 
 void offer_conv(DeviceTables& tables);
 void offer_activation(DeviceTables& tables);
+void offer_attention(DeviceTables& tables);
 void offer_copy(DeviceTables& tables);
 void offer_elementwise(DeviceTables& tables);
 void offer_gemm(DeviceTables& tables);

@@ -88,7 +88,7 @@ namespace cuda_host {
 using Where = std::source_location;
 using Body = void (*)(const void* arguments);
 cudaError_t run_grid(dim3 grid, dim3 block, Body body, const void* arguments);
-void wait_for_block(const Where& where);
+int wait_for_block(bool vote, const Where& where);  // whether any of the block's threads voted for
 // Gives a warp's lanes each other's words: those of all lanes, for as long as this thread asks for no others.
 const std::uint64_t* exchange(unsigned mask, std::uint64_t word, const Where& where);
 int lane();
@@ -126,7 +126,10 @@ cudaError_t cudaLaunchKernelEx(const cudaLaunchConfig_t* config, void (*kernel)(
 }
 
 inline void __syncthreads(const cuda_host::Where& where = cuda_host::Where::current()) {
-  cuda_host::wait_for_block(where);
+  cuda_host::wait_for_block(false, where);
+}
+inline int __syncthreads_or(int holds, const cuda_host::Where& where = cuda_host::Where::current()) {
+  return cuda_host::wait_for_block(holds != 0, where);
 }
 inline void __syncwarp(unsigned mask = 0xffffffff, const cuda_host::Where& where = cuda_host::Where::current()) {
   cuda_host::exchange(mask, 0, where);

@@ -94,7 +94,7 @@ struct Warp {
 class Block {  // of threads
  public:
   void run(dim3 shape, Body body, const void* arguments);
-  void wait(const Where& where);
+  bool wait(bool vote, const Where& where);
   const std::uint64_t* exchange(unsigned mask, std::uint64_t word, const Where& where);
   int thread() const { return running_->thread; }
 
@@ -120,6 +120,8 @@ class Block {  // of threads
   int ended_ = 0;
   std::vector<Warp> warps_;
   Where barrier_;
+  bool votes_[2] = {};  // of this barrier and of the one before it
+  unsigned round_ = 0;  // of barriers
   Fiber* running_ = nullptr;
   ucontext_t scheduler_;
   void* scheduler_stack_ = nullptr;
@@ -212,12 +214,18 @@ bool same(const Where& a, const Where& b) {
   return a.line() == b.line() && a.column() == b.column() && std::strcmp(a.file_name(), b.file_name()) == 0;
 }
 
-void Block::wait(const Where& where) {
+bool Block::wait(bool vote, const Where& where) {
   if (!at_barrier_.empty() && !same(barrier_, where)) fail("threads of one block wait at different barriers", &where);
+  const unsigned round = round_ % 2;
   barrier_ = where;
+  votes_[round] |= vote;
   at_barrier_.push_back(running_);
-  if (at_barrier_.size() == order_.size()) release(at_barrier_);
+  if (at_barrier_.size() == order_.size()) {
+    votes_[++round_ % 2] = false;
+    release(at_barrier_);
+  }
   leave();
+  return votes_[round];
 }
 
 const std::uint64_t* Block::exchange(unsigned mask, std::uint64_t word, const Where& where) {
@@ -242,7 +250,7 @@ const std::uint64_t* Block::exchange(unsigned mask, std::uint64_t word, const Wh
 
 }  // namespace
 
-void wait_for_block(const Where& where) { current->wait(where); }
+int wait_for_block(bool vote, const Where& where) { return current->wait(vote, where); }
 const std::uint64_t* exchange(unsigned mask, std::uint64_t word, const Where& where) {
   return current->exchange(mask, word, where);
 }
