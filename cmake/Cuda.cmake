@@ -39,6 +39,7 @@ set(DD2424_CUDA_SOURCES
   csrc/cuda/resample.cu)
   csrc/cuda/sort.cu
   csrc/cuda/sort_words.cu)
+  csrc/cuda/rnn.cu)
 
 # Into a plain shared library, `target`, whose file is `name`.so.
 function(dd2424_cuda_library target name)

@@ -14,9 +14,9 @@ constexpr Index summed_gates(RnnMode mode) { return mode == RnnMode::lstm ? 4 : 
 // for each sequence that is that long.
 struct RnnSteps {
   Index count, batch;
-  const Index* starts;  // (count + 1), or null: every step has `batch` rows
-  Index start(Index t) const { return starts ? starts[t] : t * batch; }
-  Index size(Index t) const { return starts ? starts[t + 1] - starts[t] : batch; }
+  const Index* starts;  // (count + 1), in the host's memory, or null: every step has `batch` rows
+  constexpr Index start(Index t) const { return starts ? starts[t] : t * batch; }
+  constexpr Index size(Index t) const { return starts ? starts[t + 1] - starts[t] : batch; }
   Index rows() const { return start(count); }
 };
 

@@ -1,7 +1,8 @@
 #include "cuda/attention_scores.h"
 
 // Backward: weights are computed again, tile by tile. With P the weights, dS the gradient by the scores,
-//   dV = P^T dY, dP = dY V^T, delta = sum of dY Y over features, dS = P (dP - delta), dQ = scale dS K, dK = scale dS^T Q
+//   dV = P^T dY, dP = dY V^T, delta = sum of dY Y over features, dS = P (dP - delta), dQ = scale dS K, dK = scale dS^T
+//   Q
 // A block has a tile of keys and walks along the queries for dK and dV; another has a tile of queries and walks along
 // the keys for dQ. That takes 7 products instead of 5, and no sum that threads would have to share.
 // Source: Dao et al., "FlashAttention", arXiv:2205.14135, algorithm 4.
@@ -93,8 +94,8 @@ __device__ void store_mask_gradient(const AttentionBackward<T>& a, const Place& 
 }
 
 template <class T, int chunks>
-__global__ void __launch_bounds__(kBlock, 3 - chunks) differentiate_queries(AttentionBackward<T> a, Dropping dropping,
-                                                                            const Computed<T>* deltas) {
+__global__ void __launch_bounds__(kBlock, 3 - chunks)
+    differentiate_queries(AttentionBackward<T> a, Dropping dropping, const Computed<T>* deltas) {
   using C = Computed<T>;
   constexpr int per = Tile<C>::per, rows = Tile<C>::rows;
   __shared__ Shared<C> shared;
@@ -129,8 +130,8 @@ __global__ void __launch_bounds__(kBlock, 3 - chunks) differentiate_queries(Atte
 }
 
 template <class T, int chunks>
-__global__ void __launch_bounds__(kBlock, 1) differentiate_keys(AttentionBackward<T> a, Dropping dropping,
-                                                                         const Computed<T>* deltas) {
+__global__ void __launch_bounds__(kBlock, 1)
+    differentiate_keys(AttentionBackward<T> a, Dropping dropping, const Computed<T>* deltas) {
   using C = Computed<T>;
   constexpr int per = Tile<C>::per, rows = Tile<C>::rows;
   __shared__ Shared<C> shared;
@@ -196,7 +197,8 @@ template <class T>
 Status attention_backward(const Context& context, const AttentionBackward<T>& a) {
   using C = Computed<T>;
   const AttentionSizes& s = a.sizes;
-  const Index rows = s.batch * s.heads * s.queries, features = s.features > s.value_features ? s.features : s.value_features;
+  const Index rows = s.batch * s.heads * s.queries,
+              features = s.features > s.value_features ? s.features : s.value_features;
   if (s.batch * s.heads == 0) return Status::ok;
   auto* deltas = static_cast<C*>(context.workspace);
   constexpr Index each = kThreads / kWarp;

@@ -55,7 +55,8 @@ struct RowsOf {
   bool vectors;
 };
 template <class T>
-__device__ inline RowsOf<T> rows_of(const HeadRows<const T>& x, Index b, Index h, Index row, Index rows, Index features) {
+__device__ inline RowsOf<T> rows_of(const HeadRows<const T>& x, Index b, Index h, Index row, Index rows,
+                                    Index features) {
   constexpr Index per = Tile<Computed<T>>::per;
   const auto at = reinterpret_cast<std::uintptr_t>(x.data);
   const bool vectors = ((x.batch | x.head | x.row | features) % per) == 0 && at % (per * sizeof(T)) == 0;

@@ -100,5 +100,6 @@ extern "C" __attribute__((visibility("default"))) const char* dd2424_open_device
   offer_random(offered);
   offer_reduce(offered);
   offer_sort(offered);
+  offer_rnn(offered);
   return nullptr;
 }

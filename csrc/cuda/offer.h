@@ -28,6 +28,7 @@ void offer_loss(DeviceTables& tables);
 void offer_random(DeviceTables& tables);
 void offer_reduce(DeviceTables& tables);
 void offer_sort(DeviceTables& tables);
+void offer_rnn(DeviceTables& tables);
 void offer_memory(DeviceServices& services);
 
 void start_memory();  // once, before the first block is asked for

@@ -65,7 +65,7 @@ void run_forward(AttentionSizes s, const Operands& given, const Tensor& y, const
   s.teams = num_threads();
   dispatch(y.dtype(), [&]<class T>(T) {
     const auto& table = kernels<AttentionKernels<T>>(y.device());
-    run(kName, table.attention_forward, work(s), table.attention_workspace(s),
+    run(kName, table.attention_forward, work(s), Scratch(table.attention_workspace(s), y.device()),
         AttentionForward<T>{s, head_rows<const T>(in.q), head_rows<const T>(in.k), head_rows<const T>(in.v),
                             mask_of<T>(in.mask), head_rows<T>(y), lse.data<T>()});
   });
@@ -76,7 +76,7 @@ void run_backward_on(AttentionSizes s, const Operands& in, const Tensor& y, cons
   s.teams = num_threads();
   dispatch(y.dtype(), [&]<class T>(T) {
     const auto& table = kernels<AttentionKernels<T>>(y.device());
-    run(kName, table.attention_backward, 3 * work(s), table.attention_workspace(s),
+    run(kName, table.attention_backward, 3 * work(s), Scratch(table.attention_workspace(s), y.device()),
         AttentionBackward<T>{s, head_rows<const T>(in.q), head_rows<const T>(in.k), head_rows<const T>(in.v),
                              mask_of<T>(in.mask), head_rows<const T>(y), head_rows<const T>(dy), lse.data<T>(),
                              head_rows<T>(out.q), head_rows<T>(out.k), head_rows<T>(out.v), out.mask.data<T>()});

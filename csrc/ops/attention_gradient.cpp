@@ -16,27 +16,29 @@ Tensor both(const Tensor& a, const Tensor& b) {
 }
 
 // Which keys a query sees by its place, (queries, keys); undefined: all.
-Tensor seen_by_place(const AttentionSizes& s) {
+Tensor seen_by_place(const AttentionSizes& s, Device device) {
   if (!s.is_causal && s.window == 0) return {};
-  const Tensor query = unsqueeze(arange(s.offset, s.offset + s.queries, std::int64_t{1}, DType::int64), 1);
-  const Tensor key = arange(std::int64_t{0}, s.keys, std::int64_t{1}, DType::int64), distance = sub(query, key);
+  const auto places = [&](Index first, Index count) {
+    return arange(first, first + count, std::int64_t{1}, DType::int64, device);
+  };
+  const Tensor distance = sub(unsqueeze(places(s.offset, s.queries), 1), places(0, s.keys));
   const Tensor causal = s.is_causal ? compare(CompareOp::ge, distance, Scalar(0)) : Tensor();
   const Tensor near = s.window ? compare(CompareOp::lt, unary(UnaryOp::abs, distance), Scalar(s.window)) : Tensor();
   return both(causal, near);
 }
-Tensor seen(const AttentionSizes& s, const Tensor& mask) {
+Tensor seen(const AttentionSizes& s, const Tensor& mask, Device device) {
   const GradMode off(false);
-  const Tensor by_place = seen_by_place(s);
+  const Tensor by_place = seen_by_place(s, device);
   if (!mask.defined()) return by_place;
   const bool is_boolean = mask.dtype() == DType::bool_;
   return both(by_place, is_boolean ? mask : compare(CompareOp::gt, mask, -std::numeric_limits<double>::infinity()));
 }
 
 // 0 where dropout takes a weight, 1 / (1 - p) elsewhere: the kernel's own draw.
-Tensor kept(const AttentionSizes& s, DType dtype) {
+Tensor kept(const AttentionSizes& s, DType dtype, Device device) {
   const GradMode off(false);
   const Index width = (s.keys + 3) / 4 * 4;
-  const Tensor all = full({s.batch, s.heads, s.queries, width}, 1.0, dtype);
+  const Tensor all = full({s.batch, s.heads, s.queries, width}, 1.0, dtype, device);
   dispatch_float("dropout", dtype, [&]<class T>(T) {
     run("dropout", kernels<RandomKernels<T>>(all.device()).dropout, all.numel(), 0,
         Dropout<T>{all.data<T>(), all.data<T>(), all.numel(), 1, s.dropout, s.dropout == 1 ? 0 : 1 / (1 - s.dropout),
@@ -60,7 +62,7 @@ Tensor gathered(const Tensor& x, const AttentionSizes& s) {
 Tensor weights(const AttentionSizes& s, const Tensor& q, const Tensor& k, const Tensor& mask) {
   Tensor scores = mul(matmul(q, mT(k)), s.scale);
   if (mask.defined() && mask.dtype() != DType::bool_) scores = add(scores, mask);
-  const Tensor visible = seen(s, mask);
+  const Tensor visible = seen(s, mask, q.device());
   if (!visible.defined()) return softmax(scores, -1);
   const double hidden = -std::numeric_limits<double>::infinity();
   // A query that sees nothing: any finite score, and no weight.
@@ -74,7 +76,7 @@ Tensor weights(const AttentionSizes& s, const Tensor& q, const Tensor& k, const 
 Tensors attention_gradients(const AttentionSizes& s, const Tensor& q, const Tensor& grouped_k, const Tensor& grouped_v,
                             const Tensor& mask, const Tensor& dy, const Needs& needs) {
   const Tensor k = repeated(grouped_k, s), v = repeated(grouped_v, s);
-  const Tensor p = weights(s, q, k, mask), keep = s.dropout > 0 ? kept(s, q.dtype()) : Tensor();
+  const Tensor p = weights(s, q, k, mask), keep = s.dropout > 0 ? kept(s, q.dtype(), q.device()) : Tensor();
   const auto dropped = [&](const Tensor& x) { return keep.defined() ? mul(x, keep) : x; };
   const Tensor dp = dropped(matmul(dy, mT(v)));
   const Tensor ds = mul(p, sub(dp, sum(mul(dp, p), {3}, true)));

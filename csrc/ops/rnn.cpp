@@ -136,9 +136,8 @@ RnnResult in_float32(RnnMode mode, const Tensor& x, const RnnSequence& sequence,
 RnnResult rnn_layer(RnnMode mode, const Tensor& input, const RnnSequence& sequence, const Tensor& h, const Tensor& c,
                     const RnnDirections& directions) {
   const bool is_narrow = input.dtype() == DType::bfloat16, projects_to_none = h.size(2) == 0 && c.defined();
-  // A GPU has no kernel for whole sequences yet.
-  if (mode_is_active() || input.device() != Device::cpu || projects_to_none ||
-      (!is_narrow && !has_kernel(input.dtype())))
+  const bool projects_on_gpu = input.device() != Device::cpu && directions[0].projection.defined();  // no kernel for it
+  if (mode_is_active() || projects_on_gpu || projects_to_none || (!is_narrow && !has_kernel(input.dtype())))
     return rnn_layer_composed(mode, input, sequence, h, c, directions);
   if (is_narrow) return in_float32(mode, input, sequence, h, c, directions);
   const Tensor x = contiguous(input), h0 = contiguous(h), c0 = c.defined() ? contiguous(c) : Tensor();
