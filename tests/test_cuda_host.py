@@ -31,6 +31,7 @@ def run(program: Path, name: str) -> subprocess.CompletedProcess[str]:
 
 def test_what_is_allowed_works(program):
     assert run(program, "reverse").stdout.split() == [str(63 - i) for i in range(64)]
+    assert run(program, "reverse_blocks").stdout.split() == [str(63 - i) for i in range(64)]
     assert run(program, "sum").stdout.split() == [str(64 * 63 // 2)]
 
 
@@ -43,6 +44,8 @@ def test_a_missing_barrier_shows(program):
 @pytest.mark.parametrize(("name", "message"), [
     ("half_wait", "a barrier that not all threads of the block reach at"),
     ("wait_apart", "threads of one block wait at different barriers at"),
+    ("half_grid", "a barrier that not all blocks of the grid reach at"),
+    ("grid_apart", "a barrier of a grid whose blocks may not run at once at"),
     ("half_exchange", "a warp's exchange that not all of its lanes reach at"),
     ("write_past", "a kernel has written past the end of a block of memory"),
 ])  # fmt: skip
@@ -59,4 +62,5 @@ def test_the_host_cannot_read_the_gpus_memory(program):
 
 
 def test_a_grid_that_no_gpu_has_is_refused(program):
+    assert run(program, "too_many_blocks").stdout == "too many blocks in cooperative launch\n"
     assert run(program, "too_many_threads").stdout == "invalid configuration argument\n"

@@ -158,8 +158,8 @@ Status run_plan(const Context& context, const Problem& problem, const Plan& plan
   const Tiles tiles{static_cast<unsigned>(plan.row_tiles), static_cast<unsigned>(plan.column_tiles)};
   auto* partial = plan.cut.chunks > 1 ? static_cast<Computed<T>*>(context.workspace) : nullptr;
   const dim3 blocks(tiles.down * tiles.across, static_cast<unsigned>(z < kMostAlong ? z : kMostAlong));
-  const Status status = launch_with_shared(context, blocks, dim3(Main::threads), Main::shared_bytes,
-                                           product_kernel<Main, Problem>, problem, tiles, plan.cut, partial);
+  const Status status = launch_asking(context, blocks, dim3(Main::threads), Main::shared_bytes, false,
+                                      product_kernel<Main, Problem>, problem, tiles, plan.cut, partial);
   if (status != Status::ok || !partial) return status;
   return launch_items(context, problem.count * problem.rows * problem.columns, add_chunks<T, Problem>, problem,
                       plan.cut.chunks, static_cast<const Computed<T>*>(partial));

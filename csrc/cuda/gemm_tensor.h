@@ -1,4 +1,5 @@
 #pragma once
+#include "cuda/cooperative.h"
 #include "cuda/gemm_tile.h"
 #include "cuda/tensor_core.h"
 
@@ -89,7 +90,7 @@ struct TensorLoop {  // four warps, two by two, each with fragments of 16 by 8 s
   static constexpr int blocks = rows == 128 ? 2 : 3;                 // at a time on a multiprocessor
   static constexpr int high = rows / 2, wide = columns / 2;          // of a warp
   static constexpr int down = high / 8, across = wide / 4, run = 2;  // sums of a thread, neighbouring columns
-  static constexpr int shared_bytes = kStages * (TensorSlice<rows>::bytes + TensorSlice<columns>::bytes);
+  static constexpr std::size_t shared_bytes = kStages * (TensorSlice<rows>::bytes + TensorSlice<columns>::bytes);
   using Sum = float;
 
   __device__ static int warp() { return static_cast<int>(threadIdx.x) / kWarp; }
@@ -135,7 +136,7 @@ struct TensorLoop {  // four warps, two by two, each with fragments of 16 by 8 s
                                   float (&sums)[down][across]) {
     __shared__ typename A::Row a_rows[rows];
     __shared__ typename B::Row b_rows[columns];
-    std::byte *a_slices = launched_shared(), *b_slices = a_slices + kStages * TensorSlice<rows>::bytes;
+    std::byte *a_slices = reinterpret_cast<std::byte*>(asked_shared()), *b_slices = a_slices + kStages * TensorSlice<rows>::bytes;
     TensorCarrier<A, rows> left(a, a_rows, row, begin);
     TensorCarrier<B, columns> right(b, b_rows, column, begin);
     __syncthreads();

@@ -152,7 +152,8 @@ __device__ void read_fragment(C (&fragment)[count], const C (&row)[width], int f
 
 template <class T, int rows_, int columns_, int slice_>
 struct SimtLoop {  // threads stand 16 by 16, and each has rows / 16 by columns / 16 sums
-  static constexpr int rows = rows_, columns = columns_, slice = slice_, shared_bytes = 0;
+  static constexpr int rows = rows_, columns = columns_, slice = slice_;
+  static constexpr std::size_t shared_bytes = 0;
   static constexpr int threads = kBlockThreads, blocks = 2;                   // at a time on a multiprocessor
   static constexpr int down = rows / 16, across = columns / 16, run = kUnit;  // neighbouring columns
   using Sum = Computed<T>;

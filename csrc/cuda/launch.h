@@ -2,6 +2,7 @@
 #include <cuda_runtime.h>
 
 #include <type_traits>
+#include <cstddef>
 
 #include "core/types.h"
 
@@ -30,20 +31,42 @@ Status launch(const Context& context, dim3 blocks, dim3 threads, void (*kernel)(
   return checked(cudaLaunchKernelEx(&config, kernel, args...));
 }
 
-// The same with so much shared memory beside what the kernel itself declares.
+// The same with so many bytes of shared memory that the kernel asks for (cooperative.h); at once: its blocks wait for
+// each other, and are no more than `blocks_at_once`.
 template <class... Params, class... Args>
-Status launch_with_shared(const Context& context, dim3 blocks, dim3 threads, int bytes, void (*kernel)(Params...),
-                          Args... args) {
-  if (bytes > 0)
-    if (const cudaError_t error = cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, bytes);
-        error != cudaSuccess)
-      return checked(error);
+Status launch_asking(const Context& context, dim3 blocks, dim3 threads, std::size_t bytes, bool at_once,
+                     void (*kernel)(Params...), Args... args) {
+  const cudaError_t error =
+      cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, static_cast<int>(bytes));
+  if (error != cudaSuccess) return checked(error);
+  cudaLaunchAttribute attribute{};
+  attribute.id = cudaLaunchAttributeCooperative;
+  attribute.val.cooperative = at_once;
   cudaLaunchConfig_t config{};
   config.gridDim = blocks;
   config.blockDim = threads;
-  config.dynamicSmemBytes = static_cast<std::size_t>(bytes);
+  config.dynamicSmemBytes = bytes;
   config.stream = static_cast<cudaStream_t>(context.stream);
+  config.attrs = &attribute;
+  config.numAttrs = 1;
   return checked(cudaLaunchKernelEx(&config, kernel, args...));
+}
+inline int device_attribute(cudaDeviceAttr attribute) {
+  int device = 0, value = 0;
+  return cudaGetDevice(&device) == cudaSuccess && cudaDeviceGetAttribute(&value, attribute, device) == cudaSuccess
+             ? value
+             : 0;
+}
+// How many blocks of a kernel the GPU can run at once.
+template <class... Params>
+Index blocks_at_once(dim3 threads, std::size_t bytes, void (*kernel)(Params...)) {
+  int blocks = 0;
+  if (cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, static_cast<int>(bytes)) !=
+          cudaSuccess ||
+      cudaOccupancyMaxActiveBlocksPerMultiprocessor(&blocks, kernel, static_cast<int>(threads.x), bytes) != cudaSuccess)
+    blocks = 0;
+  cudaGetLastError();  // a refusal is an answer
+  return Index{blocks} * device_attribute(cudaDevAttrMultiProcessorCount);
 }
 
 // The same with a thread for each of n items, n > 0: a kernel that takes them by `for_each_item`.

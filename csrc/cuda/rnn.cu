@@ -5,10 +5,12 @@
 #include "cuda/rnn_product.h"
 
 // Recurrent layers: at each step a block multiplies the states of some sequences with the weights of some units and
-// finishes those units. What a thread block sums does not depend on how many steps a launch makes.
+// finishes those units. Where the GPU can run all blocks at once, one launch makes all steps, and the weights stay in
+// shared memory; else, and where the steps differ in size, there is a launch for each. Both make the same sums.
 namespace dd2424::cuda {
 namespace {
 
+constexpr int kEach = 2;          // columns of a thread on the way back
 constexpr Index kFewBlocks = 96;  // with blocks of many units; where there are no more, each has few, and more work
 
 __host__ __device__ inline Span span_of(const RnnSteps& steps, Index t) {
@@ -38,9 +40,9 @@ __device__ inline void add_sums(const RnnForward<T>& a, const Step& step, const 
 }
 
 template <class T, int gates, int units>
-__global__ void __launch_bounds__(kRnnThreads, sizeof(T) == 4 ? 2 : 1) walk_forward(RnnForward<T> a, Step given, Index first, Index last) {
+__global__ void __launch_bounds__(kRnnThreads, sizeof(T) == 4 ? 2 : 1)
+    walk_forward(RnnForward<T> a, Step given, Index first, Index last, bool are_resident) {
   constexpr int parts = kLanes / units, columns = gates * units;
-  __shared__ RnnShared<T> shared;
   const Index n = a.hidden, first_unit = Index{blockIdx.x} * units, first_row = Index{blockIdx.y} * kTileRows;
   const int group = static_cast<int>(threadIdx.x) / kLanes, column = static_cast<int>(threadIdx.x) % kLanes / parts;
   const int part = static_cast<int>(threadIdx.x) % parts;
@@ -49,9 +51,8 @@ __global__ void __launch_bounds__(kRnnThreads, sizeof(T) == 4 ? 2 : 1) walk_forw
     const Index unit = first_unit + c % units;
     return unit < n && k < n ? a.weight[(c / units * n + unit) * n + k] : T(0);
   };
-  const Columns<T, columns, parts> layout(n);
-  if (a.weight && layout.are_resident)
-    load_weights<false, columns>(shared.weights, layout.row, 0, whole_packs<T>(n), weight);
+  const Room<T, columns, parts> room(n, are_resident);
+  if (are_resident) load_weights<false, columns>(room.weights(), room.row, 0, whole_packs<T>(n), weight);
   for (Index s = first; s < last; ++s) {
     const Step step = a.steps.starts ? given : step_of(a.steps, a.reverse, s);
     const auto row = [&](int r) {
@@ -60,7 +61,7 @@ __global__ void __launch_bounds__(kRnnThreads, sizeof(T) == 4 ? 2 : 1) walk_forw
     };
     T products[kRows][gates] = {};
     if (a.weight && first_row < step.at.count)
-      multiply<false, columns, parts>(products, shared, n, column, units, vectors, row, weight);
+      multiply<false, columns, parts>(products, room, n, column, units, vectors, row, weight);
 #pragma unroll
     for (int i = 0; i < kRows; ++i) {
       const Unit u{first_row + group * kRows + i, first_unit + column};
@@ -69,15 +70,16 @@ __global__ void __launch_bounds__(kRnnThreads, sizeof(T) == 4 ? 2 : 1) walk_forw
       add_sums(a, step, u, products[i], sums);
       forward_cell(a, step, u, sums);
     }
+    if (s + 1 < last) wait_for_grid();
   }
 }
 
 // There and back: sums of what the step walked before gave the weights, then the step itself. The walk ends one beyond
 // the last step, where only the gradient of the first state is left to be summed.
 template <class T, int units>
-__global__ void __launch_bounds__(kRnnThreads, sizeof(T) == 4 ? 2 : 1) walk_backward(RnnBackward<T> a, Step given, Index first, Index last) {
-  constexpr int each = 2, parts = kLanes * each / units;
-  __shared__ RnnShared<T> shared;
+__global__ void __launch_bounds__(kRnnThreads, sizeof(T) == 4 ? 2 : 1)
+    walk_backward(RnnBackward<T> a, Step given, Index first, Index last, bool are_resident) {
+  constexpr int each = kEach, parts = kLanes * each / units;
   const Index n = a.hidden, depth = summed_gates(a.mode) * n;
   const Index first_unit = Index{blockIdx.x} * units, first_row = Index{blockIdx.y} * kTileRows;
   const int group = static_cast<int>(threadIdx.x) / kLanes, part = static_cast<int>(threadIdx.x) % parts;
@@ -86,9 +88,8 @@ __global__ void __launch_bounds__(kRnnThreads, sizeof(T) == 4 ? 2 : 1) walk_back
   const auto weight = [&](Index c, Index k) {
     return first_unit + c < n && k < depth ? a.weight[k * n + first_unit + c] : T(0);
   };
-  const Columns<T, units, parts> layout(depth);
-  if (a.weight && layout.are_resident)
-    load_weights<true, units>(shared.weights, layout.row, 0, whole_packs<T>(depth), weight);
+  const Room<T, units, parts> room(depth, are_resident);
+  if (are_resident) load_weights<true, units>(room.weights(), room.row, 0, whole_packs<T>(depth), weight);
   for (Index s = first; s < last; ++s) {
     const Step step = a.steps.starts ? given : step_of(a.steps, !a.reverse, s);
     const auto row = [&](int r) {
@@ -97,7 +98,7 @@ __global__ void __launch_bounds__(kRnnThreads, sizeof(T) == 4 ? 2 : 1) walk_back
     };
     T products[kRows][each] = {};
     if (first_row < step.before.count)
-      multiply<true, units, parts>(products, shared, depth, column, 1, vectors, row, weight);
+      multiply<true, units, parts>(products, room, depth, column, 1, vectors, row, weight);
 #pragma unroll
     for (int i = 0; i < kRows; ++i)
 #pragma unroll
@@ -116,6 +117,7 @@ __global__ void __launch_bounds__(kRnnThreads, sizeof(T) == 4 ? 2 : 1) walk_back
           *state = products[i][j] + (is_gru ? *state : T(0));
         }
       }
+    if (s + 1 < last) wait_for_grid();
   }
 }
 
@@ -130,22 +132,62 @@ bool has_many(Index hidden, Index batch) {
   return Index{blocks.x} * blocks.y >= kFewBlocks;
 }
 
-// A launch for every step.
 template <class Arguments>
-Status walk(const Context& context, const Arguments& a, bool from_last, Index count, dim3 blocks,
-            void (*kernel)(Arguments, Step, Index, Index)) {
+using Kernel = void (*)(Arguments, Step, Index, Index, bool);
+template <class Arguments>
+struct Walk {
+  Kernel<Arguments> kernel;
+  dim3 blocks;
+  std::size_t bytes, resident_bytes;
+  bool from_last;
+  Index count;
+};
+
+template <class Arguments>
+Status run(const Context& context, const Arguments& a, const Walk<Arguments>& walk) {
+  const dim3 threads(kRnnThreads);
+  const Index blocks = Index{walk.blocks.x} * walk.blocks.y;
+  const bool may_stay =
+      a.weight && !a.steps.starts && walk.count > 1 &&
+      walk.resident_bytes <= static_cast<std::size_t>(device_attribute(cudaDevAttrMaxSharedMemoryPerBlockOptin));
+  if (may_stay && blocks <= blocks_at_once(threads, walk.resident_bytes, walk.kernel))
+    return launch_asking(context, walk.blocks, threads, walk.resident_bytes, true, walk.kernel, a, Step{}, Index{0},
+                         walk.count, true);
   Status status = Status::ok;
-  for (Index s = 0; s < count && status == Status::ok; ++s)
-    status = launch(context, blocks, dim3(kRnnThreads), kernel, a, step_of(a.steps, from_last, s), s, s + 1);
+  for (Index s = 0; s < walk.count && status == Status::ok; ++s)
+    status = launch_asking(context, walk.blocks, threads, walk.bytes, false, walk.kernel, a,
+                           step_of(a.steps, walk.from_last, s), s, s + 1, false);
   return status;
+}
+
+template <int gates, int units, class T>
+Status forward_units(const Context& context, const RnnForward<T>& a) {
+  using Layout = Room<T, gates * units, kLanes / units>;
+  return run(context, a,
+             {.kernel = walk_forward<T, gates, units>,
+              .blocks = grid<units>(a.hidden, a.steps.batch),
+              .bytes = Layout(a.hidden, false).bytes(),
+              .resident_bytes = Layout(a.hidden, true).bytes(),
+              .from_last = a.reverse,
+              .count = a.steps.count});
+}
+template <int units, class T>
+Status backward_units(const Context& context, const RnnBackward<T>& a) {
+  using Layout = Room<T, units, kLanes * kEach / units>;
+  const Index depth = summed_gates(a.mode) * a.hidden;
+  return run(context, a,
+             {.kernel = walk_backward<T, units>,
+              .blocks = grid<units>(a.hidden, a.steps.batch),
+              .bytes = Layout(depth, false).bytes(),
+              .resident_bytes = Layout(depth, true).bytes(),
+              .from_last = !a.reverse,
+              .count = a.steps.count + (a.weight ? 1 : 0)});
 }
 
 template <int gates, class T>
 Status forward_gates(const Context& context, const RnnForward<T>& a) {
-  const Index n = a.hidden, batch = a.steps.batch;
-  if (has_many(n, batch) || !a.weight)
-    return walk(context, a, a.reverse, a.steps.count, grid<kLanes>(n, batch), walk_forward<T, gates, kLanes>);
-  return walk(context, a, a.reverse, a.steps.count, grid<4>(n, batch), walk_forward<T, gates, 4>);
+  return has_many(a.hidden, a.steps.batch) ? forward_units<gates, kLanes>(context, a)
+                                           : forward_units<gates, 4>(context, a);
 }
 template <class T>
 Status forward(const Context& context, const RnnForward<T>& a) {
@@ -158,11 +200,8 @@ Status forward(const Context& context, const RnnForward<T>& a) {
 }
 template <class T>
 Status backward(const Context& context, const RnnBackward<T>& a) {
-  const Index n = a.hidden, batch = a.steps.batch, count = a.steps.count + (a.weight ? 1 : 0);
-  if (batch == 0 || n == 0) return Status::ok;
-  if (has_many(n, batch) || !a.weight)
-    return walk(context, a, !a.reverse, count, grid<kLanes>(n, batch), walk_backward<T, kLanes>);
-  return walk(context, a, !a.reverse, count, grid<4>(n, batch), walk_backward<T, 4>);
+  if (a.steps.batch == 0 || a.hidden == 0) return Status::ok;
+  return has_many(a.hidden, a.steps.batch) ? backward_units<kLanes>(context, a) : backward_units<4>(context, a);
 }
 
 template <class Arguments>

@@ -1,9 +1,10 @@
 #pragma once
 #include "core/rnn.h"
+#include "cuda/cooperative.h"
 #include "cuda/launch.h"
 
-// The product that every step makes with the same weights. A block has some units, whose weights it holds in shared
-// memory where they fit, and a tile of sequences, whose states pass by in slices; a thread has four sequences and few
+// The product that every step makes with the same weights. A block has some units, whose weights it may hold in shared
+// memory, and a tile of sequences, whose states pass by in slices; a thread has four sequences and few
 // columns of weights, and every so many-th part of the depth.
 namespace dd2424::cuda {
 namespace {
@@ -28,25 +29,20 @@ template <class T>
 constexpr int kSlice = kPacks * Pack<T>::size;
 template <class T>
 constexpr int kSliceRow = kSlice<T> + Pack<T>::size;  // apart, for the sake of shared memory's banks
-constexpr std::size_t kWeightBytes = 38 << 10;        // with a slice of states under 48 kB
 
-template <class T>
-struct RnnShared {
-  alignas(16) T weights[kWeightBytes / sizeof(T)];
-  alignas(16) T states[kTileRows * kSliceRow<T>];
-};
-
-// How a block's columns of weights, depth side by side, lie in shared memory: whole, or a slice of them at a time.
+// What lies in shared memory: a slice of the states, and the block's columns of weights, depth side by side, whole
+// (`are_resident`) or a slice of them at a time.
 template <class T, int columns, int parts>
-struct Columns {
+struct Room {
   bool are_resident;
   Index row;  // from one column to the next: banks again
-  __host__ __device__ explicit Columns(Index depth)
-      : are_resident(columns * resident_row(depth) <= static_cast<Index>(kWeightBytes / sizeof(T))),
-        row(are_resident ? resident_row(depth) : kSliceRow<T>) {}
-  __host__ __device__ static Index resident_row(Index depth) {
-    return (depth + kSlice<T> - 1) / kSlice<T> * kSlice<T> + Pack<T>::size * (parts == 4 ? 4 : 1);
-  }
+  __host__ __device__ Room(Index depth, bool are_resident)
+      : are_resident(are_resident),
+        row(are_resident ? (depth + kSlice<T> - 1) / kSlice<T> * kSlice<T> + Pack<T>::size * (parts == 4 ? 4 : 1)
+                         : kSliceRow<T>) {}
+  std::size_t bytes() const { return static_cast<std::size_t>(kTileRows * kSliceRow<T> + columns * row) * sizeof(T); }
+  __device__ T* states() const { return reinterpret_cast<T*>(asked_shared()); }
+  __device__ T* weights() const { return states() + kTileRows * kSliceRow<T>; }
 };
 
 template <class T>
@@ -85,23 +81,23 @@ __device__ void load_states(T* to, Index first, Index depth, bool vectors, const
 // sums[i][j] = sum over k of state (group's row i) and weight (column + j * column_step), the same for all `parts`
 // neighbouring threads, which share the depth.
 template <bool turned, int columns, int parts, int count, class T, class Row, class At>
-__device__ void multiply(T (&sums)[kRows][count], RnnShared<T>& shared, Index depth, int column, int column_step,
-                         bool vectors, const Row& row, const At& at) {
+__device__ void multiply(T (&sums)[kRows][count], const Room<T, columns, parts>& room, Index depth, int column,
+                         int column_step, bool vectors, const Row& row, const At& at) {
   constexpr int size = Pack<T>::size;
-  const Columns<T, columns, parts> layout(depth);
+  T *states = room.states(), *weights = room.weights();
   const int group = static_cast<int>(threadIdx.x) / kLanes, part = static_cast<int>(threadIdx.x) % parts;
   for (Index first = 0; first < depth; first += kSlice<T>) {
-    load_states(shared.states, first, depth, vectors, row);
-    if (!layout.are_resident) load_weights<turned, columns>(shared.weights, layout.row, first, Index{kSlice<T>}, at);
+    load_states(states, first, depth, vectors, row);
+    if (!room.are_resident) load_weights<turned, columns>(weights, room.row, first, Index{kSlice<T>}, at);
     __syncthreads();
-    const T* weights = shared.weights + (layout.are_resident ? first : 0) + column * layout.row;
+    const T* of_thread = weights + (room.are_resident ? first : 0) + column * room.row;
     const int end = depth - first < kSlice<T> ? static_cast<int>(depth - first) : kSlice<T>;
     for (int k = part * size; k < end; k += parts * size) {
       Pack<T> w[count], x[kRows];
 #pragma unroll
-      for (int j = 0; j < count; ++j) w[j] = read(weights + j * column_step * layout.row + k);
+      for (int j = 0; j < count; ++j) w[j] = read(of_thread + j * column_step * room.row + k);
 #pragma unroll
-      for (int i = 0; i < kRows; ++i) x[i] = read(shared.states + (group * kRows + i) * kSliceRow<T> + k);
+      for (int i = 0; i < kRows; ++i) x[i] = read(states + (group * kRows + i) * kSliceRow<T> + k);
 #pragma unroll
       for (int e = 0; e < size; ++e)
 #pragma unroll

@@ -1,7 +1,6 @@
 #pragma once
 #include <cuda_runtime.h>
 
-#include <cstddef>
 #include <cstdint>
 
 // The instructions that tensor cores are fed by, from compute capability 8.0 on, as functions. tests/cuda_host has this
@@ -62,12 +61,6 @@ __device__ inline void multiply_add(float& c0, float& c1, float& c2, float& c3, 
       : "+f"(c0), "+f"(c1), "+f"(c2), "+f"(c3)
       : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b0), "r"(b1));
 #endif
-}
-
-// Shared memory whose size the launch has said.
-__device__ inline std::byte* launched_shared() {
-  extern __shared__ __align__(128) unsigned char memory[];
-  return reinterpret_cast<std::byte*>(memory);
 }
 
 }  // namespace dd2424::cuda

@@ -2,6 +2,7 @@
 #include <cstdio>
 #include <string_view>
 
+#include "cuda/cooperative.h"
 #include "cuda_runtime.h"
 
 namespace {
@@ -23,6 +24,17 @@ __global__ void unfenced(const int* x, int* y) {  // reads what another thread m
   __syncthreads();
   tile[threadIdx.x] = x[threadIdx.x];
   y[threadIdx.x] = tile[63 - threadIdx.x];
+}
+__global__ void reverse_blocks(const int* x, int* y) {  // breaks none: 4 blocks of 16
+  int* tile = reinterpret_cast<int*>(dd2424::cuda::asked_shared());
+  tile[threadIdx.x] = x[blockIdx.x * 16 + threadIdx.x];
+  __syncthreads();
+  y[blockIdx.x * 16 + threadIdx.x] = 0;
+  dd2424::cuda::wait_for_grid();
+  y[63 - (blockIdx.x * 16 + threadIdx.x)] = tile[threadIdx.x];
+}
+__global__ void half_grid() {
+  if (blockIdx.x % 2 == 0) dd2424::cuda::wait_for_grid();
 }
 __global__ void half_wait() {
   if (threadIdx.x < 32) __syncthreads();
@@ -63,6 +75,16 @@ int main(int, char** arguments) {
   int *x = block_of_64(0), *y = block_of_64(0);
   if (name == "reverse") return cudaLaunchKernelEx(&one_block, reverse, x, y), show(y, 64);
   if (name == "sum") return cudaLaunchKernelEx(&one_block, sum_of_warps, x, y), show(y, 1);
+  cudaLaunchAttribute together{cudaLaunchAttributeCooperative, {1}};
+  cudaLaunchConfig_t four_blocks{dim3(4), dim3(16), 64, nullptr, &together, 1};
+  if (name == "reverse_blocks") return cudaLaunchKernelEx(&four_blocks, reverse_blocks, x, y), show(y, 64);
+  if (name == "half_grid") return cudaLaunchKernelEx(&four_blocks, half_grid);
+  if (name == "too_many_blocks") {
+    four_blocks.gridDim.x = 9;
+    return std::puts(cudaGetErrorString(cudaLaunchKernelEx(&four_blocks, half_grid)));
+  }
+  four_blocks.numAttrs = 0;
+  if (name == "grid_apart") return cudaLaunchKernelEx(&four_blocks, half_grid);
   if (name == "unfenced") return cudaLaunchKernelEx(&one_block, unfenced, x, y), show(y, 64);
   if (name == "half_wait") return cudaLaunchKernelEx(&one_block, half_wait);
   if (name == "wait_apart") return cudaLaunchKernelEx(&one_block, wait_apart);

@@ -43,7 +43,8 @@ enum cudaError_t {
   cudaErrorInvalidValue = 1,
   cudaErrorMemoryAllocation = 2,
   cudaErrorInvalidConfiguration = 9,
-  cudaErrorNoDevice = 100
+  cudaErrorNoDevice = 100,
+  cudaErrorCooperativeLaunchTooLarge = 720
 };
 enum cudaMemcpyKind { cudaMemcpyHostToDevice = 1, cudaMemcpyDeviceToHost = 2, cudaMemcpyDeviceToDevice = 3 };
 using cudaStream_t = struct CUstream_st*;
@@ -53,7 +54,15 @@ struct cudaDeviceProp {
 };
 struct cudaFuncAttributes {};
 enum cudaFuncAttribute { cudaFuncAttributeMaxDynamicSharedMemorySize = 8 };
-struct cudaLaunchAttribute {};
+enum cudaDeviceAttr { cudaDevAttrMultiProcessorCount = 16, cudaDevAttrMaxSharedMemoryPerBlockOptin = 97 };
+enum cudaLaunchAttributeID { cudaLaunchAttributeCooperative = 2 };
+union cudaLaunchAttributeValue {
+  int cooperative;
+};
+struct cudaLaunchAttribute {
+  cudaLaunchAttributeID id;
+  cudaLaunchAttributeValue val;
+};
 struct cudaLaunchConfig_t {
   dim3 gridDim, blockDim;
   std::size_t dynamicSmemBytes;
@@ -63,6 +72,7 @@ struct cudaLaunchConfig_t {
 };
 
 cudaError_t cudaGetDeviceCount(int* count);
+inline cudaError_t cudaGetDevice(int* device) { return *device = 0, cudaSuccess; }
 cudaError_t cudaGetDeviceProperties(cudaDeviceProp* properties, int device);
 cudaError_t cudaRuntimeGetVersion(int* version);
 cudaError_t cudaMalloc(void** block, std::size_t bytes);
@@ -78,6 +88,12 @@ template <class F>
 cudaError_t cudaFuncSetAttribute(F*, cudaFuncAttribute, int bytes) {
   return bytes <= 227 << 10 ? cudaSuccess : cudaErrorInvalidValue;
 }
+cudaError_t cudaDeviceGetAttribute(int* value, cudaDeviceAttr attribute, int device);
+template <class F>
+cudaError_t cudaOccupancyMaxActiveBlocksPerMultiprocessor(int* blocks, F*, int, std::size_t) {
+  *blocks = 2;
+  return cudaSuccess;
+}
 template <class F>
 cudaError_t cudaFuncGetAttributes(cudaFuncAttributes*, F*) {
   return cudaSuccess;
@@ -87,8 +103,19 @@ namespace cuda_host {
 
 using Where = std::source_location;
 using Body = void (*)(const void* arguments);
-cudaError_t run_grid(dim3 grid, dim3 block, Body body, const void* arguments);
+struct Grid {  // a launch
+  dim3 blocks, threads;
+  std::size_t shared_bytes;
+  bool at_once;  // all blocks
+  explicit Grid(const cudaLaunchConfig_t& config)
+      : blocks(config.gridDim), threads(config.blockDim), shared_bytes(config.dynamicSmemBytes), at_once(false) {
+    for (unsigned i = 0; i < config.numAttrs; ++i) at_once |= config.attrs[i].val.cooperative != 0;
+  }
+};
+cudaError_t run_grid(const Grid& grid, Body body, const void* arguments);
 int wait_for_block(bool vote, const Where& where);  // whether any of the block's threads voted for
+void wait_for_grid(const Where& where);
+unsigned char* asked_shared();  // of the block that runs
 // Gives a warp's lanes each other's words: those of all lanes, for as long as this thread asks for no others.
 const std::uint64_t* exchange(unsigned mask, std::uint64_t word, const Where& where);
 int lane();
@@ -118,7 +145,7 @@ template <class... Params, class... Args>
 cudaError_t cudaLaunchKernelEx(const cudaLaunchConfig_t* config, void (*kernel)(Params...), Args&&... args) {
   const std::tuple<void (*)(Params...), Params...> call(kernel, args...);
   return cuda_host::run_grid(
-      config->gridDim, config->blockDim,
+      cuda_host::Grid(*config),
       [](const void* arguments) {
         std::apply([](auto run, auto... each) { run(each...); }, *static_cast<const decltype(call)*>(arguments));
       },

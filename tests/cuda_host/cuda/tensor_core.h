@@ -95,9 +95,4 @@ inline void multiply_add(float& c0, float& c1, float& c2, float& c3, const std::
   }
 }
 
-inline std::byte* launched_shared() {
-  alignas(128) static std::byte memory[227 << 10];
-  return memory;
-}
-
 }  // namespace dd2424::cuda
