@@ -100,9 +100,9 @@ def test_what_is_hidden_may_be_nan(rng):
 
 
 def test_huge_scores_and_least_masks(rng):
-    case = Case(1, 1, 4, 70, 8, options={"scale": 1e4})
+    case = Case(1, 1, 4, 70, 8, options={"scale": 300.0})
     arrays = case.arrays(rng)
-    compare(gradients(case, arrays)[:1], case.expected(arrays)[:1], roundings=2**15)
+    compare(gradients(case, arrays)[:1], case.expected(arrays)[:1], roundings=2**12)
     least = np.full((4, 70), np.finfo(np.float32).min)  # PyTorch's habit for "not seen": all alike is a mean
     y = gradients(Case(1, 1, 4, 70, 8), arrays, least)[0]
     assert_accurate(y, np.broadcast_to(arrays[2].mean(2, keepdims=True, dtype=np.float64), y.shape), 24, scale=1)
@@ -184,13 +184,14 @@ def test_derivatives(rng, options):
     assert gradgradcheck(run, (q, k, v, mask))
 
 
-def test_second_derivatives_with_dropout(rng):
+def test_derivatives_with_dropout(rng):
     q, k, v = gpu_leaves(*(rng.standard_normal((1, 3, 2)) for _ in range(3)))
 
     def run(*inputs: Tensor) -> Tensor:
         dd2424.manual_seed(1)
         return F.scaled_dot_product_attention(*inputs, dropout_p=0.4)
 
+    assert gradcheck(run, (q, k, v))
     assert gradgradcheck(run, (q, k, v))
 
 

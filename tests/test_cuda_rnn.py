@@ -127,18 +127,25 @@ def test_without_biases(rng):
     compare(steps_of("gru", "cuda", *given, has_biases=False), steps_of("gru", "cpu", *given, has_biases=False))
 
 
+def of_inputs(rng: np.random.Generator, mode: str, rows: tuple[int, ...], **options: Any) -> Any:
+    """A layer as a function of its sequences and first state alone, and those."""
+    each = 1 + options.get("bidirectional", False)
+    _, h, *rest = (t.detach().cuda() for t in inputs(rng, mode, 2, each))
+    x = dd2424.from_numpy(rng.standard_normal(rows)).cuda()
+    run = function(mode, **options)
+    return lambda *t: run(*t, *rest), (x.requires_grad_(), h.requires_grad_())
+
+
 @pytest.mark.parametrize("mode", ["gru", "lstm"])
 def test_derivatives(rng, mode):
-    values = [t.detach().cuda().requires_grad_() for t in inputs(rng, mode, 2, 2)]
-    run = function(mode, bidirectional=True)
-    assert gradcheck(run, values)
-    rows = dd2424.from_numpy(rng.standard_normal((3, 3))).cuda().requires_grad_()
-    assert gradcheck(function(mode, bidirectional=True, batch_sizes=dd2424.tensor([2, 1])), (rows, *values[1:]))
+    assert gradcheck(*of_inputs(rng, mode, (2, 2, 3)))
+    options = {"bidirectional": True, "batch_sizes": dd2424.tensor([2, 1])}
+    assert gradcheck(*of_inputs(rng, mode, (3, 3), **options))
 
 
-@each_mode
+@pytest.mark.parametrize("mode", ["gru", "lstm"])
 def test_second_derivatives(rng, mode):
-    assert gradgradcheck(function(mode), [t.detach().cuda().requires_grad_() for t in inputs(rng, mode, 2, 1)])
+    assert gradgradcheck(*of_inputs(rng, mode, (1, 2, 3)))
 
 
 @each_mode
