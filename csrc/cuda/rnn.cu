@@ -191,6 +191,7 @@ Status forward_gates(const Context& context, const RnnForward<T>& a) {
 }
 template <class T>
 Status forward(const Context& context, const RnnForward<T>& a) {
+  if (a.projection) return Status::unsupported;
   if (a.steps.batch == 0 || a.hidden == 0) return Status::ok;
   switch (a.mode) {
     case RnnMode::lstm: return forward_gates<4>(context, a);
@@ -200,6 +201,7 @@ Status forward(const Context& context, const RnnForward<T>& a) {
 }
 template <class T>
 Status backward(const Context& context, const RnnBackward<T>& a) {
+  if (a.projection) return Status::unsupported;
   if (a.steps.batch == 0 || a.hidden == 0) return Status::ok;
   return has_many(a.hidden, a.steps.batch) ? backward_units<kLanes>(context, a) : backward_units<4>(context, a);
 }
