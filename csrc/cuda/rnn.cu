@@ -40,7 +40,7 @@ __device__ inline void add_sums(const RnnForward<T>& a, const Step& step, const 
 }
 
 template <class T, int gates, int units>
-__global__ void __launch_bounds__(kRnnThreads, sizeof(T) == 4 ? 2 : 1)
+__global__ void __launch_bounds__(kRnnThreads, sizeof(T) == 4 && gates > 1 ? 2 : 1)
     walk_forward(RnnForward<T> a, Step given, Index first, Index last, bool are_resident) {
   constexpr int parts = kLanes / units, columns = gates * units;
   const Index n = a.hidden, first_unit = Index{blockIdx.x} * units, first_row = Index{blockIdx.y} * kTileRows;
