@@ -1,8 +1,8 @@
 #pragma once
 #include <cuda_runtime.h>
 
-#include <type_traits>
 #include <cstddef>
+#include <type_traits>
 
 #include "core/types.h"
 
