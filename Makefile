@@ -7,11 +7,12 @@ BUILD_REQUIRES := "scikit-build-core>=0.11" "pybind11>=3.0" "cmake>=3.26" "ninja
 SOURCES := CMakeLists.txt pyproject.toml $(shell find csrc cmake -type f)
 export CMAKE_BUILD_PARALLEL_LEVEL ?= $(shell nproc 2>/dev/null || echo 2)
 
+CUDA ?= 13
 CUDA_ARCHITECTURES ?= 90a
 CMAKE_PLAIN := $(BIN)/cmake -S . -G Ninja -DCMAKE_MAKE_PROGRAM=$(abspath $(BIN))/ninja -DCMAKE_BUILD_TYPE=Release \
 	-DDD2424_PYTHON=OFF
 
-.PHONY: help demo build test lint format stubs bench peers clean cuda cuda-all test-cuda test-cuda-host
+.PHONY: help demo build test lint format stubs bench peers clean cuda cuda-all test-cuda test-cuda-host wheel-cuda gpu
 help: ## this list
 	@grep -E '^[a-z-]+:.*##' Makefile | sed -E 's/:.*## /\t/' | expand -t 16
 
@@ -42,6 +43,10 @@ cuda: .venv/build-requires ## compile the CUDA library with nvcc, for compute ca
 cuda-all: ## the same for every GPU that the packages serve
 	$(MAKE) cuda "CUDA_ARCHITECTURES=75-real;80-real;86-real;89-real;90a-real;90-virtual"
 
+wheel-cuda: .venv/build-requires ## build the package dd2424-cuda13 (CUDA=12: dd2424-cuda12; CUDA_ARCHITECTURES=...)
+	$(PIP) wheel --quiet --no-deps --no-build-isolation --wheel-dir dist packages/cuda$(CUDA) \
+		-C "cmake.define.CMAKE_CUDA_ARCHITECTURES=$(CUDA_ARCHITECTURES)"
+
 test-cuda: .venv/test cuda ## run the tests of GPUs on this machine's GPU
 	DD2424_CUDA_LIBRARY=build/cuda/_cuda.so $(BIN)/python -m pytest tests/test_cuda*.py $(TESTS)
 
@@ -49,6 +54,9 @@ test-cuda-host: .venv/test ## run the tests of GPUs on an emulated one
 	$(CMAKE_PLAIN) -B build/cuda_host -DDD2424_CUDA_HOST=ON
 	$(BIN)/cmake --build build/cuda_host --target dd2424_cuda_host
 	DD2424_CUDA_CHECK=1 DD2424_CUDA_LIBRARY=build/cuda_host/_cuda_host.so $(BIN)/python -m pytest tests/test_cuda*.py $(TESTS)
+
+gpu: .venv/test ## all there is to do on a machine with a GPU, in 8 minutes: build, test, check, measure
+	PYTHON=$(BIN)/python benchmarks/gpu.sh
 
 stubs: .venv/dev ## write the types of the compiled module, after its bindings have changed
 	$(BIN)/python tests/make_stubs.py

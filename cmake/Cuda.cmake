@@ -2,6 +2,8 @@
 # between (csrc/core/device.h). Both sides are compiled with a hash of the headers that they share, and compare it.
 option(DD2424_CUDA "Build the library of CUDA kernels" OFF)
 option(DD2424_CUDA_HOST "Build the CUDA kernels for an emulated GPU on the processor, to test them" OFF)
+set(DD2424_CUDA_PACKAGE "dd2424" CACHE STRING "The Python package that the library goes into")
+set(DD2424_CUDA_VERSION "" CACHE STRING "The CUDA that the package says it is for: nvcc must be of it")
 set(DD2424_CUDA_ARCHITECTURES "75-real;80-real;86-real;89-real;90a-real;90-virtual" CACHE STRING
     "What GPUs to compile for; `native` for this machine's")
 
@@ -18,11 +20,11 @@ set(DD2424_CONTRACTS_DEFINITION "DD2424_CONTRACTS=\"${DD2424_CONTRACTS}\"")
 set_source_files_properties(csrc/core/device.cpp PROPERTIES COMPILE_DEFINITIONS "${DD2424_CONTRACTS_DEFINITION}")
 
 set(DD2424_CUDA_SOURCES
-  csrc/cuda/conv.cu
-  csrc/cuda/conv_direct.cu
   csrc/cuda/activation.cu
   csrc/cuda/attention.cu
   csrc/cuda/attention_backward.cu
+  csrc/cuda/conv.cu
+  csrc/cuda/conv_direct.cu
   csrc/cuda/copy.cu
   csrc/cuda/elementwise.cu
   csrc/cuda/gemm.cu
@@ -30,16 +32,19 @@ set(DD2424_CUDA_SOURCES
   csrc/cuda/index_add.cu
   csrc/cuda/library.cu
   csrc/cuda/loss.cu
+  csrc/cuda/machine.cu
   csrc/cuda/memory.cu
   csrc/cuda/norm.cu
   csrc/cuda/optim.cu
+  csrc/cuda/pinned.cu
   csrc/cuda/pool.cu
   csrc/cuda/random.cu
   csrc/cuda/reduce.cu
-  csrc/cuda/resample.cu)
+  csrc/cuda/resample.cu
+  csrc/cuda/rnn.cu
   csrc/cuda/sort.cu
-  csrc/cuda/sort_words.cu)
-  csrc/cuda/rnn.cu)
+  csrc/cuda/sort_words.cu
+  csrc/cuda/streams.cu)
 
 # Into a plain shared library, `target`, whose file is `name`.so.
 function(dd2424_cuda_library target name)
@@ -66,15 +71,18 @@ if(DD2424_CUDA)
   target_compile_options(dd2424_cuda PRIVATE -fmad=false --expt-relaxed-constexpr --Werror all-warnings
                          --diag-suppress=1835,186 # thread-local storage of the host; signed comparisons in templates
                          -Xcompiler=-Wall,-Wextra,-Wno-missing-field-initializers)
+  if(DD2424_CUDA_VERSION AND NOT CMAKE_CUDA_COMPILER_VERSION MATCHES "^${DD2424_CUDA_VERSION}\\.")
+    message(FATAL_ERROR "This package is for CUDA ${DD2424_CUDA_VERSION}, nvcc is of ${CMAKE_CUDA_COMPILER_VERSION}")
+  endif()
   if(SKBUILD)
-    install(TARGETS dd2424_cuda DESTINATION dd2424)
+    install(TARGETS dd2424_cuda DESTINATION ${DD2424_CUDA_PACKAGE})
   endif()
 endif()
 
 if(DD2424_CUDA_HOST)
   dd2424_cuda_library(dd2424_cuda_host _cuda_host)
   set_source_files_properties(${DD2424_CUDA_SOURCES} PROPERTIES LANGUAGE CXX)
-  target_sources(dd2424_cuda_host PRIVATE tests/cuda_host/emulator.cpp)
+  target_sources(dd2424_cuda_host PRIVATE tests/cuda_host/emulator.cpp tests/cuda_host/streams.cpp)
   target_include_directories(dd2424_cuda_host BEFORE PRIVATE ${PROJECT_SOURCE_DIR}/tests/cuda_host)
   target_link_libraries(dd2424_cuda_host PRIVATE dd2424_flags)
   target_compile_options(dd2424_cuda_host PRIVATE -x c++ -O1 -ffp-contract=off -fwrapv -Wno-unknown-pragmas

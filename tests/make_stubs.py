@@ -47,10 +47,10 @@ _SIZE = "*size: int | Sequence[int]"
 _FORMAT = "*, memory_format: memory_format | None = None"
 # Arguments and result of what states none, or too little; in Tensor unless a class is named.
 BY_HAND: dict[str, str] = {
-    **dict.fromkeys((*_UNARY, "detach", "t", "conj", "pin_memory", "share_memory_"), "(self) -> Tensor"),
+    **dict.fromkeys((*_UNARY, "detach", "t", "conj", "share_memory_"), "(self) -> Tensor"),
     **{f"__{r}{name}__": "(self, other: Tensor | float, /) -> Tensor" for name in _BINARY for r in ("", "r", "i")},
     **dict.fromkeys(_COMPARED, "(self, other: Tensor | float, /) -> Tensor"),
-    **dict.fromkeys(("__bool__", "is_complex", "is_pinned"), "(self) -> bool"),
+    **dict.fromkeys(("__bool__", "is_complex"), "(self) -> bool"),
     **dict.fromkeys(("__hash__", "__index__", "__int__", "__len__", "Size.numel"), "(self) -> int"),
     **dict.fromkeys(("numel", "nelement", "data_ptr", "storage_offset", "element_size"), "(self) -> int"),
     **dict.fromkeys(("empty", "ones", "zeros"), f"({_SIZE}, {_OPTIONS}) -> Tensor"),
@@ -76,6 +76,10 @@ BY_HAND: dict[str, str] = {
     "numpy": "(self, *, force: bool = False) -> npt.NDArray[Any]",
     "make_subclass": "(cls: type[_T], data: Tensor, requires_grad: bool = False) -> _T",
     "memory_stats": "() -> dict[str, int]",
+    "cuda_memory_stats": "() -> dict[str, int]",
+    "to_dlpack": "(input: Tensor) -> Any",
+    "from_dlpack": "(capsule: Any) -> Tensor",
+    "cuda_walk_memory": "(x: Tensor | None, y: Tensor | None) -> None",
     "Size.__repr__": "(self) -> str",
     "Generator.manual_seed": "(self, seed: int) -> Generator",
     "Node.__eq__": "(self, other: object, /) -> bool",
@@ -119,6 +123,7 @@ OVERLOADS = {
     "max": _EXTREME,
     "min": _EXTREME,
 }
+BASES = {"Size": "(tuple[_int, ...])", "OutOfMemoryError": "(RuntimeError)"}
 PROPERTIES = {  # and whether they can be set
     "H": ("Tensor", False), "T": ("Tensor", False), "mT": ("Tensor", False), "real": ("Tensor", False),
     "_base": ("Tensor | None", False), "_version": ("int", False), "array": ("npt.NDArray[Any]", False),
@@ -129,7 +134,8 @@ PROPERTIES = {  # and whether they can be set
     "name": ("str", False), "is_complex": ("bool", False), "is_floating_point": ("bool", False),
     "is_signed": ("bool", False), "saved_tensors": ("tuple[Tensor, ...]", False),
     "needs_input_grad": ("tuple[bool, ...]", False), "next_functions": ("tuple[Any, ...]", False),
-    "variable": ("Tensor", False),
+    "variable": ("Tensor", False), "pointer": ("int", False), "priority": ("int", False),
+    "is_captured": ("bool", False),
 }  # fmt: skip
 PARAMETERS = {"collections.abc.Callable": "Callable[..., Any]", "list": "list[Any]", "type": "type[Any]"}
 GENERIC = {"Sequence[Tensor]": "tuple[Tensor, ...]", "dict": "dict[str, Any]"}  # of results
@@ -158,7 +164,7 @@ class Renamer(ast.NodeTransformer):
 
     def visit_Name(self, node: ast.Name) -> ast.AST:
         name = node.id
-        if name == "object":
+        if name in ("object", "CapsuleType"):
             return ast.Name("Any")
         if name in RENAMED:
             if name == "device":
@@ -225,7 +231,10 @@ def lines_for(name: str, value: Any, owner: str, renamer: Renamer) -> list[str]:
         stated = [ast.parse(f"def {name}{text}: ...").body[0] for text in texts]
     else:
         stated = [signature(name, value) or ast.parse(f"def {name}(self, *args: Any, **kwargs: Any): ...").body[0]]
-    found = [typed(s, renamer, bool(owner)) for s in stated if isinstance(s, ast.FunctionDef)]
+    is_static = isinstance(value, staticmethod)
+    found = [typed(s, renamer, bool(owner) and not is_static) for s in stated if isinstance(s, ast.FunctionDef)]
+    if is_static:
+        return ["@staticmethod", *found]
     if owner == "Tensor" and name in ("__eq__", "__ne__", "__reduce_ex__"):
         found = [f"{line}  # type: ignore[override]" for line in found]
     return [line for text in found for line in (["@overload"] if len(found) > 1 else []) + [text]]
@@ -235,9 +244,11 @@ def stub() -> str:
     """The whole file, unformatted."""
     renamer, body = Renamer(None), list[str]()
     for name in CLASSES:
-        base = "(tuple[_int, ...])" if name == "Size" else ""
+        base = BASES.get(name, "")
         body.append(f"class {name}{base}:")
         body += [f"    {line}" for key, value in members(name).items() for line in lines_for(key, value, name, renamer)]
+        if not members(name):
+            body[-1] += " ..."
         if name == "FunctionContext":  # takes any attribute
             body += ["    def __getattr__(self, name: str) -> Any: ..."]
             body += ["    def __setattr__(self, name: str, value: Any) -> None: ..."]

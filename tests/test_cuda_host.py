@@ -20,7 +20,7 @@ pytestmark = [
 @pytest.fixture(scope="module")
 def program(tmp_path_factory):
     path = tmp_path_factory.mktemp("cuda_host") / "check"
-    sources = [FOLDER / "check.cpp", FOLDER / "emulator.cpp"]
+    sources = [FOLDER / name for name in ("check.cpp", "emulator.cpp", "streams.cpp")]
     subprocess.run([COMPILER, "-std=c++20", "-O1", f"-I{FOLDER}", *sources, "-o", path, "-pthread"], check=True)
     return path
 
@@ -55,6 +55,14 @@ def test_what_is_forbidden_ends_the_program(program, name, message):
     assert message in done.stderr
     if message.endswith(" at"):
         assert "check.cpp:" in done.stderr
+
+
+def test_a_streams_work_waits_until_it_is_waited_for(program):
+    assert run(program, "late").stdout.split() == ["0", "1", "1", "0", "0"]
+
+
+def test_a_graph_holds_no_copy_of_memory_that_may_be_gone(program):
+    assert run(program, "captured_copy").stdout == "operation not permitted when stream is capturing\n"
 
 
 def test_the_host_cannot_read_the_gpus_memory(program):

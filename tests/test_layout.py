@@ -44,7 +44,9 @@ SHARED = {
     "bindings/tensor": "the type itself: its slots, methods, indexing", "bindings/module": "the list of the families",
     "bindings/autograd": "of csrc/autograd", "bindings/function": "likewise", "bindings/numpy": "of csrc/tensor",
     "bindings/cuda": "what there is to ask about a GPU", "cuda/library": "the CUDA library's one function",
-    "cuda/memory": "a GPU's memory",
+    "cuda/machine": "its limits", "cuda/memory": "a GPU's memory", "cuda/pinned": "the host's that it reaches",
+    "cuda/streams": "streams, events and graphs", "ops/graph": "captured work of a GPU",
+    "bindings/dlpack": "arrays of other libraries on a GPU",
     "bindings/runtime": "threads, ISA levels, memory", "bindings/shape": "of ops/shape",
     "bindings/machine": "the limits that benchmarks compare with", "cpu/machine": "likewise",
 }  # fmt: skip
@@ -69,6 +71,8 @@ PYTHON_LAYERS = (  # from the bottom; "" is the package's front, whose names may
 RANK = {name: rank for rank, names in enumerate(PYTHON_LAYERS) for name in names}
 IMPORTS_UP = {
     "_autocast.py": "whether there is a GPU is asked of cuda, when a block for it is made",
+    "_tensor.py": "a GPU's arrays and its memory are asked for where there is a GPU",
+    "amp.py": "cuda.amp: PyTorch's second name for mixed precision, loaded when first used",
     "_runtime.py": "show_config prints the version, which stands at the front",
     "_extra.py": "the names of linear algebra at the front, loaded when first used",
 }

@@ -78,8 +78,10 @@ class Walk {
   template <class Kept>  // Kept(Taped*, const Tensors& grads): what arrived at a target
   void run(const Kept& keep) {
     const GradMode mode(options_.create_graph);
+    StreamWalk streams;
     while (straight_.node || !ready_.empty()) {
       auto [node, grads] = next();
+      streams.go_on(node->stream);
       grads.resize(node->outputs);
       if (node->hooks) run_hooks(*node->hooks, grads);
       if (restricted_ && wanted_.contains(node)) keep(node, grads);

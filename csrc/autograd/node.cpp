@@ -10,7 +10,7 @@ namespace {
 std::atomic<std::uint64_t> next_sequence{1};
 }
 
-Node::Node() : sequence(next_sequence.fetch_add(1, std::memory_order_relaxed)) {}
+Node::Node() : sequence(next_sequence.fetch_add(1, std::memory_order_relaxed)), stream(current_stream()) {}
 
 void Leaf::visit_host_objects(void (*visit)(void* object, void* data), void* data) {
   for (const Hooks* list : {&hooks, &after_accumulate})

@@ -76,6 +76,7 @@ struct NodeHooks {
 
 struct Node : Taped {
   std::uint64_t sequence;  // grows along the tape: every edge leads to a smaller one
+  void* stream;            // of the GPU, on which its operation ran: backward runs there too
   Edges edges;             // by input
   std::uint32_t outputs = 1;
   std::unique_ptr<NodeHooks> hooks;

@@ -174,9 +174,10 @@ void bind_filled(py::module_& m) {
 }
 
 // to(dtype), to(device), to(device, dtype), to(other): which is which is found in Python, where devices live.
-Tensor convert(const Tensor& x, const std::optional<DType>& dtype, bool copies, const py::object& device) {
+Tensor convert(const Tensor& x, const std::optional<DType>& dtype, bool copies, const py::object& device,
+               bool non_blocking) {
   Tensor y = dtype ? ops::to(x, *dtype) : x;
-  if (!device.is_none()) y = ops::to(y, load_device("to", device));
+  if (!device.is_none()) y = ops::to(y, load_device("to", device), non_blocking);
   return copies && y.same(x) ? ops::clone(x) : y;
 }
 
@@ -190,7 +191,8 @@ constexpr std::pair<const char*, DType> kConversions[] = {
 void bind_copy(py::module_& m) {
   bind_creation(m);
   bind_filled(m);
-  m.def("convert", &convert, "input"_a, "dtype"_a = py::none(), "copy"_a = false, "device"_a = py::none());
+  m.def("convert", &convert, "input"_a, "dtype"_a = py::none(), "copy"_a = false, "device"_a = py::none(),
+        "non_blocking"_a = false);
   for (const auto& [name, dtype] : kConversions)
     define_method(name, [dtype = dtype](const Tensor& x) { return ops::to(x, dtype); });
   define(
@@ -203,8 +205,8 @@ void bind_copy(py::module_& m) {
     return kwargs ? in_order(x, format_from("contiguous", kwargs, x.ndim(), false), false) : ops::contiguous(x);
   });
   define_method(
-      "copy_", [](Tensor x, const Tensor& source, bool) { return ops::copy_(x, source); }, "src"_a,
-      "non_blocking"_a = false);
+      "copy_", [](Tensor x, const Tensor& source, bool non_blocking) { return ops::copy_(x, source, non_blocking); },
+      "src"_a, "non_blocking"_a = false);
   define_method(
       "fill_",
       [](Tensor x, const Value& value) {

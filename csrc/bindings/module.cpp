@@ -9,6 +9,8 @@ void bind_autograd(py::module_& m);
 void bind_conv(py::module_& m);
 void bind_copy(py::module_& m);
 void bind_cuda(py::module_& m);
+void bind_cuda_streams(py::module_& m);
+void bind_dlpack(py::module_& m);
 void bind_elementwise(py::module_& m);
 void bind_function(py::module_& m);
 void bind_index(py::module_& m);
@@ -32,6 +34,7 @@ void bind_sort(py::module_& m);
 PYBIND11_MODULE(_core, m) {
   using namespace dd2424;
   m.doc() = "The compiled part of dd2424: tensors, the tape and the kernels.";
+  pybind11::register_exception<OutOfMemoryError>(m, "OutOfMemoryError", PyExc_RuntimeError);
   pybind11::register_local_exception_translator([](std::exception_ptr error) {
     try {
       if (error) std::rethrow_exception(error);
@@ -46,6 +49,8 @@ PYBIND11_MODULE(_core, m) {
   bind_numpy(m);
   bind_runtime(m);
   bind_cuda(m);
+  bind_cuda_streams(m);
+  bind_dlpack(m);
   bind_elementwise(m);
   bind_reduce(m);
   bind_shape(m);

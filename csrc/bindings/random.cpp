@@ -22,7 +22,7 @@ Tensor fill_random(Tensor self, Distribution distribution, double p, double q, G
     return self;
   }
   ops::check_inplace("random", self);
-  const Tensor drawn = ops::random(self.shape(), DType::float32, distribution, p, q, chosen(generator));
+  const Tensor drawn = ops::random(self.shape(), DType::float32, distribution, p, q, chosen(generator), self.device());
   ops::copy_into(self, drawn);
   ops::count_write(self);
   return self;
@@ -37,7 +37,7 @@ Tensor fill_by_chance(Tensor self, const Tensor& p, Generator* generator) {
   check(ops::item(ops::all(ops::binary(BinaryOp::bit_and, low, high))).integer != 0,
         "bernoulli: p must hold probabilities from 0 to 1");
   const DType dtype = p.dtype() == DType::float64 ? DType::float64 : DType::float32;
-  const Tensor drawn = ops::random(self.shape(), dtype, Distribution::uniform, 0, 1, chosen(generator));
+  const Tensor drawn = ops::random(self.shape(), dtype, Distribution::uniform, 0, 1, chosen(generator), self.device());
   return ops::copy_(self, ops::compare(CompareOp::lt, drawn, ops::to(p, dtype)));
 }
 
@@ -59,7 +59,7 @@ Tensor fill_whole(Tensor self, const std::optional<std::int64_t>& first, const s
   const std::int64_t most = highest_whole(self.dtype());
   const std::int64_t end = most + (is_floating(self.dtype()) || most < 0x7fffffffffffffff);
   const std::int64_t low = second && first ? *first : 0, high = second ? *second : first.value_or(end);
-  ops::copy_into(self, ops::randint(low, high, self.shape(), self.dtype(), chosen(generator)));
+  ops::copy_into(self, ops::randint(low, high, self.shape(), self.dtype(), chosen(generator), self.device()));
   ops::count_write(self);
   return self;
 }
@@ -182,10 +182,10 @@ void bind_random(py::module_& m) {
       "size"_a, "distribution"_a, "p"_a, "q"_a, "dtype"_a, "generator"_a = py::none(), "device"_a = py::none());
   m.def(
       "randint",
-      [](std::int64_t low, std::int64_t high, const Shape& size, DType dtype, Generator* generator) {
-        return ops::randint(low, high, size, dtype, chosen(generator));
+      [](std::int64_t low, std::int64_t high, const Shape& size, DType dtype, Generator* generator, py::handle device) {
+        return ops::randint(low, high, size, dtype, chosen(generator), load_device("randint", device));
       },
-      "low"_a, "high"_a, "size"_a, "dtype"_a = DType::int64, "generator"_a = py::none());
+      "low"_a, "high"_a, "size"_a, "dtype"_a = DType::int64, "generator"_a = py::none(), "device"_a = py::none());
   m.def(
       "randperm", [](Index n, DType dtype, Generator* generator) { return ops::randperm(n, dtype, chosen(generator)); },
       "n"_a, "dtype"_a = DType::int64, "generator"_a = py::none());

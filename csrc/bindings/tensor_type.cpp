@@ -81,6 +81,8 @@ void set_python_error() {
     PyErr_SetString(PyExc_IndexError, error.what());
   } catch (const NotImplementedError& error) {
     PyErr_SetString(PyExc_NotImplementedError, error.what());
+  } catch (const OutOfMemoryError& error) {
+    PyErr_SetString(py::module_::import("dd2424._core").attr("OutOfMemoryError").ptr(), error.what());
   } catch (const std::exception& error) { PyErr_SetString(PyExc_RuntimeError, error.what()); }
 }
 

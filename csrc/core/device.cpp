@@ -11,6 +11,7 @@
 namespace dd2424 {
 
 __attribute__((tls_model("initial-exec"))) thread_local void* detail::current_stream = nullptr;
+__attribute__((tls_model("initial-exec"))) thread_local bool detail::is_capturing = false;
 
 bool detail::device_is_open = false;
 
@@ -73,27 +74,53 @@ void* allocate_on(Device device, std::size_t bytes) {
   std::size_t free_bytes = 0, total_bytes = 0;
   services.total_memory(&free_bytes, &total_bytes);
   const MemoryStats memory = services.memory();
-  throw RuntimeError(message("allocate: the GPU has no memory for ", bytes, " bytes (", free_bytes, " of ", total_bytes,
-                             " are free, tensors hold ", memory.in_use_bytes, ", ",
-                             memory.reserved_bytes - memory.in_use_bytes,
-                             " are kept for reuse): ", services.last_error()));
+  throw OutOfMemoryError(message("allocate: the GPU has no memory for ", bytes, " bytes (", free_bytes, " of ",
+                                 total_bytes, " are free, tensors hold ", memory.in_use_bytes, ", ",
+                                 memory.reserved_bytes - memory.in_use_bytes,
+                                 " are kept for reuse): ", services.last_error()));
 }
 
 void release_on(Device device, void* block, std::size_t bytes) noexcept {
   if (device == Device::cpu) return release(block, bytes);
-  services.release(block);
+  services.release(block, current_stream());
 }
 
-void copy_bytes(Device to, void* y, Device from, const void* x, std::size_t bytes) {
+void* allocate_pinned(std::size_t bytes) {
+  void* block = nullptr;
+  if (device_services("pin_memory").allocate_pinned(bytes, &block) == Status::ok) return block;
+  throw RuntimeError(
+      message("pin_memory: the host has no pinned memory for ", bytes, " bytes: ", services.last_error()));
+}
+void release_pinned(void* block) noexcept { services.release_pinned(block); }
+
+void check_not_capturing(const char* op, const char* what) {
+  check(!is_capturing(), op, ": ", what, " while a graph is captured: nothing is computed before it is replayed");
+}
+
+void copy_bytes(Device to, void* y, Device from, const void* x, std::size_t bytes, bool is_pinned) {
   if (bytes == 0) return;
   if (to == Device::cpu && from == Device::cpu) {
     std::memcpy(y, x, bytes);
-  } else if (to == Device::cpu) {
-    check_ok("copy", device_services("copy").to_host(y, x, bytes, current_stream()));
+    return;
+  }
+  check_not_capturing("copy", "between the host and the GPU there must be no copy");
+  const DeviceServices& gpu = device_services("copy");
+  if (to == Device::cpu) {
+    check_ok("copy", (is_pinned ? gpu.to_pinned : gpu.to_host)(y, x, bytes, current_stream()));
   } else {
     check(from == Device::cpu, "copy: within a GPU kernels copy");
-    check_ok("copy", device_services("copy").from_host(y, x, bytes, current_stream()));
+    check_ok("copy", (is_pinned ? gpu.from_pinned : gpu.from_host)(y, x, bytes, current_stream()));
   }
+}
+
+void StreamWalk::move(void* stream) {
+  if (is_capturing()) return;  // a graph has one stream, whichever its inputs were made on
+  if (device_is_open()) check_ok("backward", services.order(current_stream(), stream));
+  set_current_stream(stream);
+}
+void StreamWalk::leave() noexcept {
+  services.order(current_stream(), began_);
+  set_current_stream(began_);
 }
 
 }  // namespace dd2424

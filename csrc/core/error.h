@@ -10,6 +10,9 @@ namespace dd2424 {
 struct RuntimeError : std::runtime_error {
   using std::runtime_error::runtime_error;
 };
+struct OutOfMemoryError : RuntimeError {  // of a GPU
+  using RuntimeError::RuntimeError;
+};
 struct ValueError : std::runtime_error {
   using std::runtime_error::runtime_error;
 };

@@ -13,7 +13,7 @@ namespace {
 char error_text[1024] = "";
 char name[256] = "";
 char runtime[64] = "";
-int capability = 0;
+int capability = 0, multiprocessors = 0;
 
 __global__ void nothing() {}
 
@@ -36,6 +36,7 @@ const char* find_gpu() {
   if (const cudaError_t error = cudaGetDeviceProperties(&properties, 0); error != cudaSuccess)
     return refuse("the GPU does not answer", error);
   capability = 10 * properties.major + properties.minor;
+  multiprocessors = properties.multiProcessorCount;
   std::snprintf(name, sizeof name, "%s", properties.name);
   cudaRuntimeGetVersion(&version);
   std::snprintf(runtime, sizeof runtime, "CUDA %d.%d", version / 1000, version % 1000 / 10);
@@ -77,29 +78,32 @@ extern "C" __attribute__((visibility("default"))) const char* dd2424_open_device
   *services = {.count = count,
                .name = [] { return static_cast<const char*>(name); },
                .capability = compute_capability,
+               .multiprocessors = [] { return multiprocessors; },
                .runtime = [] { return static_cast<const char*>(runtime); },
                .last_error = last_error,
                .synchronize = [] { return checked(cudaDeviceSynchronize()); }};
+  offer_graphs(*services);
+  offer_machine(*services);
   offer_memory(*services);
+  offer_pinned(*services);
+  offer_streams(*services);
   auto& offered = *static_cast<dd2424::DeviceTables*>(tables);
-  offer_conv(offered);
   offer_activation(offered);
   offer_attention(offered);
+  offer_conv(offered);
   offer_copy(offered);
   offer_elementwise(offered);
   offer_gemm(offered);
+  offer_index(offered);
+  offer_index_add(offered);
+  offer_loss(offered);
   offer_norm(offered);
   offer_optim(offered);
   offer_pool(offered);
   offer_random(offered);
   offer_reduce(offered);
   offer_resample(offered);
-  offer_index(offered);
-  offer_index_add(offered);
-  offer_loss(offered);
-  offer_random(offered);
-  offer_reduce(offered);
-  offer_sort(offered);
   offer_rnn(offered);
+  offer_sort(offered);
   return nullptr;
 }

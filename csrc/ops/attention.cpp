@@ -263,10 +263,10 @@ Tensor mask_with_heads(const Tensor& mask, const Shape& shape, DType dtype) {
   return reshape(values, ones);
 }
 
-void set_options(AttentionSizes& s, const AttentionOptions& options, Generator& generator) {
+void set_options(AttentionSizes& s, const AttentionOptions& options, Generator& generator, Device device) {
   s.scale = options.scale.value_or(s.features > 0 ? 1 / std::sqrt(static_cast<double>(s.features)) : 1.0);
   s.offset = options.offset, s.window = options.window, s.is_causal = options.is_causal, s.dropout = options.dropout;
-  if (s.dropout > 0) s.bits = generator.next();
+  if (s.dropout > 0) s.bits = generator.next(device);
 }
 Tensor widened(const Tensor& x) { return x.defined() && is_floating(x.dtype()) ? to(x, DType::float32) : x; }
 
@@ -296,7 +296,7 @@ Tensor attention(const Tensor& q, const Tensor& k, const Tensor& v, const Tensor
   const Shape lead = grouped ? with(common, {heads_of(q)}) : common;
   const Tensor mask4 = mask.defined() ? mask_with_heads(mask, with(lead, {q4.size(2), k4.size(2)}), q.dtype()) : mask;
   AttentionSizes s{q4.size(0), q4.size(1), k4.size(1), q4.size(2), k4.size(2), q4.size(3), v4.size(3)};
-  set_options(s, options, generator);
+  set_options(s, options, generator, q.device());
   const Tensor y = attend(s, {q4, k4, v4, mask4});
   return y.ndim() == lead.size() + 2 ? y : reshape(y, with(lead, {s.queries, s.value_features}));
 }
@@ -317,7 +317,7 @@ Tensor packed_attention(const Tensor& packed, const Tensor& mask, const Attentio
     return to(packed_attention(widened(packed), widened(mask), options, generator), packed.dtype());
   const Index batch = packed.size(0), rows = packed.size(1), heads = packed.size(3), features = packed.size(4);
   AttentionSizes s{batch, heads, heads, rows, rows, features, features};
-  set_options(s, options, generator);
+  set_options(s, options, generator, q.device());
   return attend_packed(s, packed,
                        mask.defined() ? mask_with_heads(mask, {batch, heads, rows, rows}, packed.dtype()) : mask);
 }

@@ -1,5 +1,6 @@
 #include "ops/copy.h"
 
+#include <algorithm>
 #include <cmath>
 #include <cstring>
 
@@ -35,12 +36,13 @@ Tensor cloned(const Tensor& x, const Tensor& y) {
 }
 
 // The other device is given x's elements as they lie, one after the other; what else is to change, y's device does.
-void copy_across(const Tensor& y, const Tensor& x) {
+void copy_across(const Tensor& y, const Tensor& x, bool non_blocking = false) {
   const Tensor source = contiguous(detach(x));
   const bool fits = y.dtype() == x.dtype() && y.is_contiguous() && y.shape() == x.shape();
   const Tensor target = fits ? y : empty(x.shape(), x.dtype(), y.device());
   copy_bytes(y.device(), target->data, x.device(), source->data,
-             static_cast<std::size_t>(x.numel() * item_bytes(x.dtype())));
+             static_cast<std::size_t>(x.numel() * item_bytes(x.dtype())),
+             non_blocking && is_pinned(y.device() == Device::cpu ? target : source));
   if (!fits) copy_into(y, target);
 }
 
@@ -79,13 +81,33 @@ Tensor to(const Tensor& x, DType dtype) {
   return y;
 }
 
-Tensor to(const Tensor& x, Device device) {
+bool is_pinned(const Tensor& x) { return x->storage->give_back == static_cast<void (*)(void*)>(release_pinned); }
+
+namespace {
+
+Tensor pinned_like(const Tensor& x) {
+  void* block = allocate_pinned(static_cast<std::size_t>(std::max<Index>(x.numel(), 1) * item_bytes(x.dtype())));
+  return from_blob(block, x.shape(), empty_like(x, x.dtype(), Device::cpu).strides(), x.dtype(), true, release_pinned,
+                   block);
+}
+
+}  // namespace
+
+Tensor pin_memory(const Tensor& x) {
+  check(x.device() == Device::cpu, "pin_memory: input must be in the host's memory, got one on ", x.device());
+  if (is_pinned(x)) return x;
+  return cloned(x, pinned_like(x));
+}
+
+Tensor to(const Tensor& x, Device device, bool non_blocking) {
   if (x.device() == device) return x;
-  const Tensor y = empty_like(x, x.dtype(), device);
+  const bool lands_pinned = non_blocking && device == Device::cpu;
+  const Tensor y = lands_pinned ? pinned_like(x) : empty_like(x, x.dtype(), device);
   if (x.numel() > 0) {
     const Tensor dense = x.strides() == y.strides() ? x : empty_like(x);  // as y lies
     copy_into(dense, x);
-    copy_bytes(device, y->data, x.device(), dense->data, static_cast<std::size_t>(x.numel() * item_bytes(x.dtype())));
+    copy_bytes(device, y->data, x.device(), dense->data, static_cast<std::size_t>(x.numel() * item_bytes(x.dtype())),
+               lands_pinned || (non_blocking && is_pinned(dense)));
   }
   record<MoveNode>(y, {&x}, x.device());
   return y;
@@ -93,11 +115,16 @@ Tensor to(const Tensor& x, Device device) {
 
 Tensor contiguous(const Tensor& x) { return x.is_contiguous() ? x : clone_contiguous(x); }
 
-Tensor& copy_(Tensor& self, const Tensor& x) {
+Tensor& copy_(Tensor& self, const Tensor& x, bool non_blocking) {
   check_inplace("copy_", self);
   check(broadcast_shapes("copy_", self.shape(), x.shape()) == self.shape(), "copy_: input must broadcast to ",
         self.shape(), ", got ", x.shape());
   const bool recorded = grad_enabled() && (needs_grad(x) || needs_grad(self));
+  if (non_blocking && !recorded && self.device() != x.device() && self.shape() == x.shape() && x.numel() > 0) {
+    copy_across(self, x, true);
+    count_write(self);
+    return self;
+  }
   assign(self, recorded ? expand(to(x, self.dtype()), self.shape()) : x);
   return self;
 }

@@ -6,8 +6,11 @@ namespace dd2424::ops {
 Tensor clone(const Tensor& x);  // dense, in x's memory order
 Tensor clone_contiguous(const Tensor& x);
 Tensor to(const Tensor& x, DType dtype);  // x itself where nothing changes
-Tensor to(const Tensor& x, Device device);
-Tensor& copy_(Tensor& self, const Tensor& x);
+// non_blocking: the host does not wait where its side is pinned; what lands there is.
+Tensor to(const Tensor& x, Device device, bool non_blocking = false);
+Tensor& copy_(Tensor& self, const Tensor& x, bool non_blocking = false);
+bool is_pinned(const Tensor& x);
+Tensor pin_memory(const Tensor& x);  // x itself where it is
 Tensor& fill_(Tensor& self, const Scalar& value);
 Tensor detach(const Tensor& x);
 

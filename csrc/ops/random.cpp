@@ -6,9 +6,19 @@
 
 namespace dd2424::ops {
 
-Philox Generator::next() {
+thread_local CapturedDraws* captured_draws = nullptr;
+
+Philox Generator::next(Device device) {
+  if (device == Device::cuda && captured_draws) {
+    check(this == &default_generator(), "random: in a captured graph generator must be the default one, got another");
+    return {0, captured_draws->count++, captured_draws->start};
+  }
   const std::lock_guard lock(mutex_);
   return {seed_, offset_++};
+}
+std::pair<std::uint64_t, std::uint64_t> Generator::reserve(std::uint64_t draws) {
+  const std::lock_guard lock(mutex_);
+  return {seed_, std::exchange(offset_, offset_ + draws)};
 }
 void Generator::manual_seed(std::uint64_t seed) { set_state(seed, 0); }
 std::pair<std::uint64_t, std::uint64_t> Generator::state() const {
@@ -29,7 +39,7 @@ Generator& default_generator() {
 void random_(Tensor& self, Distribution distribution, double p, double q, Generator& generator) {
   check_inplace("random", self);
   const Tensor y = self.is_contiguous() ? self : empty(self.shape(), self.dtype(), self.device());
-  const Philox bits = generator.next();
+  const Philox bits = generator.next(y.device());
   dispatch_float("random", y.dtype(), [&]<class T>(T) {
     if (y.numel() > 0)
       run("random", kernels<RandomKernels<T>>(y.device()).random, y.numel(), 0, distribution,
@@ -39,9 +49,10 @@ void random_(Tensor& self, Distribution distribution, double p, double q, Genera
   count_write(self);
 }
 
-Tensor random(const Shape& shape, DType dtype, Distribution distribution, double p, double q, Generator& generator) {
+Tensor random(const Shape& shape, DType dtype, Distribution distribution, double p, double q, Generator& generator,
+              Device device) {
   checked_numel("random", shape);
-  Tensor y = empty(shape, dtype);
+  Tensor y = empty(shape, dtype, device);
   random_(y, distribution, p, q, generator);
   return y;
 }
@@ -53,13 +64,14 @@ std::int64_t largest(DType dtype) {
 }
 std::int64_t smallest(DType dtype) { return dtype == DType::bool_ || dtype == DType::uint8 ? 0 : -largest(dtype) - 1; }
 
-Tensor randint(std::int64_t low, std::int64_t high, const Shape& shape, DType dtype, Generator& generator) {
+Tensor randint(std::int64_t low, std::int64_t high, const Shape& shape, DType dtype, Generator& generator,
+               Device device) {
   check(low < high, "randint: high must be larger than low, got low ", low, " and high ", high);
   check(is_floating(dtype) || (low >= smallest(dtype) && high - 1 <= largest(dtype)),
         "randint: low and high must lie within ", dtype, ", got low ", low, " and high ", high);
   checked_numel("randint", shape);
-  const Tensor y = empty(shape, DType::int64);
-  const Philox bits = generator.next();
+  const Tensor y = empty(shape, DType::int64, device);
+  const Philox bits = generator.next(y.device());
   if (y.numel() > 0)
     run("randint", kernels<RandomIntegerKernels>(y.device()).integers, y.numel(), 0,
         RandomInteger{y.data<Index>(), y.numel(), low, high, bits});
@@ -69,7 +81,7 @@ Tensor randint(std::int64_t low, std::int64_t high, const Shape& shape, DType dt
 Tensor randperm(Index n, DType dtype, Generator& generator) {
   check(n >= 0, "randperm: n must not be negative, got ", n);
   const Tensor y = empty({n}, DType::int64);
-  const Philox bits = generator.next();
+  const Philox bits = generator.next(y.device());
   if (n > 0)
     run("randperm", kernels<RandomIntegerKernels>(y.device()).permutation, n, 0, Permutation{y.data<Index>(), n, bits});
   return to(y, dtype);
@@ -130,7 +142,7 @@ Tensor dropout(const Tensor& x, double p, bool channels, Generator& generator, b
     mask.dropped = mask.scale * kSeluFloor + mask.shift;
   }
   for (int d = 2; channels && d < x.ndim(); ++d) mask.inner *= x.size(d);
-  mask.bits = generator.next();
+  mask.bits = generator.next(x.device());
   return masked(x, mask);
 }
 

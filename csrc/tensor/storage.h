@@ -17,8 +17,8 @@ struct Storage final : Counted {
 
   explicit Storage(std::size_t bytes, Device device = Device::cpu)
       : data(device == Device::cpu ? allocate(bytes) : allocate_on(device, bytes)), bytes(bytes), device(device) {}
-  Storage(void* data, std::size_t bytes, bool writable, void (*give_back)(void*), void* lender)
-      : data(data), bytes(bytes), writable(writable), give_back(give_back), lender(lender) {}
+  Storage(void* data, std::size_t bytes, bool writable, void (*give_back)(void*), void* lender, Device device)
+      : data(data), bytes(bytes), device(device), writable(writable), give_back(give_back), lender(lender) {}
   ~Storage() {
     if (give_back) {
       give_back(lender);

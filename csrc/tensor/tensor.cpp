@@ -161,17 +161,16 @@ Tensor independent_alias(const Tensor& x) {
     Ref<Storage> last(static_cast<Storage*>(storage));
     last->release();
   };
-  auto storage = make_ref<Storage>(lender->data, lender->bytes, lender->writable, +give_back, lender);
-  storage->device = lender->device;
+  auto storage = make_ref<Storage>(lender->data, lender->bytes, lender->writable, +give_back, lender, x.device());
   return make(std::move(storage), x->data, x.shape(), x.strides(), x.dtype());
 }
 
 Tensor from_blob(void* data, const Shape& shape, const Shape& strides, DType dtype, bool writable,
-                 void (*give_back)(void*), void* lender) {
+                 void (*give_back)(void*), void* lender, Device device) {
   Index span = product(shape) == 0 ? 0 : 1;
   for (int d = 0; span > 0 && d < shape.size(); ++d) span += (shape[d] - 1) * strides[d];
   const auto bytes = static_cast<std::size_t>(span * item_bytes(dtype));
-  return make(make_ref<Storage>(data, bytes, writable, give_back, lender), static_cast<std::byte*>(data), shape,
+  return make(make_ref<Storage>(data, bytes, writable, give_back, lender, device), static_cast<std::byte*>(data), shape,
               strides, dtype);
 }
 

@@ -92,7 +92,7 @@ Tensor alias(const Tensor& x);
 // As alias, with a count of writes of its own: what `.data` gives.
 Tensor independent_alias(const Tensor& x);
 Tensor from_blob(void* data, const Shape& shape, const Shape& strides, DType dtype, bool writable,
-                 void (*give_back)(void*), void* lender);
+                 void (*give_back)(void*), void* lender, Device device = Device::cpu);
 
 bool overlaps_itself(const Tensor& x);               // two indices may share an element: an expanded tensor
 bool may_overlap(const Tensor& a, const Tensor& b);  // their memory ranges meet

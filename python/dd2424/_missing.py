@@ -19,7 +19,7 @@ _NAMES = """
     is_set_to is_sparse_csr is_vulkan is_xla is_xpu istft lcm lcm_ logcumsumexp lstsq lu lu_solve map2_ map_
     module_load mtia mvlgamma mvlgamma_ name new new_empty_strided nextafter nextafter_ nonzero_static orgqr ormqr
     polygamma polygamma_ q_per_channel_axis q_per_channel_scales q_per_channel_zero_points q_scale q_zero_point
-    qscheme record_stream reinforce resize resize_ resize_as resize_as_ resize_as_sparse_ row_indices set_
+    qscheme reinforce resize resize_ resize_as resize_as_ resize_as_sparse_ row_indices set_
     slice_inverse smm solve sparse_dim sparse_mask sparse_resize_ sparse_resize_and_clear_ sspaddmm stft
     storage storage_type  symeig to_dense to_mkldnn to_padded_tensor to_sparse to_sparse_bsc
     to_sparse_bsr to_sparse_coo to_sparse_csc to_sparse_csr triangular_solve unsafe_chunk unsafe_split

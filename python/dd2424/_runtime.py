@@ -77,7 +77,7 @@ def show_config() -> None:
         "threads": f"{get_num_threads()} of {os.cpu_count()} processors (OMP_NUM_THREADS sets them)",
         "Winograd": f"{'on' if winograd_enabled() else 'off'} for convolutions of few taps (set_winograd sets it)",
         "memory": f"{stats['in_use_bytes']} bytes in use, {stats['reserved_bytes']} reserved",
-        "CUDA": "not in this build",
+        "CUDA": dd2424.cuda.why_not() or "{name}, {runtime}".format(**_core.cuda_properties()),
     }
     width = max(map(len, rows))
     print("\n".join(f"{name:<{width}}  {value}" for name, value in rows.items()))

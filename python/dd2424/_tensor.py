@@ -6,8 +6,6 @@ import functools
 from collections.abc import Callable, Iterator
 from typing import Any
 
-import numpy as np
-
 from dd2424 import _core, _extra, _missing
 from dd2424._core import Tensor, dtype
 from dd2424._device import CPU, GPU, device
@@ -64,9 +62,11 @@ def _to(
             device = argument
         elif isinstance(argument, int) and not isinstance(argument, bool):
             device = _DEVICE(argument)
-        elif argument is not None and not isinstance(argument, bool):
+        elif isinstance(argument, bool):
+            non_blocking = argument
+        elif argument is not None:
             dtype = argument
-    result = _core.convert(self, dtype, copy, device)
+    result = _core.convert(self, dtype, copy, device, non_blocking)
     return result if memory_format is None else result.contiguous(memory_format=memory_format)
 
 
@@ -75,7 +75,7 @@ _DEVICE = device
 
 def _cuda(self: Tensor, device: Any = None, non_blocking: bool = False) -> Tensor:
     """Move to a GPU. Raises: RuntimeError where there is none."""
-    return _to(self, "cuda" if device is None else device)
+    return _to(self, "cuda" if device is None else device, non_blocking=non_blocking)
 
 
 def _cpu(self: Tensor) -> Tensor:
@@ -182,8 +182,35 @@ def _deepcopy(self: Tensor, memo: dict[int, Any]) -> Tensor:
     return copy
 
 
+def _pin_memory(self: Tensor, device: Any = None) -> Tensor:
+    """In memory of the host's that a GPU reaches by itself, for copies that need not be waited for.
+
+    Raises: RuntimeError where there is no GPU, or for a tensor on one.
+    """
+    from dd2424.cuda.library import require
+
+    require("pin_memory")
+    return _core.pin_memory(self)
+
+
+def _is_pinned(self: Tensor, device: Any = None) -> bool:
+    """Whether it is in memory that `pin_memory` made."""
+    return _core.is_pinned(self)
+
+
+def _record_stream(self: Tensor, stream: Any) -> None:
+    """Let the memory be handed on only behind what the stream has been asked so far. Raises: RuntimeError off a GPU."""
+    _core.record_stream(self, stream._handle)
+
+
 def _dlpack(self: Tensor, **options: Any) -> Any:
     """The memory for another library, without a copy."""
+    if self.requires_grad:
+        raise BufferError("__dlpack__: the tensor must not require a gradient; use .detach()")
+    if self.is_cuda:
+        from dd2424.cuda.arrays import to_dlpack
+
+        return to_dlpack(self, **options)
     return self.numpy().__dlpack__(**options)
 
 
@@ -192,17 +219,9 @@ def _dlpack_device(self: Tensor) -> tuple[int, int]:
 
 
 def _interface(self: Tensor) -> dict[str, Any]:
-    """The memory of a GPU's tensor, as CuPy, Numba and PyTorch take it; ready on CUDA's default stream.
+    from dd2424.cuda.arrays import interface_of
 
-    Raises: AttributeError for a tensor in the processor's memory, and TypeError for bfloat16.
-    """
-    if not self.is_cuda:
-        raise AttributeError("__cuda_array_interface__: the tensor must be on a GPU; use .cuda()")
-    if self.dtype == _core.bfloat16:
-        raise TypeError("__cuda_array_interface__: no array library there has bfloat16; use .float()")
-    strides = tuple(step * self.itemsize for step in self.stride())
-    return {"shape": tuple(self.shape), "typestr": np.dtype(self.dtype.name).str, "strides": strides,
-            "data": (self.data_ptr(), False), "version": 3, "stream": 1}  # fmt: skip
+    return interface_of(self)
 
 
 def _may_hold(target: dtype, source: dtype) -> bool:
@@ -230,8 +249,9 @@ _OWN: dict[str, Any] = {
     "is_contiguous": _is_contiguous, "type": _type, "type_as": _type_as, "new_tensor": _new_tensor,
     "__iter__": _iterate, "__contains__": _contains, "__format__": _format, "__repr__": describe, "__str__": describe,
     "__deepcopy__": _deepcopy, "__reduce_ex__": _reduce, "__dlpack__": _dlpack, "__dlpack_device__": _dlpack_device,
-    "element_size": lambda self: self.itemsize, "is_complex": lambda self: False, "is_pinned": lambda self: False,
-    "pin_memory": lambda self: self, "share_memory_": lambda self: self, "conj": lambda self: self,
+    "element_size": lambda self: self.itemsize, "is_complex": lambda self: False, "is_pinned": _is_pinned,
+    "pin_memory": _pin_memory, "record_stream": _record_stream,
+    "share_memory_": lambda self: self, "conj": lambda self: self,
     "device": property(lambda self: GPU if self.is_cuda else CPU), "__cuda_array_interface__": property(_interface),
     "is_sparse": property(lambda self: False), "H": property(lambda self: self.mT), "layout": "strided",
     "real": property(lambda self: self), "__array_priority__": 1000,

@@ -66,6 +66,30 @@ int show(const int* block, int count) {
   return 0;
 }
 
+cudaStream_t new_stream() {
+  cudaStream_t stream = nullptr;
+  cudaStreamCreateWithPriority(&stream, cudaStreamNonBlocking, 0);
+  return stream;
+}
+int late(int* y) {  // work on a stream is done when somebody waits for it
+  const cudaStream_t first = new_stream(), second = new_stream();
+  cudaEvent_t event = nullptr;
+  cudaEventCreateWithFlags(&event, cudaEventDisableTiming);
+  cudaMemsetAsync(y, 0, 2 * sizeof(int), first);
+  show(y, 2);
+  cudaEventRecord(event, first);
+  cudaStreamWaitEvent(second, event, 0);
+  std::printf("%d ", cudaEventQuery(event) == cudaErrorNotReady);
+  cudaStreamSynchronize(second);
+  return show(y, 2);
+}
+int captured_copy(int* y) {
+  int value = 1;
+  const cudaStream_t stream = new_stream();
+  cudaStreamBeginCapture(stream, cudaStreamCaptureModeThreadLocal);
+  return std::puts(cudaGetErrorString(cudaMemcpyAsync(y, &value, sizeof value, cudaMemcpyHostToDevice, stream)));
+}
+
 }  // namespace
 
 int main(int, char** arguments) {
@@ -86,6 +110,8 @@ int main(int, char** arguments) {
   four_blocks.numAttrs = 0;
   if (name == "grid_apart") return cudaLaunchKernelEx(&four_blocks, half_grid);
   if (name == "unfenced") return cudaLaunchKernelEx(&one_block, unfenced, x, y), show(y, 64);
+  if (name == "late") return late(y);
+  if (name == "captured_copy") return captured_copy(y);
   if (name == "half_wait") return cudaLaunchKernelEx(&one_block, half_wait);
   if (name == "wait_apart") return cudaLaunchKernelEx(&one_block, wait_apart);
   if (name == "half_exchange") return cudaLaunchKernelEx(&one_block, half_exchange, y);

@@ -1,7 +1,7 @@
 #pragma once
 // A GPU on the processor, to test kernels where there is none: enough of CUDA's runtime for csrc/cuda, whose sources a
 // C++ compiler then takes as they are. A block's threads are fibers that run in a shuffled order; what the rules of
-// __syncthreads and of warps forbid ends the program with a message (emulator.cpp). Streams are done at once.
+// __syncthreads and of warps forbid ends the program with a message (emulator.cpp). Streams: streams.h.
 #include <math.h>
 
 #include <bit>
@@ -44,13 +44,16 @@ enum cudaError_t {
   cudaErrorMemoryAllocation = 2,
   cudaErrorInvalidConfiguration = 9,
   cudaErrorNoDevice = 100,
-  cudaErrorCooperativeLaunchTooLarge = 720
+  cudaErrorNotReady = 600,
+  cudaErrorCooperativeLaunchTooLarge = 720,
+  cudaErrorStreamCaptureUnsupported = 900
 };
 enum cudaMemcpyKind { cudaMemcpyHostToDevice = 1, cudaMemcpyDeviceToHost = 2, cudaMemcpyDeviceToDevice = 3 };
 using cudaStream_t = struct CUstream_st*;
 struct cudaDeviceProp {
   char name[256];
   int major, minor;
+  int multiProcessorCount;
 };
 struct cudaFuncAttributes {};
 enum cudaFuncAttribute { cudaFuncAttributeMaxDynamicSharedMemorySize = 8 };
@@ -80,8 +83,7 @@ cudaError_t cudaFree(void* block);
 cudaError_t cudaMemGetInfo(std::size_t* free_bytes, std::size_t* total_bytes);
 cudaError_t cudaMemcpyAsync(void* y, const void* x, std::size_t bytes, cudaMemcpyKind kind, cudaStream_t stream);
 cudaError_t cudaMemsetAsync(void* y, int byte, std::size_t bytes, cudaStream_t stream);
-inline cudaError_t cudaStreamSynchronize(cudaStream_t) { return cudaSuccess; }
-inline cudaError_t cudaDeviceSynchronize() { return cudaSuccess; }
+cudaError_t cudaDeviceSynchronize();
 inline cudaError_t cudaGetLastError() { return cudaSuccess; }
 const char* cudaGetErrorString(cudaError_t error);
 template <class F>
@@ -98,6 +100,8 @@ template <class F>
 cudaError_t cudaFuncGetAttributes(cudaFuncAttributes*, F*) {
   return cudaSuccess;
 }
+
+#include "streams.h"
 
 namespace cuda_host {
 
@@ -143,13 +147,15 @@ T from_lane(unsigned mask, T value, int source, const Where& where) {
 
 template <class... Params, class... Args>
 cudaError_t cudaLaunchKernelEx(const cudaLaunchConfig_t* config, void (*kernel)(Params...), Args&&... args) {
-  const std::tuple<void (*)(Params...), Params...> call(kernel, args...);
-  return cuda_host::run_grid(
-      cuda_host::Grid(*config),
-      [](const void* arguments) {
-        std::apply([](auto run, auto... each) { run(each...); }, *static_cast<const decltype(call)*>(arguments));
-      },
-      &call);
+  using Call = std::tuple<void (*)(Params...), Params...>;
+  return cuda_host::submit(config->stream, [grid = cuda_host::Grid(*config), call = Call(kernel, args...)] {
+    return cuda_host::run_grid(
+        grid,
+        [](const void* arguments) {
+          std::apply([](auto run, auto... each) { run(each...); }, *static_cast<const Call*>(arguments));
+        },
+        &call);
+  });
 }
 
 inline void __syncthreads(const cuda_host::Where& where = cuda_host::Where::current()) {

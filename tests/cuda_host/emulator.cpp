@@ -20,6 +20,7 @@ namespace {
 
 constexpr std::size_t kArenaBytes = std::size_t{1} << 32, kPage = 4096, kFence = 64;
 constexpr unsigned char kFenceByte = 0xa5;
+constexpr int kMultiprocessors = 4;
 
 struct Arena {
   std::byte* base = static_cast<std::byte*>(
@@ -129,11 +130,14 @@ cudaError_t cudaGetDeviceCount(int* count) {
 cudaError_t cudaGetDeviceProperties(cudaDeviceProp* properties, int) {
   const char* chosen = std::getenv("DD2424_CUDA_HOST_CAPABILITY");
   const int capability = chosen ? std::atoi(chosen) : 90;
-  *properties = {.name = "emulated GPU", .major = capability / 10, .minor = capability % 10};
+  *properties = {.name = "emulated GPU",
+                 .major = capability / 10,
+                 .minor = capability % 10,
+                 .multiProcessorCount = kMultiprocessors};
   return cudaSuccess;
 }
 cudaError_t cudaDeviceGetAttribute(int* value, cudaDeviceAttr attribute, int) {
-  *value = attribute == cudaDevAttrMultiProcessorCount ? 4 : 227 << 10;
+  *value = attribute == cudaDevAttrMultiProcessorCount ? kMultiprocessors : 227 << 10;
   return cudaSuccess;
 }
 cudaError_t cudaRuntimeGetVersion(int* version) {
@@ -152,6 +156,8 @@ const char* cudaGetErrorString(cudaError_t error) {
     case cudaErrorInvalidConfiguration: return "invalid configuration argument";
     case cudaErrorCooperativeLaunchTooLarge: return "too many blocks in cooperative launch";
     case cudaErrorNoDevice: return "no CUDA-capable device is detected";
+    case cudaErrorNotReady: return "device not ready";
+    case cudaErrorStreamCaptureUnsupported: return "operation not permitted when stream is capturing";
     default: return error == cudaSuccess ? "no error" : "invalid argument";
   }
 }
@@ -186,6 +192,7 @@ cudaError_t cudaMalloc(void** block, std::size_t bytes) {
 
 cudaError_t cudaFree(void* block) {
   using namespace cuda_host;
+  finish_all();  // as the driver waits
   const Reached reached;
   Arena& a = arena();
   const auto found = a.blocks.find(static_cast<std::byte*>(block));
@@ -199,13 +206,31 @@ cudaError_t cudaFree(void* block) {
   return cudaSuccess;
 }
 
-cudaError_t cudaMemcpyAsync(void* y, const void* x, std::size_t bytes, cudaMemcpyKind, cudaStream_t) {
-  const cuda_host::Reached reached;
-  std::memmove(y, x, bytes);
+cudaError_t cudaDeviceSynchronize() {
+  cuda_host::finish_all();
   return cudaSuccess;
 }
-cudaError_t cudaMemsetAsync(void* y, int byte, std::size_t bytes, cudaStream_t) {
-  const cuda_host::Reached reached;
-  std::memset(y, byte, bytes);
-  return cudaSuccess;
+// Between the GPU and memory of the host's that is not pinned, the host's side is read or written before this returns.
+cudaError_t cudaMemcpyAsync(void* y, const void* x, std::size_t bytes, cudaMemcpyKind kind, cudaStream_t stream) {
+  const auto copy = [=](const void* from) {
+    const cuda_host::Reached reached;
+    std::memmove(y, from, bytes);
+    return cudaSuccess;
+  };
+  const void* host = kind == cudaMemcpyHostToDevice ? x : kind == cudaMemcpyDeviceToHost ? y : nullptr;
+  if (!host || cuda_host::is_pinned(host)) return cuda_host::submit(stream, [=] { return copy(x); });
+  if (cuda_host::is_capturing(stream)) return cudaErrorStreamCaptureUnsupported;  // nobody keeps it for the replays
+  if (kind == cudaMemcpyHostToDevice) {
+    const auto* first = static_cast<const std::byte*>(x);
+    return cuda_host::submit(stream, [=, kept = std::vector(first, first + bytes)] { return copy(kept.data()); });
+  }
+  if (const cudaError_t error = cudaStreamSynchronize(stream); error != cudaSuccess) return error;
+  return copy(x);
+}
+cudaError_t cudaMemsetAsync(void* y, int byte, std::size_t bytes, cudaStream_t stream) {
+  return cuda_host::submit(stream, [=] {
+    const cuda_host::Reached reached;
+    std::memset(y, byte, bytes);
+    return cudaSuccess;
+  });
 }

@@ -19,6 +19,7 @@ from dd2424.data.digits import digits
 from dd2424.data.errors import DataError
 from dd2424.data.loader import DataLoader
 from dd2424.data.mnist import FASHION_CLASSES, fashion_mnist, mnist
+from dd2424.data.pin import Prefetcher
 from dd2424.data.sampler import (
     BatchSampler,
     RandomSampler,
@@ -40,6 +41,7 @@ __all__ = [
     "DataLoader",
     "Dataset",
     "IterableDataset",
+    "Prefetcher",
     "RandomSampler",
     "Sampler",
     "SequentialSampler",

@@ -6,8 +6,11 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import islice
 from typing import Any, Generic, TypeVar
 
+from dd2424 import cuda
+
 from .collate import default_collate, default_convert
 from .dataset import Dataset, IterableDataset, samples_at
+from .pin import pinned
 from .sampler import BatchSampler, RandomSampler, SequentialSampler, index_batches
 from .seeds import Seeded
 from .workers import Crew, fetch_ahead, read_ahead
@@ -23,8 +26,9 @@ class DataLoader(Generic[T_co]):
     `collate_fn` is given. `batch_size=None` delivers samples one by one. With `num_workers`, so many threads prepare
     batches ahead, `prefetch_factor` (2) each; order and content are the same for any number (a stream, an
     IterableDataset, is read by one thread, so that every sample comes once). `state_dict` tells the
-    place in the middle of a pass; a loader that loads it goes on there, batch for batch. What concerns processes and
-    pinned memory is accepted and has no effect.
+    place in the middle of a pass; a loader that loads it goes on there, batch for batch. With `pin_memory`, where there
+    is a GPU, batches lie in memory that it reaches by itself: `to("cuda", non_blocking=True)` then need not be waited
+    for. What concerns processes is accepted and has no effect.
 
     Units: timeout in seconds, 0 for none.
     Raises: ValueError for options that exclude each other or are out of range, TypeError for a data set without a
@@ -73,7 +77,9 @@ class DataLoader(Generic[T_co]):
             isinstance(dataset, Dataset) and getattr(type(dataset), "get_batch", None) is not Dataset.get_batch
         )
         takes_batches = makes_batches and batch_sampler is not None and collate_fn is None
-        self._fetch: Callable[[Any], Any] = dataset.get_batch if takes_batches else self._collated
+        make: Callable[[Any], Any] = dataset.get_batch if takes_batches else self._collated
+        self._pins = pin_memory and cuda.is_available()
+        self._fetch: Callable[[Any], Any] = (lambda place: pinned(make(place))) if self._pins else make
         self._resume_at = 0  # batches that the next pass leaves out
         self._running: dict[str, int] | None = None  # where the latest pass is
 
@@ -121,7 +127,8 @@ class DataLoader(Generic[T_co]):
     def __iter__(self) -> Iterator[Any]:
         if not isinstance(self.dataset, IterableDataset):
             return self._pass()
-        return read_ahead(self._crew(1), self._stream()) if self.num_workers else self._stream()
+        stream = map(pinned, self._stream()) if self._pins else self._stream()
+        return read_ahead(self._crew(1), stream) if self.num_workers else stream
 
     def state_dict(self) -> dict[str, int]:
         """Return how many batches of the current pass are done, and the pass's `seed` and `epoch` where it has them.

@@ -24,8 +24,14 @@ __all__ = [
 Device = device | str | None
 
 
+_PLAIN = {bool, int, float, list, tuple, np.ndarray}
+
+
 def tensor(data: Any, *, dtype: dtype | None = None, device: Device = None, requires_grad: bool = False) -> Tensor:
     """A copy of a number, nested lists, an array or a tensor. Python floats take the default dtype, ints int64."""
+    if type(data) not in _PLAIN and not isinstance(data, Tensor) and hasattr(data, "__cuda_array_interface__"):
+        shared = as_tensor(data)
+        return shared.to(dtype=dtype or shared.dtype, device=device, copy=True).requires_grad_(requires_grad)
     return _core.tensor(data, dtype=dtype, device=device, requires_grad=requires_grad)
 
 
@@ -37,11 +43,16 @@ def from_numpy(ndarray: Any) -> Tensor:
 def from_dlpack(ext_tensor: Any) -> Tensor:
     """A tensor over the memory of another library's array, without a copy.
 
-    Raises: TypeError for what does not speak DLPack or has a dtype that there is none for; RuntimeError for a GPU's.
+    Raises: TypeError for what does not speak DLPack or has a dtype that there is none for; RuntimeError for memory of
+        another kind of device than the processor and CUDA's.
     """
     if not hasattr(ext_tensor, "__dlpack__"):
         raise TypeError(f"from_dlpack: ext_tensor must have __dlpack__, got {type(ext_tensor).__name__}")
     kind, _ = ext_tensor.__dlpack_device__()
+    if int(kind) == 2:
+        from dd2424.cuda.arrays import from_dlpack as from_gpu
+
+        return from_gpu(ext_tensor)
     if int(kind) != 1:
         raise RuntimeError(f"from_dlpack: ext_tensor must be in the processor's memory, got device kind {int(kind)}")
     return _core.from_numpy(np.from_dlpack(ext_tensor))
@@ -63,6 +74,11 @@ def as_tensor(data: Any, dtype: dtype | None = None, device: Device = None) -> T
         return data if dtype is None and device is None else data.to(dtype=dtype or data.dtype, device=device)
     if type(data).__module__ == "numpy" and type(data).__name__ == "ndarray":
         shared = _core.from_numpy(data)
+        return shared if dtype is None and device is None else shared.to(dtype=dtype or shared.dtype, device=device)
+    if hasattr(data, "__cuda_array_interface__"):
+        from dd2424.cuda.arrays import from_interface
+
+        shared = from_interface(data)
         return shared if dtype is None and device is None else shared.to(dtype=dtype or shared.dtype, device=device)
     return _core.tensor(data, dtype=dtype, device=device)
 

@@ -82,7 +82,7 @@ def randint(
     start, end, shape = (low, high, size) if isinstance(high, int) else (0, low, high if size is None else size)
     if shape is None:
         raise TypeError("randint: size must be given, got None")
-    return _core.convert(_core.randint(start, end, shape, dtype or _core.int64, generator), device=device)
+    return _core.randint(start, end, shape, dtype or _core.int64, generator, device)
 
 
 def randperm(
@@ -127,7 +127,7 @@ def normal(
     given = [x for x in (mean, std) if isinstance(x, Tensor)]
     if (size is None) != bool(given):
         raise TypeError("normal: size must be given where mean and std are numbers, and only there")
-    if _core.tensor(std).lt(0).any():
+    if (std if isinstance(std, Tensor) else _core.tensor(std)).lt(0).any():
         raise RuntimeError("normal: std must not be negative")
     shape = tuple(size) if size is not None else broadcast_shapes(*(tuple(x.shape) for x in given))
     kind = dtype or (given[0].dtype if given else _core.get_default_dtype())
@@ -157,11 +157,12 @@ def multinomial(
     if not replacement and num_samples > int((weights > 0).sum(-1).min()):
         raise RuntimeError(f"multinomial: num_samples must be at most the weights above 0, got {num_samples}")
     if not replacement:  # the smallest of exponential waiting times with these rates: Efraimidis and Spirakis, 2006
-        waits = -_core.log1p(-_core.random(tuple(weights.shape), "uniform", 0.0, 1.0, _core.float64, generator))
+        drawn = _core.random(tuple(weights.shape), "uniform", 0.0, 1.0, _core.float64, generator, input.device)
+        waits = -_core.log1p(-drawn)
         return _core.where(weights > 0, waits / weights, math.inf).topk(num_samples, -1, largest=False).indices
     sums = weights.cumsum(-1)
     shape = (*sums.shape[:-1], num_samples)
-    targets = _core.random(shape, "uniform", 0.0, 1.0, _core.float64, generator) * sums[..., -1:]
+    targets = _core.random(shape, "uniform", 0.0, 1.0, _core.float64, generator, input.device) * sums[..., -1:]
     found = searchsorted(sums, targets, right=True)
     last = (weights > 0).to(_core.int64).cumsum(-1).argmax(-1, keepdim=True)  # rounding may reach the very end
     return _core.minimum(found, last)
