@@ -56,7 +56,7 @@ class _Function:
         if v is None:
             if len(like) != 1 or like[0].numel() != 1:
                 raise RuntimeError(f"{self.name}: v must be given where {what} is not one number, got None")
-            return (_core.ones(like[0].shape, dtype=like[0].dtype),)
+            return (_core.ones(like[0].shape, dtype=like[0].dtype, device=like[0].device),)
         vectors, _ = self._tuple("v", v)
         expected, shapes = ([tuple(t.shape) for t in tensors] for tensors in (like, vectors))
         if expected != shapes:
@@ -76,7 +76,8 @@ class _Function:
         for i, gradient in enumerate(found):
             self.check_used(gradient is not None, f"the derivative by input {i}")
         return tuple(
-            _core.zeros(x.shape, dtype=x.dtype) if g is None else g for g, x in zip(found, inputs, strict=True)
+            _core.zeros(x.shape, dtype=x.dtype, device=x.device) if g is None else g
+            for g, x in zip(found, inputs, strict=True)
         )
 
     def result(self, tensors: Tensors, many: bool) -> Any:
@@ -108,7 +109,7 @@ def jvp(
     """
     f = _Function("jvp", func, inputs, create_graph, strict)
     vectors = f.vector(v, f.inputs, "the input")
-    u = tuple(_core.zeros(y.shape, dtype=y.dtype).requires_grad_() for y in f.outputs)
+    u = tuple(_core.zeros(y.shape, dtype=y.dtype, device=y.device).requires_grad_() for y in f.outputs)
     rows = f.gradients(f.outputs, f.inputs, u, keep=True)
     product = f.gradients(rows, u, vectors)
     return f.result(f.outputs, f.many_outputs), f.result(product, f.many_outputs)
@@ -176,7 +177,7 @@ def _rows(f: _Function, y: Tensor) -> Tensors:
     """The derivatives of every element of one output, by input."""
     rows = [f.gradients([element], f.inputs) for element in y.reshape((-1,)).unbind()]
     if not rows:
-        return tuple(_core.zeros((*y.shape, *x.shape), dtype=x.dtype) for x in f.inputs)
+        return tuple(_core.zeros((*y.shape, *x.shape), dtype=x.dtype, device=x.device) for x in f.inputs)
     return tuple(
         _core.stack([row[i] for row in rows]).reshape((*y.shape, *x.shape)) for i, x in enumerate(f.inputs)
     )  # fmt: skip

@@ -77,4 +77,4 @@ class Bernoulli(Distribution):
         return softplus(self.logits) - self.probs * self.logits
 
     def enumerate_support(self, expand: bool = True) -> Tensor:
-        return self._enumerated(arange(2, dtype=self.probs.dtype), expand)
+        return self._enumerated(arange(2, dtype=self.probs.dtype, device=self.probs.device), expand)

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from dd2424 import Size, Tensor, arange, from_numpy, lgamma
+from dd2424 import Size, Tensor, arange, lgamma
+from dd2424._host import beside, host_array
 from dd2424.distributions import constraints, draws
 from dd2424.distributions.constraints import Constraint
 from dd2424.distributions.distribution import Distribution
@@ -81,8 +82,8 @@ class Binomial(Distribution):
 
     def sample(self, sample_shape: Sequence[int] = ()) -> Tensor:
         shape = self._extended_shape(sample_shape)
-        n, p = (x.detach().expand(shape).double().numpy() for x in (self.total_count, self.probs))
-        return from_numpy(draws.binomial(n, p)).to(self.probs.dtype)
+        n, p = (host_array(x.expand(shape).double()) for x in (self.total_count, self.probs))
+        return beside(draws.binomial(n, p), self.probs).to(self.probs.dtype)
 
     def log_prob(self, value: Tensor) -> Tensor:
         self._validate_if_asked(value)
@@ -98,4 +99,4 @@ class Binomial(Distribution):
         largest = int(self.total_count.max().item())
         if bool((self.total_count != largest).any()):
             raise NotImplementedError("Binomial: total_count must be one number to enumerate the support, got several")
-        return self._enumerated(arange(largest + 1, dtype=self.probs.dtype), expand)
+        return self._enumerated(arange(largest + 1, dtype=self.probs.dtype, device=self.probs.device), expand)

@@ -76,7 +76,7 @@ class Categorical(Distribution):
     def sample(self, sample_shape: Sequence[int] = ()) -> Tensor:
         count = size(sample_shape).numel()
         if count == 0 or self.batch_shape.numel() == 0:
-            return arange(0).reshape(self._extended_shape(sample_shape))
+            return arange(0, device=self.probs.device).reshape(self._extended_shape(sample_shape))
         drawn = multinomial(self.probs.detach().reshape((-1, self._num_events)), count, replacement=True)
         return drawn.T.reshape(self._extended_shape(sample_shape))
 
@@ -90,4 +90,4 @@ class Categorical(Distribution):
         return -(self.probs * finite).sum(-1)
 
     def enumerate_support(self, expand: bool = True) -> Tensor:
-        return self._enumerated(arange(self._num_events), expand)
+        return self._enumerated(arange(self._num_events, device=self.probs.device), expand)

@@ -193,7 +193,7 @@ class multinomial(Constraint):
 
 
 def _is_square(x: Tensor) -> Tensor:
-    return dd2424.full(tuple(x.shape[:-2]), x.shape[-1] == x.shape[-2], dtype=dd2424.bool)
+    return dd2424.full(tuple(x.shape[:-2]), x.shape[-1] == x.shape[-2], dtype=dd2424.bool, device=x.device)
 
 
 def _is_symmetric(x: Tensor) -> Tensor:

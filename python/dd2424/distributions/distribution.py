@@ -181,7 +181,7 @@ class Distribution:
 
     def _constant(self, value: float, like: Tensor) -> Tensor:
         """`value` everywhere: the mean of what has none is nan."""
-        return dd2424.full(self._extended_shape(), value, dtype=like.dtype)
+        return dd2424.full(self._extended_shape(), value, dtype=like.dtype, device=like.device)
 
     def _missing(self, name: str) -> NotImplementedError:
         return NotImplementedError(f"{type(self).__name__}: {name} is not defined for this distribution")

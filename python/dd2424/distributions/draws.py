@@ -10,7 +10,8 @@ from collections.abc import Callable
 import numpy as np
 import numpy.typing as npt
 
-from dd2424 import Tensor, float64, from_numpy, lgamma, rand, randn
+from dd2424 import Tensor, float64, lgamma, rand, randn
+from dd2424._host import beside, host_array
 from dd2424.autograd.function import Context, Function, once_differentiable
 from dd2424.distributions.incomplete import log_sample_slope, special
 
@@ -65,17 +66,17 @@ class LogGamma(Function):
 
     @staticmethod
     def forward(ctx: Context, a: Tensor, logarithm: bool) -> Tensor:
-        wide = np.asarray(a.detach().double().numpy())
+        wide = np.asarray(host_array(a.double()))
         log_z = log_gamma(wide)
         ctx.wide, ctx.log_z, ctx.logarithm = wide, log_z, logarithm
-        return from_numpy(log_z if logarithm else np.asarray(np.exp(log_z))).to(a.dtype)
+        return beside(log_z if logarithm else np.exp(log_z), a).to(a.dtype)
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Context, dy: Tensor) -> tuple[Tensor, None]:
         slope = log_sample_slope(ctx.wide, ctx.log_z)
         slope = slope if ctx.logarithm else slope * np.exp(ctx.log_z)
-        return dy * from_numpy(np.asarray(slope)).to(dy.dtype), None
+        return dy * beside(slope, dy).to(dy.dtype), None
 
 
 def standard_gamma(a: Tensor, logarithm: bool = False) -> Tensor:

@@ -20,6 +20,7 @@ import numpy as np
 import numpy.typing as npt
 
 from dd2424 import Tensor, digamma, from_numpy, lgamma
+from dd2424._host import beside, host_array
 from dd2424.autograd.function import Context, Function, once_differentiable
 
 __all__: list[str] = []
@@ -63,22 +64,22 @@ class RegularizedGamma(Function):
     @staticmethod
     def forward(ctx: Context, a: Tensor, z: Tensor) -> Tensor:
         ctx.save_for_backward(a, z)
-        wide_a, wide_z = a.detach().double().numpy(), z.detach().double().numpy()
+        wide_a, wide_z = host_array(a.double()), host_array(z.double())
         with np.errstate(divide="ignore", invalid="ignore"):
             log_z = np.log(wide_z)
             area, _, below = integrals(wide_a, np.where(wide_z > 0, log_z, -700.0))
             tail = area * np.exp(wide_a * log_z - wide_z - special(lgamma, wide_a))
         p = np.where(below, tail, 1 - tail)
         p = np.where(wide_z <= 0, 0.0, np.where(np.isinf(wide_z), 1.0, p))
-        return from_numpy(np.asarray(p)).to(a.dtype)
+        return beside(p, a).to(a.dtype)
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Context, dy: Tensor) -> tuple[Tensor, Tensor]:
         a, z = ctx.saved_tensors
         density = ((a - 1) * z.log() - z - lgamma(a)).exp()
-        slope = log_sample_slope(a.detach().double().numpy(), z.detach().double().log().numpy())
-        return -dy * density * z * from_numpy(np.asarray(slope)).to(a.dtype), dy * density
+        slope = log_sample_slope(host_array(a.double()), host_array(z.detach().double().log()))
+        return -dy * density * z * beside(slope, a).to(a.dtype), dy * density
 
 
 def regularized_gamma(a: Tensor, z: Tensor) -> Tensor:

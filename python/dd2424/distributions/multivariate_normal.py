@@ -78,7 +78,7 @@ class MultivariateNormal(Distribution):
             return cholesky(self.covariance_matrix)
         # With J the exchange of first and last, J P J = F F^T gives P = (J F J) (J F J)^T, an upper factor: L^-T.
         inverse = cholesky(self.precision_matrix.flip((-2, -1))).flip((-2, -1)).mT
-        identity = eye(self.loc.shape[-1], dtype=self.loc.dtype).expand(inverse.shape)
+        identity = eye(self.loc.shape[-1], dtype=self.loc.dtype, device=self.loc.device).expand(inverse.shape)
         return solve_triangular(inverse, identity, upper=False)
 
     @lazy_property
@@ -89,7 +89,7 @@ class MultivariateNormal(Distribution):
     @lazy_property
     def precision_matrix(self) -> Tensor:
         """C^-1."""
-        identity = eye(self.loc.shape[-1], dtype=self.loc.dtype).expand(self.scale_tril.shape)
+        identity = eye(self.loc.shape[-1], dtype=self.loc.dtype, device=self.loc.device).expand(self.scale_tril.shape)
         result: Tensor = cholesky_solve(identity, self.scale_tril)
         return result
 

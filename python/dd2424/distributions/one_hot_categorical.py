@@ -79,7 +79,9 @@ class OneHotCategorical(Distribution):
         return self._categorical.entropy()
 
     def enumerate_support(self, expand: bool = True) -> Tensor:
-        return self._enumerated(eye(self._categorical._num_events, dtype=self.probs.dtype), expand)
+        return self._enumerated(
+            eye(self._categorical._num_events, dtype=self.probs.dtype, device=self.probs.device), expand
+        )
 
 
 class OneHotCategoricalStraightThrough(OneHotCategorical):

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from dd2424 import Tensor, from_numpy, lgamma, xlogy
+from dd2424 import Tensor, lgamma, xlogy
+from dd2424._host import beside, host_array
 from dd2424.distributions import constraints, draws
 from dd2424.distributions.distribution import Distribution
 from dd2424.distributions.utils import broadcast_all
@@ -39,7 +40,7 @@ class Poisson(Distribution):
 
     def sample(self, sample_shape: Sequence[int] = ()) -> Tensor:
         rate = self.rate.detach().expand(self._extended_shape(sample_shape)).double()
-        return from_numpy(draws.poisson(rate.numpy())).to(self.rate.dtype)
+        return beside(draws.poisson(host_array(rate)), self.rate).to(self.rate.dtype)
 
     def log_prob(self, value: Tensor) -> Tensor:
         self._validate_if_asked(value)

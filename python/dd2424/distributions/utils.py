@@ -13,7 +13,7 @@ T = TypeVar("T")
 
 
 def broadcast_all(*values: Any) -> tuple[Tensor, ...]:
-    """Tensors of one shape from numbers and tensors. Numbers take the dtype of the first tensor, or the default one.
+    """Tensors of one shape from numbers and tensors. Numbers take dtype and device of the first tensor, or the default.
 
     Raises: ValueError for what is neither.
     """
@@ -22,7 +22,8 @@ def broadcast_all(*values: Any) -> tuple[Tensor, ...]:
             raise ValueError(f"broadcast_all: values must be numbers or tensors, got {type(value).__name__}")
     first = next((v for v in values if isinstance(v, Tensor)), None)
     kind = dd2424.get_default_dtype() if first is None else first.dtype
-    tensors = [v if isinstance(v, Tensor) else dd2424.tensor(v, dtype=kind) for v in values]
+    place = None if first is None else first.device
+    tensors = [v if isinstance(v, Tensor) else dd2424.tensor(v, dtype=kind, device=place) for v in values]
     shape = broadcast_shapes(*(tuple(t.shape) for t in tensors))
     return tuple(t.expand(shape) for t in tensors)
 
@@ -51,12 +52,12 @@ def sum_rightmost(value: Tensor, dims: int) -> Tensor:
 
 def open_uniform(shape: tuple[int, ...], like: Tensor) -> Tensor:
     """Uniform on (0, 1), of the dtype of `like`: without 0, whose logarithm is infinite."""
-    return dd2424.rand(shape, dtype=like.dtype).clamp_(min=dd2424.finfo(like.dtype).tiny)
+    return dd2424.rand(shape, dtype=like.dtype, device=like.device).clamp_(min=dd2424.finfo(like.dtype).tiny)
 
 
 def standard_normal(shape: tuple[int, ...], like: Tensor) -> Tensor:
     """Normal with mean 0 and variance 1, of the dtype of `like`."""
-    return dd2424.randn(shape, dtype=like.dtype)
+    return dd2424.randn(shape, dtype=like.dtype, device=like.device)
 
 
 class lazy_property(Generic[T]):

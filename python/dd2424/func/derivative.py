@@ -59,7 +59,9 @@ class _Recording:
             kept = self.keeps or again
             found = _core.grad([outputs[i] for i in reached], leaves, weights, kept or again, self.keeps, True, False)
         pairs = zip(found, leaves, strict=True)
-        return self.result(rebuild([_core.zeros(x.shape, dtype=x.dtype) if g is None else g for g, x in pairs]))
+        return self.result(
+            rebuild([_core.zeros(x.shape, dtype=x.dtype, device=x.device) if g is None else g for g, x in pairs])
+        )
 
 
 def _chosen(name: str, argnums: Argnums, args: tuple[Any, ...]) -> list[int]:
@@ -168,7 +170,7 @@ def jvp(func: Callable[..., Any], primals: Any, tangents: Any, *, has_aux: bool 
         own = recording.own(primals)
         output, aux = _with_aux("jvp", func(*own), has_aux)
         outputs, rebuild = flatten(output)
-        v = [_core.zeros(y.shape, dtype=y.dtype).requires_grad_() for y in outputs]
+        v = [_core.zeros(y.shape, dtype=y.dtype, device=y.device).requires_grad_() for y in outputs]
         inner = _Recording(v)
         with inner:
             rows = flatten(inner.gradients(outputs, own, v))[0]

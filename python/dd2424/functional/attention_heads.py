@@ -115,7 +115,7 @@ def _sizes(query: Tensor, key: Tensor, value: Tensor, features: int, heads: int,
 def _added(name: str, mask: Tensor, like: Tensor) -> Tensor:
     """The mask as what is added: True, which hides a key here, becomes -inf."""
     if mask.dtype == _core.bool:
-        return _core.zeros(mask.shape, dtype=like.dtype).masked_fill(mask, -float("inf"))
+        return _core.zeros(mask.shape, dtype=like.dtype, device=mask.device).masked_fill(mask, -float("inf"))
     if not mask.dtype.is_floating_point:
         raise RuntimeError(f"{_NAME}: {name} must be boolean or floating, got {mask.dtype}")
     return mask.to(like.dtype)

@@ -9,6 +9,7 @@ import numpy as np
 from dd2424 import _core
 from dd2424._core import Tensor
 from dd2424._dtypes import finfo
+from dd2424._host import beside, host_array
 from dd2424._types import Number
 
 # fmt: off
@@ -283,7 +284,7 @@ def isneginf(input: Tensor) -> Tensor:
 
 def isreal(input: Tensor) -> Tensor:
     """True everywhere: every dtype is real."""
-    return _core.ones(input.shape, dtype=_core.bool)
+    return _core.ones(input.shape, dtype=_core.bool, device=input.device)
 
 
 def signbit(input: Tensor) -> Tensor:
@@ -357,10 +358,10 @@ def frexp(input: Tensor) -> tuple[Tensor, Tensor]:
     """(mantissa, exponent) with input = mantissa * 2^exponent and 0.5 <= |mantissa| < 1; the exponent is int32."""
     if not input.is_floating_point():
         raise RuntimeError(f"frexp: input must be floating-point, got {input.dtype}")
-    mantissa, exponent = np.frexp(input.detach().double().numpy())
-    powers = _core.from_numpy(np.asarray(exponent, np.int32))
+    mantissa, exponent = np.frexp(host_array(input.double()))
+    powers = beside(np.asarray(exponent, np.int32), input)
     if not input.requires_grad:
-        return _core.from_numpy(np.asarray(mantissa)).to(input.dtype), powers
+        return beside(mantissa, input).to(input.dtype), powers
     return input * _core.pow(2.0, -powers.double()).to(input.dtype), powers
 
 

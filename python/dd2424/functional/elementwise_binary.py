@@ -9,6 +9,7 @@ import numpy as np
 
 from dd2424 import _core
 from dd2424._core import Tensor
+from dd2424._host import beside, host_array
 from dd2424._types import Number
 
 # fmt: off
@@ -260,15 +261,15 @@ def nextafter(input: Tensor, other: Tensor) -> Tensor:
     kind = _core.result_type(input, other)
     if kind not in (_core.float32, _core.float64):
         raise RuntimeError(f"nextafter: operands must be float32 or float64, got {kind}")
-    a, b = (x.detach().to(kind).numpy() for x in (input, other))
-    return _core.from_numpy(np.asarray(np.nextafter(a, b)))
+    a, b = (host_array(x.to(kind)) for x in (input, other))
+    return beside(np.nextafter(a, b), input)
 
 
 def _whole(name: str, function: Any, input: Tensor, other: Tensor) -> Tensor:
     kind = _core.result_type(input, other)
     if kind.is_floating_point or kind == _core.bool:
         raise NotImplementedError(f"{name}: operands must have integer dtypes, got {kind}")
-    return _core.from_numpy(np.asarray(function(input.to(kind).numpy(), other.to(kind).numpy())))
+    return beside(function(host_array(input.to(kind)), host_array(other.to(kind))), input)
 
 
 def gcd(input: Tensor, other: Tensor) -> Tensor:

@@ -9,6 +9,7 @@ import numpy as np
 
 from dd2424 import _core
 from dd2424._core import Tensor
+from dd2424._host import beside, host_array
 from dd2424.autograd.function import Context, Function
 from dd2424.functional.elementwise import erfc
 
@@ -53,13 +54,13 @@ class Bessel(Function):
     def forward(ctx: Context, x: Tensor, order: int, scaled: bool) -> Tensor:
         ctx.save_for_backward(x)
         ctx.order, ctx.scaled = order, scaled
-        wide = x.detach().double().numpy()
+        wide = host_array(x.double())
         y = _scaled_bessel(wide, order)
         if not scaled:
             with np.errstate(over="ignore", invalid="ignore"):
                 half = np.exp(np.abs(wide) / 2)  # twice: I_n is finite for longer than e^x
                 y = np.where(np.isinf(wide), np.copysign(half, wide if order % 2 else half), y * half * half)
-        return _core.from_numpy(np.asarray(y)).to(x.dtype)
+        return beside(y, x).to(x.dtype)
 
     @staticmethod
     def backward(ctx: Context, dy: Tensor) -> tuple[Tensor, None, None]:

@@ -89,23 +89,23 @@ def _padded(targets: Tensor, labels: list[int], classes: int, blank: int) -> Ten
 
 def _losses(x: Tensor, targets: Tensor, times: list[int], labels: list[int], blank: int) -> Tensor:
     """alpha[n, s]: log of the probability of all alignments of x[:t] to the first s of blank, label, blank, ..."""
-    batch, longest = targets.shape
-    states = _core.full((batch, 2 * longest + 1), blank, dtype=_core.int64, device=x.device)
-    states[:, 1::2] = targets
+    (batch, longest), place = targets.shape, x.device
+    states = _core.full((batch, 2 * longest + 1), blank, dtype=_core.int64, device=place)
+    states[:, 1::2] = targets.to(place)
     emitted = _core.gather(x, 2, states.unsqueeze(0).expand((x.shape[0], batch, states.shape[1])))
-    never = _core.full((batch, 2), _NEVER, dtype=x.dtype, device=x.device)
+    never = _core.full((batch, 2), _NEVER, dtype=x.dtype, device=place)
     may_skip = (states[:, 2:] != blank) & (states[:, 2:] != states[:, :-2])
-    no_skip = _core.zeros((batch, 2), dtype=_core.bool, device=x.device)
-    may_skip = _core.cat([no_skip, may_skip], 1)[:, : states.shape[1]]
-    starts = _core.arange(0, states.shape[1], device=x.device) < 2
+    first_two = _core.zeros((batch, 2), dtype=_core.bool, device=place)
+    may_skip = _core.cat([first_two, may_skip], 1)[:, : states.shape[1]]
+    starts = _core.arange(0, states.shape[1], device=place) < 2
     alpha = _core.where(starts, emitted[0], _NEVER)
-    lengths = _core.tensor(times, dtype=_core.int64, device=x.device).unsqueeze(1)
+    lengths = _core.tensor(times, dtype=_core.int64, device=place).unsqueeze(1)
     for t in range(1, x.shape[0]):
         shifted = _core.cat([never, alpha], 1)
         one, two = shifted[:, 1:-1], _core.where(may_skip, shifted[:, :-2], _NEVER)
         moved = _core.logsumexp(_core.stack([alpha, one, two]), 0) + emitted[t]
         alpha = _core.where(lengths > t, moved, alpha)
-    # ends in a blank, or in the label before it
-    last = 2 * _core.tensor(labels, dtype=_core.int64, device=x.device).unsqueeze(1)
+    # The end is a blank, or the label before it.
+    last = 2 * _core.tensor(labels, dtype=_core.int64, device=place).unsqueeze(1)
     ends = _core.gather(_core.cat([never[:, :1], alpha], 1), 1, _core.cat([last, last + 1], 1))
     return -_core.logsumexp(ends, 1)

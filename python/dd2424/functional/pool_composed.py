@@ -230,7 +230,7 @@ def _fractional(
         if k < 1 or o < 1 or o + k - 1 > n:
             raise RuntimeError(f"{op}: kernel_size must leave room for {out} windows in {image}, got {kernel}")
     if samples is None:
-        samples = rand((*input.shape[:2], space), dtype=input.dtype)
+        samples = rand((*input.shape[:2], space), dtype=input.dtype, device=input.device)
     elif tuple(samples.shape) != (*input.shape[:2], space):
         raise RuntimeError(f"{op}: _random_samples must be {(*input.shape[:2], space)}, got {tuple(samples.shape)}")
     index = _fractional_index(image, kernel, out, samples)
@@ -246,9 +246,9 @@ def _fractional_index(image: tuple[int, ...], kernel: tuple[int, ...], out: tupl
     for d, (n, k, o) in enumerate(zip(image, kernel, out, strict=True)):
         u = samples[..., space - 1 - d if space == 2 else d].unsqueeze(-1)  # PyTorch's order: the width's first in 2-d
         step = (n - k) / (o - 1) if o > 1 else 0.0
-        starts = ((arange(o, dtype=samples.dtype) + u) * step).long() - (u * step).long()
+        starts = ((arange(o, dtype=samples.dtype, device=samples.device) + u) * step).long() - (u * step).long()
         starts[..., o - 1] = n - k
-        line = starts.unsqueeze(-1) + arange(k)  # (N, C, o, k)
+        line = starts.unsqueeze(-1) + arange(k, device=samples.device)  # (N, C, o, k)
         shape = [*line.shape[:2], *([1] * (2 * space))]
         shape[2 + d], shape[2 + space + d] = o, k
         line = line.reshape(shape)

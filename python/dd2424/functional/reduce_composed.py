@@ -6,6 +6,7 @@ import numpy as np
 
 from dd2424 import _core
 from dd2424._core import Tensor
+from dd2424._host import beside, host_array
 from dd2424._types import Number
 from dd2424.autograd.function import Context, Function
 from dd2424.functional.reduce import diff
@@ -18,8 +19,8 @@ class LogCumSumExp(Function):
 
     @staticmethod
     def forward(ctx: Context, x: Tensor, dim: int) -> Tensor:
-        array = np.logaddexp.accumulate(np.atleast_1d(x.detach().double().numpy()), axis=dim)
-        y = _core.from_numpy(np.array(array.reshape(tuple(x.shape)), order="C")).to(x.dtype)
+        array = np.logaddexp.accumulate(np.atleast_1d(host_array(x.double())), axis=dim)
+        y = beside(np.array(array.reshape(tuple(x.shape)), order="C"), x).to(x.dtype)
         ctx.save_for_backward(x, y)
         ctx.dim = dim
         return y
@@ -80,7 +81,7 @@ def cov(
     rows = input.reshape((1, -1)) if input.ndim < 2 else input
     if not rows.is_floating_point():
         rows = rows.to(_core.get_default_dtype())
-    weights = _core.ones((rows.shape[1],), dtype=rows.dtype)
+    weights = _core.ones((rows.shape[1],), dtype=rows.dtype, device=rows.device)
     for given in (fweights, aweights):
         weights = weights if given is None else weights * given
     total = weights.sum()

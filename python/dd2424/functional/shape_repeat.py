@@ -9,6 +9,7 @@ from typing import Any
 from dd2424 import _core
 from dd2424._core import Tensor
 from dd2424._formats import contiguous_format
+from dd2424._host import beside, host_array
 from dd2424.functional.shape import _need_dims, _wrap
 
 # fmt: off
@@ -48,10 +49,10 @@ def repeat_interleave(
     import numpy as np
 
     if repeats is None:
-        return _core.from_numpy(np.repeat(np.arange(input.numel()), input.numpy()))
+        return beside(np.repeat(np.arange(input.numel()), host_array(input)), input)
     x, along = (_core.reshape(input, (-1,)), 0) if dim is None else (input, _wrap(dim, input.ndim, "repeat_interleave"))
-    counts = repeats.numpy() if isinstance(repeats, Tensor) else repeats
-    return _core.index_select(x, along, _core.from_numpy(np.repeat(np.arange(x.shape[along]), counts)))
+    counts = host_array(repeats) if isinstance(repeats, Tensor) else repeats
+    return _core.index_select(x, along, beside(np.repeat(np.arange(x.shape[along]), counts), x))
 
 
 def flip(input: Tensor, dims: int | Sequence[int], *more: int) -> Tensor:
@@ -102,7 +103,8 @@ def rot90(input: Tensor, k: int = 1, dims: Sequence[int] = (0, 1)) -> Tensor:
 def _offsets(name: str, input: Tensor) -> Tensor:
     _need_dims(name, input, 2)
     rows, columns = input.shape[-2:]
-    return _core.arange(0, columns).unsqueeze(0) - _core.arange(0, rows).unsqueeze(1)
+    places = _core.arange(0, columns, device=input.device).unsqueeze(0)
+    return places - _core.arange(0, rows, device=input.device).unsqueeze(1)
 
 
 def tril(input: Tensor, diagonal: int = 0) -> Tensor:
@@ -182,7 +184,8 @@ def combinations(input: Tensor, r: int = 2, with_replacement: bool = False) -> T
         raise RuntimeError(f"combinations: input must be a vector, got {input.ndim} dimensions")
     choose = itertools.combinations_with_replacement if with_replacement else itertools.combinations
     places = list(choose(range(input.numel()), r))
-    chosen = _core.index_select(input, 0, _core.tensor(list(itertools.chain(*places)), dtype=_core.int64))
+    flat = _core.tensor(list(itertools.chain(*places)), dtype=_core.int64, device=input.device)
+    chosen = _core.index_select(input, 0, flat)
     return _core.reshape(chosen, (len(places), r))
 
 

@@ -9,6 +9,7 @@ import numpy as np
 
 from dd2424 import _core
 from dd2424._core import Tensor
+from dd2424._host import beside, host_array
 
 
 class LinAlgError(RuntimeError):
@@ -27,7 +28,7 @@ def check_matrices(name: str, A: Tensor, square: bool = False) -> None:
 def call(name: str, function: Callable[..., Any], *tensors: Tensor, **options: Any) -> Any:
     """The tensors of what a function of arrays returns. Raises: LinAlgError where it cannot."""
     try:
-        result = function(*[x.detach().numpy() for x in tensors], **options)
+        result = function(*[host_array(x) for x in tensors], **options)
     except np.linalg.LinAlgError as error:
         raise LinAlgError(f"{name}: A must be a matrix that can be factored, got one where: {error}") from error
     if isinstance(result, tuple):
@@ -38,4 +39,4 @@ def call(name: str, function: Callable[..., Any], *tensors: Tensor, **options: A
 def to_tensor(array: Any, like: Tensor) -> Tensor:
     """A tensor of NumPy's result, in the dtype of the input."""
     array = np.asarray(array)
-    return _core.from_numpy(np.ascontiguousarray(array).reshape(array.shape)).to(like.dtype)
+    return beside(np.ascontiguousarray(array).reshape(array.shape), like).to(like.dtype)

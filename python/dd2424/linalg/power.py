@@ -15,7 +15,7 @@ from dd2424.linalg.solve import inv
 
 
 def _identity(A: Tensor) -> Tensor:
-    return _core.ones(A.shape[:-1], dtype=A.dtype).diag_embed()
+    return _core.ones(A.shape[:-1], dtype=A.dtype, device=A.device).diag_embed()
 
 
 def matrix_power(A: Tensor, n: int) -> Tensor:
@@ -57,10 +57,10 @@ def matrix_rank(A: Tensor, *, atol: float | None = None, rtol: float | None = No
     """How many singular values are larger than max(atol, rtol times the largest)."""
     check_matrices("matrix_rank", A)
     values = svdvals(A.detach())
-    eps = float(np.finfo(values.numpy().dtype).eps)
+    eps = float(np.finfo(values.dtype.name).eps)
     relative = (0.0 if atol else max(A.shape[-2:]) * eps) if rtol is None else rtol
     if values.shape[-1] == 0:
-        return _core.zeros(A.shape[:-2], dtype=_core.int64)
+        return _core.zeros(A.shape[:-2], dtype=_core.int64, device=A.device)
     limit = _core.clamp(values[..., :1] * relative, atol or 0.0)
     return _core.sum(values > limit, -1)
 

@@ -53,4 +53,4 @@ def vecdot(x: Tensor, y: Tensor, *, dim: int = -1) -> Tensor:
 
 def vander(x: Tensor, N: int | None = None) -> Tensor:
     """Powers of x, by column, from the zeroth up. Shapes: x (*, n); output (*, n, N), N being n by default."""
-    return _core.pow(x.unsqueeze(-1), _core.arange(0, x.shape[-1] if N is None else N))
+    return _core.pow(x.unsqueeze(-1), _core.arange(0, x.shape[-1] if N is None else N, device=x.device))

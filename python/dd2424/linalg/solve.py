@@ -8,6 +8,7 @@ import numpy as np
 
 from dd2424 import _core
 from dd2424._core import Tensor
+from dd2424._host import host_array
 from dd2424.autograd.function import Context, Function
 from dd2424.linalg.arrays import call, check_matrices
 
@@ -64,7 +65,7 @@ class Determinant(Function):
 
 def _cofactors(a: Tensor) -> Tensor:
     """From the singular values, so that singular matrices have theirs: det(U V) U diag(products of the others) V^T."""
-    u, s, vh = np.linalg.svd(a.detach().numpy())
+    u, s, vh = np.linalg.svd(host_array(a))
     n = s.shape[-1]
     others = np.where(np.eye(n, dtype=bool), 1.0, s[..., None, :]).prod(-1)
     sign = np.linalg.det(u) * np.linalg.det(vh)
@@ -179,7 +180,7 @@ def pinv(A: Tensor, *, rtol: float | None = None, hermitian: bool = False) -> Te
     rtol: by default max(m, n) roundings.
     """
     check_matrices("pinv", A)
-    eps = float(np.finfo(A.detach().numpy().dtype).eps)
+    eps = float(np.finfo(A.dtype.name).eps)
     limit = max(A.shape[-2:]) * eps if rtol is None else rtol
     result: Tensor = PseudoInverse.apply(A, limit, hermitian)
     return result

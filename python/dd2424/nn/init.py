@@ -186,7 +186,7 @@ def orthogonal_(tensor: Tensor, gain: float = 1, generator: Generator | None = N
     q *= np.sign(np.diag(r))  # makes the draw uniform over orthogonal matrices
     chosen = np.ascontiguousarray(q if rows >= columns else q.T)
     with no_grad():
-        return tensor.copy_(_core.from_numpy(chosen).reshape(tensor.shape) * gain)
+        return tensor.copy_(_core.from_numpy(chosen).reshape(tensor.shape).to(tensor.device) * gain)
 
 
 def sparse_(tensor: Tensor, sparsity: float, std: float = 0.01, generator: Generator | None = None) -> Tensor:
@@ -201,5 +201,5 @@ def sparse_(tensor: Tensor, sparsity: float, std: float = 0.01, generator: Gener
     with no_grad():
         tensor.normal_(0, std, generator=generator)
         for column in range(columns):
-            tensor[_core.randperm(rows, generator=generator)[:zeros], column] = 0.0
+            tensor[_core.randperm(rows, generator=generator)[:zeros].to(tensor.device), column] = 0.0
         return tensor

@@ -52,7 +52,7 @@ class SpectralNorm(Module):
         if weight.ndim > 1:
             matrix = self._matrix(weight.detach())
             for name, size in (("_u", matrix.shape[0]), ("_v", matrix.shape[1])):
-                draw = _core.empty((size,), dtype=weight.dtype).normal_(0, 1)
+                draw = _core.empty((size,), dtype=weight.dtype, device=weight.device).normal_(0, 1)
                 self.register_buffer(name, normalize(draw, dim=0, eps=eps))
             self._iterate(matrix, 15)
 

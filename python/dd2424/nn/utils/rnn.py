@@ -10,6 +10,7 @@ import numpy.typing as npt
 
 from dd2424 import _core, functional as F
 from dd2424._core import Tensor
+from dd2424._host import beside, host_array
 
 __all__ = [
     "PackedSequence", "invert_permutation", "pack_padded_sequence", "pack_sequence", "pad_packed_sequence",
@@ -76,8 +77,8 @@ class PackedSequence(_Packed):
         return self._with(self.data.cpu())
 
     def pin_memory(self) -> PackedSequence:
-        """The same: there is nothing to pin."""
-        return self
+        """In memory of the host's that a GPU reaches by itself. Raises: RuntimeError where there is no GPU."""
+        return self._with(self.data.pin_memory())
 
     @property
     def is_cuda(self) -> bool:
@@ -91,11 +92,11 @@ class PackedSequence(_Packed):
 
 def invert_permutation(permutation: Tensor | None) -> Tensor | None:
     """Where each number stands in a permutation; None for None."""
-    return None if permutation is None else _core.from_numpy(np.argsort(permutation.numpy(), kind="stable"))
+    return None if permutation is None else beside(np.argsort(host_array(permutation), kind="stable"), permutation)
 
 
 def _checked_lengths(op: str, lengths: Tensor | Sequence[int], batch: int, steps: int) -> _Integers:
-    values = np.asarray(lengths.numpy() if isinstance(lengths, Tensor) else lengths)
+    values = np.asarray(host_array(lengths) if isinstance(lengths, Tensor) else lengths)
     if values.ndim != 1 or len(values) != batch:
         raise RuntimeError(f"{op}: lengths must be one for each of {batch} sequences, got shape {values.shape}")
     if values.size and values.dtype.kind not in "iu":
@@ -134,8 +135,8 @@ def pack_padded_sequence(
     rows = _rows(sizes[order], *strides, np.arange(batch) if enforce_sorted else order)
     flat = input.reshape((batch * steps, *input.shape[2:]))
     batch_sizes = (np.arange(sizes.max())[:, None] < sizes).sum(1).astype(np.int64)
-    data, counts = F.index_select(flat, 0, _core.from_numpy(rows)), _core.from_numpy(batch_sizes)
-    return PackedSequence(data, counts, None if enforce_sorted else _core.from_numpy(order))
+    data, counts = F.index_select(flat, 0, beside(rows, flat)), _core.from_numpy(batch_sizes)
+    return PackedSequence(data, counts, None if enforce_sorted else beside(order, flat))
 
 
 def _lengths(sequence: PackedSequence) -> _Integers:
@@ -159,12 +160,13 @@ def pad_packed_sequence(
             raise ValueError(f"pad_packed_sequence: total_length must be at least {steps}, the longest sequence, "
                              f"got {total_length}")  # fmt: skip
         steps = total_length
-    order = np.arange(batch) if sequence.sorted_indices is None else sequence.sorted_indices.numpy()
+    order = np.arange(batch) if sequence.sorted_indices is None else host_array(sequence.sorted_indices)
     strides, shape = ((1, steps), (batch, steps)) if batch_first else ((batch, 1), (steps, batch))
-    rows, data = _core.from_numpy(_rows(lengths, *strides, order)), sequence.data
+    data = sequence.data
+    rows = beside(_rows(lengths, *strides, order), data)
     blank = _core.full((batch * steps, *data.shape[1:]), padding_value, dtype=data.dtype, device=data.device)
     padded = F.index_copy(blank, 0, rows, data).reshape((*shape, *data.shape[1:]))
-    own = lengths if sequence.unsorted_indices is None else lengths[sequence.unsorted_indices.numpy()]
+    own = lengths if sequence.unsorted_indices is None else lengths[host_array(sequence.unsorted_indices)]
     return padded, _core.from_numpy(own)
 
 

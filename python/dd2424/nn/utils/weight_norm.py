@@ -114,7 +114,7 @@ def spectral_norm(
     rows = weight.shape[along]
     module.register_parameter(f"{name}_orig", weight)
     for part, size in (("u", rows), ("v", weight.numel() // max(rows, 1))):
-        draw = _core.empty((size,), dtype=weight.dtype).normal_(0, 1)
+        draw = _core.empty((size,), dtype=weight.dtype, device=weight.device).normal_(0, 1)
         module.register_buffer(f"{name}_{part}", normalize(draw, dim=0, eps=eps))
     return _SpectralNorm(name, n_power_iterations, along, eps).attach(module)
 
