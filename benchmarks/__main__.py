@@ -29,6 +29,10 @@ def main() -> int:
     given = _arguments()
     if given.mode in check.MODES:
         return check.main(given.mode)
+    if given.device == "cuda":
+        import device
+
+        return device.main(given, _peers([p for p in given.peers.split(",") if p == "torch"], given.peer_python, True))
     chosen = _cases(given.families or FAMILIES, given.only)
     if not chosen:
         print(f"benchmarks: no case has {given.only!r} in its name", file=sys.stderr)
@@ -85,6 +89,10 @@ def _arguments() -> argparse.Namespace:
         choices=("speed", "memory", *check.MODES),
         help="memory: of a step, and how long the first one takes; the others are those of `dd2424 check`",
     )
+    parser.add_argument("--device", default="cpu", choices=("cpu", "cuda"), help="default: cpu")
+    parser.add_argument(
+        "--seconds", type=float, default=1e9, metavar="N", help="on a GPU: leave out what is not begun until then"
+    )
     parser.add_argument("--only", default="", metavar="TEXT", help="cases with this in their name")
     parser.add_argument("--threads", default="1,2", metavar="N,N", help="default: 1,2")
     parser.add_argument("--rounds", type=int, default=15, metavar="N", help="turns of every contender; default: 15")
@@ -136,18 +144,19 @@ def _cases(families: list[str], text: str) -> list[tuple[str, int, Case]]:
     return found
 
 
-def _peers(wanted: list[str], python: str) -> dict[str, str]:
-    """Those that are installed, each with its Python."""
+def _peers(wanted: list[str], python: str, on_gpu: bool = False) -> dict[str, str]:
+    """Those that are installed, for a GPU where one is asked for, each with its Python."""
     found = {}
     for name in filter(None, wanted):
         if name not in PACKAGES:
             raise SystemExit(f"benchmarks: --peers must be of {', '.join(PACKAGES)}, got {name}")
         own = sys.executable if name == "numpy" else python
-        done = subprocess.run([own, "-c", f"import {PACKAGES[name]}"], capture_output=True, check=False)
+        code = "import torch; torch.ones(1).cuda()" if on_gpu else f"import {PACKAGES[name]}"
+        done = subprocess.run([own, "-c", code], capture_output=True, check=False)
         if done.returncode == 0:
             found[name] = own
         else:
-            print(f"{name}: not installed in {own}, left out")
+            print(f"{name}: not installed in {own}{' for a GPU' if on_gpu else ''}, left out")
     return found
 
 

@@ -19,7 +19,7 @@ def norm(name: str, layer: Callable[..., Any], goal: float, n: int, d: int) -> C
     """`layer(torch.nn, d)` is the module; its gradients are those of sum(y * dy)."""
 
     def program(torch, x, dy):
-        module = layer(torch.nn, d)
+        module = layer(torch.nn, d).to(x.device)
         leaves = [x.requires_grad_(), module.weight, module.bias]
 
         def step():
@@ -73,7 +73,8 @@ def images(shape: tuple[int, ...], memory_format: str, has_residual: bool) -> Ca
     def program(torch, *operands):
         def step_in(layout):
             x, dy, residual = (t.detach().contiguous(memory_format=getattr(torch, layout)) for t in operands)
-            leaves = [x, torch.ones(shape[1]), torch.zeros(shape[1]), *([residual] if has_residual else [])]
+            ones, zeros = (make(shape[1], device=x.device) for make in (torch.ones, torch.zeros))
+            leaves = [x, ones, zeros, *([residual] if has_residual else [])]
             for leaf in leaves:
                 leaf.requires_grad_()
 

@@ -39,7 +39,7 @@ def layer(kind: str, steps: int, batch: int, inputs: int, hidden: int, projected
         return [*(rng.standard_normal((steps, batch, n), np.float32) for n in (inputs, outputs)), *scaled]
 
     def program(torch, x, dy, *weights):
-        module = getattr(torch.nn, kind)(inputs, hidden, **options)
+        module = getattr(torch.nn, kind)(inputs, hidden, **options).to(x.device)
         leaves = [x.requires_grad_(), *module.parameters()]
         with torch.no_grad():
             for parameter, values in zip(leaves[1:], weights, strict=True):
@@ -73,6 +73,7 @@ def characters(optimizer: str, hidden: int = 100, steps: int = 25) -> Case:
 
     def program(torch, text, h, *weights):
         network, head = torch.nn.RNN(CHARACTERS, hidden), torch.nn.Linear(hidden, CHARACTERS)
+        network, head = network.to(h.device), head.to(h.device)
         parameters = [*network.parameters(), *head.parameters()]
         with torch.no_grad():
             for parameter, values in zip(parameters, weights, strict=True):

@@ -46,7 +46,7 @@ def step(name: str, hidden: Sequence[int], batch_norm: bool = False, fused: bool
         return [x, labels, *he]
 
     def program(torch, x, labels, *matrices):
-        model = network(torch.nn, widths, batch_norm)
+        model = network(torch.nn, widths, batch_norm).to(x.device)
         weights, others = set_parameters(torch, model, matrices)
         groups = [{"params": weights, "weight_decay": 2 * LAMBDA}, {"params": others}]
         optimizer = torch.optim.SGD(groups, lr=0.01, fused=fused)

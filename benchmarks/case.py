@@ -61,6 +61,9 @@ def uniform(*shapes: Sequence[int]) -> Callable[[np.random.Generator], list[Arra
     return lambda rng: [rng.random(shape, np.float32) for shape in shapes]
 
 
+synchronize: Step = lambda: None  # waits for a step's work: a worker on a GPU sets it
+
+
 def fastest(*steps: Step) -> Step:
     """The one of several ways to do the same that takes least time here: each contender competes with its best."""
 
@@ -69,6 +72,7 @@ def fastest(*steps: Step) -> Step:
         for _ in range(4):  # the first one warms up
             begin = time.perf_counter()
             step()
+            synchronize()
             times.append(time.perf_counter() - begin)
         return min(times[1:])
 

@@ -57,14 +57,14 @@ class Result:
 class Contender:
     """A worker process and the pipe to it."""
 
-    def __init__(self, name: str, threads: int, python: str) -> None:
+    def __init__(self, name: str, threads: int, python: str, device: str = "cpu") -> None:
         self.name = name
         peers = ("OPENBLAS_", "MKL_", "KMP_", "GOMP_", "OMP_", "BLIS_")
         environment = {k: v for k, v in os.environ.items() if not k.startswith(peers)}  # as its users have it
         for library in ("OMP", "OPENBLAS", "MKL"):
             environment[f"{library}_NUM_THREADS"] = str(threads)
         self.process = subprocess.Popen(
-            [python, str(HERE / "worker.py"), name, str(threads)],
+            [python, str(HERE / "worker.py"), name, str(threads), device],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL if name != OURS else None,
@@ -98,11 +98,12 @@ class Contender:
 class Harness:
     """All contenders at one number of threads."""
 
-    def __init__(self, peers: dict[str, str], threads: int, rounds: int) -> None:
+    def __init__(self, peers: dict[str, str], threads: int, rounds: int, device: str = "cpu") -> None:
         """`peers`: contender -> the Python that has it."""
         self.threads, self.rounds = threads, rounds
-        ours = dict.fromkeys((OURS, *NO_PEERS), sys.executable)
-        self.contenders = [Contender(name, threads, python) for name, python in {**ours, **peers}.items()]
+        ours = dict.fromkeys((OURS, *(NO_PEERS if device == "cpu" else (AGAIN, LIMIT))), sys.executable)
+        everyone = {**ours, **peers}.items()
+        self.contenders = [Contender(name, threads, python, device) for name, python in everyone]
 
     def __enter__(self) -> Harness:
         return self

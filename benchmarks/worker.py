@@ -18,18 +18,22 @@ from typing import Any
 
 import numpy as np
 
+import case as cases
 from case import Array, Case, Step, Unavailable
 
 ENOUGH_SECONDS = 0.3  # to see which of two ways is the faster
 HANDOFFS = 2000
+ROTATED_BYTES = 256 << 20  # of a kernel's inputs and results, several times a GPU's cache
+MOST_COPIES = 8
 BLOCK_SECONDS = 0.01  # a block is at least so long, and at least two steps
 
 
 class Worker:
     """Answers requests: prepare a case, time a block of it."""
 
-    def __init__(self, contender: str, threads: int) -> None:
-        self.contender, self.threads = contender, threads
+    def __init__(self, contender: str, threads: int, device: str = "cpu") -> None:
+        self.contender, self.threads, self.device = contender, threads, device
+        self.torch: Any = None  # the module whose events take the time on a GPU
         self.build: Callable[[Case, Sequence[Array]], Step | None] = getattr(self, f"_{contender.rstrip('*')}")
         self.step: Step = lambda: None
         self.count = 1
@@ -37,25 +41,48 @@ class Worker:
 
     def prepare(self, family: str, index: int, result: str) -> dict[str, Any]:
         """Makes the step, runs it, keeps its result in a file, and finds how many steps fill a block."""
-        case = importlib.import_module(f"bench_{family}").CASES[index]
+        case = self._case(family, index)
         self.step = lambda: None
         gc.collect()
+        inputs = case.inputs(np.random.default_rng(zlib.crc32(case.name.encode())))
         try:
-            step = self.build(case, case.inputs(np.random.default_rng(zlib.crc32(case.name.encode()))))
+            step = self.build(case, inputs)
         except Unavailable as reason:
+            return {"ready": False, "reason": str(reason)}
+        except NotImplementedError as reason:
+            if self.device == "cpu":
+                raise
             return {"ready": False, "reason": str(reason)}
         if step is None:
             return {"ready": False}
-        results = _arrays(step())
+        try:
+            results = _arrays(step())
+        except NotImplementedError as reason:
+            if self.device == "cpu":
+                raise
+            return {"ready": False, "reason": str(reason)}
         np.savez(result, *results)
         width = 2 if case.dtype == "bfloat16" else np.dtype(case.dtype).itemsize
-        touched = width * sum(array.size for array in (*case.inputs(np.random.default_rng(0)), *results))
-        self.step, self.count = step, 1
+        touched = width * sum(array.size for array in (*inputs, *results))
+        self.step, self.count = self._rotating(case, inputs, step, touched), 1
         for _ in range(2):
             step()
         while self._block() < BLOCK_SECONDS / 2 and self.count < 1 << 24:
             self.count *= 2
         return {"ready": True, "count": self.count, "touched": touched}
+
+    def _case(self, family: str, index: int) -> Case:
+        module = importlib.import_module("device_cases" if self.device != "cpu" else f"bench_{family}")
+        found: Case = module.CASES[family][index] if self.device != "cpu" else module.CASES[index]
+        return found
+
+    def _rotating(self, case: Case, inputs: Sequence[Array], step: Step, touched: int) -> Step:
+        """On a GPU, steps on copies of a kernel's inputs in turn: what the last one left in the cache is of no use."""
+        copies = min(-(-ROTATED_BYTES // max(touched, 1)), MOST_COPIES)
+        if self.device == "cpu" or copies < 2 or not (case.flops or case.moved_bytes) or self.contender == "limit":
+            return step
+        steps = itertools.cycle([step, *(self.build(case, inputs) for _ in range(copies - 1))])
+        return lambda: next(steps)()
 
     def time(self) -> dict[str, float]:
         self.step()  # others had the caches meanwhile, and the threads slept
@@ -74,7 +101,7 @@ class Worker:
 
     def memory(self, family: str, index: int) -> dict[str, Any]:
         """In a fresh process: seconds of the first step, and the most memory that three of them keep resident."""
-        case = importlib.import_module(f"bench_{family}").CASES[index]
+        case = self._case(family, index)
         self.takes_first_format = True
         inputs = case.inputs(np.random.default_rng(0))
         self.build(replace(case, program=lambda torch: lambda: None, inputs=list), [])  # imports are no part of it
@@ -92,12 +119,25 @@ class Worker:
     def _block(self) -> float:
         step, clock = self.step, time.perf_counter
         gc.disable()
+        if self.torch is not None:
+            return self._device_block()
         begin = clock()
         for _ in itertools.repeat(None, self.count):
             step()
         seconds = clock() - begin
         gc.enable()
         return seconds
+
+    def _device_block(self) -> float:
+        """Seconds from an event before the block to one behind it."""
+        step, events = self.step, [self.torch.cuda.Event(enable_timing=True) for _ in range(2)]
+        events[0].record()
+        for _ in itertools.repeat(None, self.count):
+            step()
+        events[1].record()
+        events[1].synchronize()
+        gc.enable()
+        return float(events[0].elapsed_time(events[1])) / 1e3
 
     def _dd2424(self, case: Case, inputs: Sequence[Array]) -> Step:
         import dd2424
@@ -127,7 +167,11 @@ class Worker:
 
         def build(layout: Any) -> Step:
             torch.manual_seed(0)
-            return program(torch, *_tensors(torch, case, inputs, layout))
+            return program(torch, *(t.to(self.device) for t in _tensors(torch, case, inputs, layout)))
+
+        if self.device != "cpu":
+            self.torch, cases.synchronize = torch, torch.cuda.synchronize
+            return build(None)
 
         if not case.has_formats:
             return build(None)
@@ -157,6 +201,8 @@ class Worker:
         from dd2424 import _core
 
         dd2424.set_num_threads(self.threads)
+        if self.device != "cpu":
+            return self._device_limit(case)
         if case.flops:
             rounds = 20_000
             per_step = _core.machine_multiply_adds(case.dtype, rounds)
@@ -168,6 +214,28 @@ class Worker:
         y = dd2424.ones(case.array_bytes // 4) if case.writes else None
         candidates = [False, True] if case.writes else [False]
         return min((_streaming(_core, x, y, around) for around in candidates), key=_seconds)
+
+    def _device_limit(self, case: Case) -> Step | None:
+        """What the chip can do: multiply-adds in registers, or a walk over as much memory as the case moves."""
+        import dd2424
+        from dd2424 import _core
+
+        self.torch = dd2424
+        rounds = 1 if device_is_tiny() else 2000
+        if case.flops:
+            by_tensor_cores = case.dtype == "bfloat16"
+            self.flops = _core.cuda_multiply_adds(by_tensor_cores, rounds)
+            return lambda: _core.cuda_multiply_adds(by_tensor_cores, rounds)
+        if not case.moved_bytes:
+            return None
+        numbers = case.moved_bytes // (32 if case.writes else 16) * 4
+        x = dd2424.ones(numbers, device=self.device)
+        y = dd2424.ones(numbers, device=self.device) if case.writes else None
+        return lambda: _core.cuda_walk_memory(x, y)
+
+
+def device_is_tiny() -> bool:
+    return os.environ.get("DD2424_BENCH_TINY") == "1"
 
 
 def _resident(field: str) -> int:
@@ -204,7 +272,8 @@ def _arrays(result: Any) -> list[Array]:
     if isinstance(result, list | tuple):
         return [array for part in result for array in _arrays(part)]
     if hasattr(result, "detach"):
-        result = result.detach().to(dtype=_wider(result)).numpy()
+        result = result.detach().cpu()
+        result = result.to(dtype=_wider(result)).numpy()
     return [np.asarray(result, np.float64)]
 
 
@@ -218,11 +287,11 @@ def _wider(tensor: Any) -> Any:
 
 
 def main() -> None:
-    contender, threads = sys.argv[1], int(sys.argv[2])
+    contender, threads, device = sys.argv[1], int(sys.argv[2]), sys.argv[3]
     answers = os.fdopen(os.dup(1), "w", buffering=1)
     os.dup2(2, 1)  # whatever a library prints goes elsewhere
     sys.path.insert(0, str(Path(__file__).parent))
-    worker = Worker(contender, threads)
+    worker = Worker(contender, threads, device)
     for line in sys.stdin:
         request = json.loads(line)
         try:

@@ -236,3 +236,32 @@ def test_the_ladder_s_table_counts_from_naive():
         "| product | naive | 1 | 2 | 1.0% | 1x |",
         "| product | fast | 2 | 200 | 95.0% | 100x |",
     ]
+
+
+def test_cases_for_a_gpu_are_those_of_the_families_in_its_sizes():
+    import device_cases
+
+    assert set(device_cases.CASES) <= set(FAMILIES)
+    for family, cases in device_cases.CASES.items():
+        assert cases, family
+        assert len({case.name for case in cases}) == len(cases), family
+        for case in cases:
+            assert set(case.goals) <= {"torch", "limit"}, case.name
+            assert tuple(case.threads) == (1,), case.name
+
+
+def test_a_gpus_page_names_the_chip_and_what_was_left_out():
+    import device
+
+    result = harness.summarise("f", CASE, 1, rounds(torch=[3.0] * 3, limit=[0.9] * 3), 0)
+    chip = {
+        "date": "2026-11-26", "gpu": "H200", "capability": 90, "multiprocessors": 132, "memory_bytes": 139 * 2**30,
+        "runtime": "CUDA 13.0", "versions": {"dd2424": "0.1.0"}, "commit": "abc", "limits": {"copy, GB/s": 4000.4},
+    }  # fmt: skip
+    lines = device.page(chip, [result], ["f: y: no kernels"], ["torch"]).splitlines()
+    assert any(
+        line.startswith("2026-11-26, H200, compute capability 9.0, 132 multiprocessors, 139 GiB") for line in lines
+    )
+    assert "| 4000 |" in lines
+    assert "| x + x | 1 s |  | 90% | 3.00x |" in lines
+    assert lines[-1] == "- f: y: no kernels"

@@ -1,0 +1,154 @@
+"""Measures a GPU: its own limits, then every family's cases of device_cases.py against them and against PyTorch."""
+
+from __future__ import annotations
+
+import argparse
+import time
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import dd2424
+import device_cases
+import machine
+import report
+from case import Unavailable
+from dd2424 import _core, cuda
+from harness import LIMIT, Harness, Result, to_json
+
+ROUNDS = 7
+TEXT = """Made by `dd2424 bench --device cuda`; do not edit. The raw times are in `benchmarks/results/`.
+
+Times are those between two events of a stream around a block of steps. Kernels work on several copies of their inputs
+in turn, which together are larger than the cache. Every contender has a process of its own; they take turns, round by
+round. A ratio is the peer's time over ours in the same round (above 1: we are faster), the median over rounds. *Limit*
+is the share that we reach of what the chip does, in the same rounds, in a loop of multiply-adds in registers (bfloat16:
+by `mma.sync` on tensor cores), or in a bare walk over as much memory. Results are compared between
+contenders before they are timed. A ratio in bold missed its goal.
+"""
+
+
+def main(given: argparse.Namespace, peers: Mapping[str, str]) -> int:
+    """0, or 1 where a case failed. Raises: RuntimeError where there is no GPU."""
+    cuda.init()
+    began, failures = time.monotonic(), 0
+    results: list[Result] = []
+    left_out: list[str] = []
+    chosen = [(family, index, case) for family, cases in device_cases.CASES.items()
+              if family in given.families or not given.families
+              for index, case in enumerate(cases) if given.only in case.name]  # fmt: skip
+    chip = fingerprint(peers)
+    print(*_limit_rows(chip["limits"]), sep="\n", flush=True)
+    while chosen:
+        with Harness(dict(peers), 1, min(given.rounds, ROUNDS), "cuda") as harness:
+            while chosen:
+                family, index, case = chosen.pop(0)
+                if time.monotonic() - began > given.seconds:
+                    left_out.append(f"{family}: {case.name}: no time was left")
+                    print(f"left out: {left_out[-1]}", flush=True)
+                    continue
+                try:
+                    results.append(harness.measure(family, index, case))
+                    print(report.line(results[-1]), flush=True)
+                except Unavailable as reason:
+                    left_out.append(f"{family}: {case.name}: {reason}")
+                    print(f"left out: {left_out[-1]}", flush=True)
+                except (RuntimeError, OSError) as error:
+                    failures += 1
+                    left_out.append(f"{family}: {case.name}: FAILED: {error}")
+                    print(left_out[-1], flush=True)
+                    break  # a contender may have died: the others go on with fresh ones
+                _write(given, chip, results, left_out, list(peers))
+    _write(given, chip, results, left_out, list(peers))
+    return 1 if failures else 0
+
+
+def fingerprint(peers: Mapping[str, str]) -> dict[str, Any]:
+    """The chip, its limits, versions and commit."""
+    found = machine.fingerprint(peers, [])
+    properties = _core.cuda_properties()
+    return {**found, "gpu": properties["name"], "capability": properties["capability"],
+            "runtime": properties["runtime"],
+            "multiprocessors": properties["multiprocessors"], "memory_bytes": properties["total_bytes"],
+            "limits": limits()}  # fmt: skip
+
+
+def limits() -> dict[str, float]:
+    """TFLOP/s in registers, GB/s of the chip's memory, microseconds of a launch."""
+    tiny = device_cases.TINY
+    numbers, rounds, launches = (1 << 12, 1, 20) if tiny else (1 << 28, 20_000, 2000)
+    x, y = dd2424.ones(numbers, device="cuda"), dd2424.ones(numbers, device="cuda")
+    moved = numbers * 4 / 1e9
+    found = {
+        "read, GB/s": moved / _seconds(lambda: _core.cuda_walk_memory(x, None)),
+        "write, GB/s": moved / _seconds(lambda: _core.cuda_walk_memory(None, y)),
+        "copy, GB/s": 2 * moved / _seconds(lambda: _core.cuda_walk_memory(x, y)),
+    }
+    for name, by_tensor_cores in (("float32, TFLOP/s", False), ("bfloat16 by mma.sync, TFLOP/s", True)):
+        operations = _core.cuda_multiply_adds(by_tensor_cores, rounds)
+        seconds = _seconds(lambda by=by_tensor_cores: _core.cuda_multiply_adds(by, rounds))
+        found[name] = operations / seconds / 1e12
+
+    def launch() -> None:
+        for _ in range(launches):
+            _core.cuda_launch_nothing()
+
+    found["a launch, us"] = _seconds(launch) / launches * 1e6
+    graph = cuda.CUDAGraph()
+    with cuda.graph(graph):
+        launch()
+    found["a launch in a graph, us"] = _seconds(graph.replay) / launches * 1e6
+    return found
+
+
+def _seconds(run: Callable[[], Any]) -> float:
+    """Of the fastest of some runs, by events."""
+    start, end, times = cuda.Event(enable_timing=True), cuda.Event(enable_timing=True), []
+    for _ in range(3 if device_cases.TINY else 10):
+        start.record()
+        run()
+        end.record()
+        end.synchronize()
+        times.append(start.elapsed_time(end) / 1e3)
+    return min(times)
+
+
+def _limit_rows(found: Mapping[str, float]) -> list[str]:
+    figures = " | ".join(f"{x:.4g}" for x in found.values())
+    return [f"| {' | '.join(found)} |", f"|{' ---: |' * len(found)}", f"| {figures} |"]
+
+
+def page(chip: Mapping[str, Any], results: Sequence[Result], left_out: Sequence[str], peers: Sequence[str]) -> str:
+    """The whole of docs/benchmarks-cuda.md."""
+    versions = ", ".join(f"{k} {v}" for k, v in chip["versions"].items())
+    median, high = report.noise(results)
+    parts = ["# Benchmarks on a GPU", "", TEXT,
+             f"{chip['date']}, {chip['gpu']}, compute capability {chip['capability'] / 10:.1f}, "
+             f"{chip['multiprocessors']} multiprocessors, {chip['memory_bytes'] / 2**30:.0f} GiB; {chip['runtime']}; "
+             f"{versions}; commit {chip['commit']}. The same program against itself differs by {median:.1%} (median) "
+             f"and {high:.1%} (95 % of cases).", "", *_limit_rows(chip["limits"]), ""]  # fmt: skip
+    for family in dict.fromkeys(r.family for r in results):
+        parts += [f"## {family}", "", *_table([r for r in results if r.family == family], peers), ""]
+    if left_out:
+        parts += ["## Not measured", "", *(f"- {each}" for each in left_out), ""]
+    return "\n".join(parts)
+
+
+def _table(results: Sequence[Result], peers: Sequence[str]) -> list[str]:
+    shown = [p for p in peers if any(p in r.ratios for r in results)]
+    rows = [f"| {' | '.join(['case', 'time', 'speed', 'limit', *(report.TITLES[p] for p in shown)])} |",
+            f"| --- |{' ---: |' * (3 + len(shown))}"]  # fmt: skip
+    for r in results:
+        speed = f"{r.speed:.4g} {r.unit}" if r.unit != "us" else ""
+        cells = [r.name, report._time(r.median), speed, report._cell(r, LIMIT, "{:.0%}")]
+        rows.append(f"| {' | '.join([*cells, *(report._cell(r, p, '{:.2f}x') for p in shown)])} |")
+    return rows
+
+
+def _write(
+    given: argparse.Namespace, chip: Mapping[str, Any], results: Sequence[Result], left_out: list[str], peers: list[str]
+) -> None:
+    if given.json:
+        machine.save(given.json, {**chip, "left out": left_out}, to_json(results))
+    if given.page:
+        Path(given.page).write_text(page(chip, results, left_out, peers))
