@@ -136,7 +136,8 @@ struct TensorLoop {  // four warps, two by two, each with fragments of 16 by 8 s
                                   float (&sums)[down][across]) {
     __shared__ typename A::Row a_rows[rows];
     __shared__ typename B::Row b_rows[columns];
-    std::byte *a_slices = reinterpret_cast<std::byte*>(asked_shared()), *b_slices = a_slices + kStages * TensorSlice<rows>::bytes;
+    std::byte *a_slices = reinterpret_cast<std::byte*>(asked_shared()),
+              *b_slices = a_slices + kStages * TensorSlice<rows>::bytes;
     TensorCarrier<A, rows> left(a, a_rows, row, begin);
     TensorCarrier<B, columns> right(b, b_rows, column, begin);
     __syncthreads();

@@ -26,7 +26,8 @@ Tensor scalar_tensor(const Scalar& value, DType dtype, Device device = Device::c
 Tensor arange(const Scalar& start, const Scalar& end, const Scalar& step, DType dtype, Device device = Device::cpu);
 Scalar item(const Tensor& x);  // of a tensor of one element
 
-// What a kernel tells the host: numbers in the memory of its device, 0 to begin with. To read them waits for a GPU.
+// What a kernel tells the host: numbers in the memory of its device, 0 to begin with. To read them waits for a GPU;
+// while a graph is captured, nothing has run yet and they are 0.
 template <class T, int count = 1>
 class Answer {
  public:
@@ -35,7 +36,8 @@ class Answer {
   }
   T* data() const { return there_.defined() ? there_.data<T>() : const_cast<T*>(here_); }
   const T* read() {
-    if (there_.defined()) copy_bytes(Device::cpu, here_, there_.device(), there_->data, sizeof here_);
+    if (there_.defined() && !is_capturing())
+      copy_bytes(Device::cpu, here_, there_.device(), there_->data, sizeof here_);
     return here_;
   }
 

@@ -10,6 +10,7 @@ struct Counted {  // a contiguous mask and how many of it are true
   Answer<Index, kMaxChunks + 1> before;
   Index total;
   explicit Counted(const Tensor& mask) : mask(mask), before(mask.device()) {
+    if (mask.device() != Device::cpu) check_not_capturing("nonzero", "a mask must not decide the size of a result");
     run("nonzero", kernels<IndexKernels>(mask.device()).count_true, mask.numel(), 0, of());
     total = before.read()[kMaxChunks];
   }
