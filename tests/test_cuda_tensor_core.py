@@ -18,7 +18,7 @@ pytestmark = [
 
 def test_a_product_of_fragments(tmp_path):
     program = tmp_path / "check_tensor_core"
-    sources = [FOLDER / "check_tensor_core.cpp", FOLDER / "emulator.cpp"]
+    sources = [FOLDER / name for name in ("check_tensor_core.cpp", "emulator.cpp", "streams.cpp")]
     subprocess.run([COMPILER, "-std=c++20", "-O1", f"-I{FOLDER}", *sources, "-o", program, "-pthread"], check=True)
     for argument, answer in (("waits", "right"), ("does not", "wrong")):
         done = subprocess.run([program, argument], capture_output=True, text=True, check=False)

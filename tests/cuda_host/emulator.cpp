@@ -18,13 +18,20 @@ namespace {
 // Memory. It lies in one range of addresses that can be reached only while a kernel or a copy runs: the host's code
 // that reads it ends in a segmentation fault. Behind each block stand bytes that nobody may write.
 
-constexpr std::size_t kArenaBytes = std::size_t{1} << 32, kPage = 4096, kFence = 64;
+constexpr std::size_t kArenaBytes = std::size_t{1} << 32, kPage = 2 << 20, kFence = 64;  // large pages: few to protect
 constexpr unsigned char kFenceByte = 0xa5;
 constexpr int kMultiprocessors = 4;
 
+std::byte* reserve() {
+  void* found = mmap(nullptr, kArenaBytes + kPage, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+  if (found == MAP_FAILED) std::abort();
+  const auto base = (reinterpret_cast<std::uintptr_t>(found) + kPage - 1) / kPage * kPage;
+  madvise(reinterpret_cast<void*>(base), kArenaBytes, MADV_HUGEPAGE);  // a wish
+  return reinterpret_cast<std::byte*>(base);
+}
+
 struct Arena {
-  std::byte* base = static_cast<std::byte*>(
-      mmap(nullptr, kArenaBytes, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0));
+  std::byte* base = reserve();
   std::size_t used = 0, taken = 0;              // from the base; of it, in blocks
   std::map<std::byte*, std::size_t> blocks;     // their bytes
   std::multimap<std::size_t, std::byte*> free;  // by room
@@ -133,11 +140,11 @@ cudaError_t cudaGetDeviceProperties(cudaDeviceProp* properties, int) {
   *properties = {.name = "emulated GPU",
                  .major = capability / 10,
                  .minor = capability % 10,
-                 .multiProcessorCount = kMultiprocessors};
+                 .multiProcessorCount = cuda_host::kMultiprocessors};
   return cudaSuccess;
 }
 cudaError_t cudaDeviceGetAttribute(int* value, cudaDeviceAttr attribute, int) {
-  *value = attribute == cudaDevAttrMultiProcessorCount ? kMultiprocessors : 227 << 10;
+  *value = attribute == cudaDevAttrMultiProcessorCount ? cuda_host::kMultiprocessors : 227 << 10;
   return cudaSuccess;
 }
 cudaError_t cudaRuntimeGetVersion(int* version) {
