@@ -32,6 +32,8 @@ OPERATIONS: list[tuple[str, Callable[[Tensor, Tensor], Any], dd2424.dtype]] = [
     ("layer_norm", lambda x, y: F.layer_norm(x.bfloat16(), (4,)), F32), ("exp", lambda x, y: x.bfloat16().exp(), F32),
     ("sum", lambda x, y: x.bfloat16().sum(0), F32), ("relu", lambda x, y: F.relu(x.bfloat16()), BF16),
     ("add", lambda x, y: x.bfloat16() + y, F32), ("of bytes", lambda x, y: x.to(dd2424.int64) + 1, dd2424.int64),
+    ("add_layer_norm", lambda x, y: F.add_layer_norm(x @ x, y, (4,), y[0])[0], F32),
+    ("add_rms_norm", lambda x, y: F.add_rms_norm(x @ x, (x @ x), (4,), y[0])[0], F32),
     ("batch_norm", lambda x, y: F.batch_norm(x.bfloat16(), y[0], y[1].exp()), BF16),
     ("of float64", lambda x, y: x.double() @ y.double(), dd2424.float64),
 ]
@@ -227,3 +229,15 @@ def test_without_a_gpu_a_warning_and_nothing_else(rng: np.random.Generator) -> N
     assert not scaler.is_enabled()
     assert scaler.scale(x) is x
     assert scaler.state_dict() == {}
+
+
+@pytest.mark.parametrize("norm_first", [False, True])
+def test_a_transformer_layer_adds_what_is_short_to_what_is_not(rng: np.random.Generator, norm_first: bool) -> None:
+    layer = nn.TransformerEncoderLayer(8, 2, 16, dropout=0.0, batch_first=True, norm_first=norm_first)
+    x = randn(rng, 2, 5, 8)
+    with autocast("cpu"):
+        y = layer(x)
+    y.sum().backward()
+    assert y.dtype == F32
+    np.testing.assert_allclose(y.detach().numpy(), layer(x).detach().numpy(), atol=0.1)
+    assert all(p.grad is not None and p.grad.dtype == F32 for p in layer.parameters())

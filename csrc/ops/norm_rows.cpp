@@ -99,8 +99,9 @@ bool ends_with(const Shape& shape, const Shape& end) {
   return !end.empty() && end.size() <= shape.size() && std::equal(end.begin(), end.end(), shape.end() - end.size());
 }
 
+// A mode may have given the input and the residual different types: `any_dtype`, whose sum has the wider one.
 void check_arguments(const RowNorm& norm, const Tensor& input, const Tensor& residual, const Tensor& scale,
-                     const Tensor& shift) {
+                     const Tensor& shift, bool any_dtype = false) {
   const char* op = norm.name();
   check_device(op, {&input, &residual, &scale, &shift});
   check(ends_with(input.shape(), norm.normalized), op, ": input must end in normalized_shape ", norm.normalized,
@@ -110,8 +111,8 @@ void check_arguments(const RowNorm& norm, const Tensor& input, const Tensor& res
   if (!norm.adds) return;
   check(residual.shape() == input.shape(), op, ": residual must have the input's shape ", input.shape(), ", got ",
         residual.shape());
-  check(residual.dtype() == input.dtype(), op, ": residual must have the input's dtype ", input.dtype(), ", got ",
-        residual.dtype());
+  check(any_dtype || residual.dtype() == input.dtype(), op, ": residual must have the input's dtype ", input.dtype(),
+        ", got ", residual.dtype());
 }
 
 NormAndSum row_norm(const RowNorm& norm, const Tensor& input, const Tensor& added, const Tensor& scale,
@@ -160,7 +161,7 @@ NormAndSum of_sum(const RowNorm& norm, const Tensor& x, const Tensor& residual, 
                   const Tensor& bias) {
   if (!mode_is_active()) [[likely]]
     return row_norm(norm, x, residual, weight, bias);
-  check_arguments(norm, x, residual, weight, bias);  // modes know operations of one output: both by such ones
+  check_arguments(norm, x, residual, weight, bias, true);  // modes know operations of one output: both by such ones
   const Tensor total = add(x, residual);
   return {plain({norm.normalized, norm.eps, norm.centred, false}, total, weight, bias), total};
 }
