@@ -62,7 +62,7 @@ std::vector<float> train(std::uint64_t seed) {
     Tensors grads;
     for (const Tensor& p : parameters) grads.push_back(std::exchange(leaf_of(p).grad, Tensor()));
     const GradMode off(false);
-    ops::sgd_step(parameters, grads, buffers, {.lr = 0.1, .momentum = 0.9});
+    ops::sgd_step(parameters, grads, buffers, {.value = 0.1}, {.momentum = 0.9});
   }
   const float* w = parameters[0].data<float>();
   return {w, w + parameters[0].numel()};
