@@ -66,10 +66,8 @@ struct CorrelationProblem {
         b_group(c.weight_group) {
     const Axis(&axes)[kSpace] = c.axes;
     steps = c.inputs * axes[0].taps * axes[1].taps * axes[2].taps;
-    const bool any = steps > 0;
     a.rows.counts = places.counts;
-    a.steps.counts = b.steps.counts =
-        any ? counts(axes[0].taps, axes[1].taps, axes[2].taps, c.inputs) : counts(1, 1, 1, 1);
+    a.steps.counts = b.steps.counts = counts(axes[0].taps, axes[1].taps, axes[2].taps, c.inputs);
     a.rows.step[0] = narrow(c.x_at.image);
     a.steps.step[kSpace] = narrow(c.x_at.channel);
     b.rows.counts = counts(1, 1, 1, c.outputs);
@@ -155,7 +153,7 @@ struct WeightProblem {
     a_group = rows * y.channel, b_group = inputs * x.channel;
     a.rows.counts = counts(1, 1, 1, rows);
     b.rows.counts = counts(s.kernel[0], s.kernel[1], s.kernel[2], inputs);
-    a.steps.counts = b.steps.counts = steps > 0 ? counts(s.batch, s.out[0], s.out[1], s.out[2]) : counts(1, 1, 1, 1);
+    a.steps.counts = b.steps.counts = counts(s.batch, s.out[0], s.out[1], s.out[2]);
     a.rows.step[kSpace] = narrow(y.channel), b.rows.step[kSpace] = narrow(x.channel);
     a.steps.step[0] = narrow(y.image), b.steps.step[0] = narrow(x.image);
     for (int d = 0; d < kSpace; ++d) {

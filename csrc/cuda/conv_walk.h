@@ -19,12 +19,13 @@ struct Counts {
   int eight[kDigits], sixteen[kDigits], thirty_two[kDigits];  // as digits, for who goes on by so many
 };
 inline Counts counts(Index a, Index b, Index c, Index d) {
+  if (a * b * c * d == 0) a = 0, b = c = d = 1;  // nothing: not even the first digit's 0 is one of them
   Counts x{};
   const Index most[kDigits] = {a, b, c, d};
   const auto write = [&](int (&digits)[kDigits], Index number) {
     for (int j = kDigits - 1; j >= 0; --j) {
       digits[j] = static_cast<int>(j > 0 ? number % most[j] : number);
-      number /= most[j];
+      if (j > 0) number /= most[j];
     }
   };
   for (int j = 0; j < kDigits; ++j) x.most[j] = static_cast<int>(most[j]);
