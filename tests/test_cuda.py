@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import copy
 import pickle
-import re
 import subprocess
 import sys
 
@@ -214,7 +213,7 @@ class TestOnAGpu:
         try:
             result = MIXES[name](a.cuda(), b.cuda())
         except (NotImplementedError, RuntimeError, TypeError, ValueError) as error:
-            assert re.search("no kernels for GPUs yet|in the host's memory", str(error)) or "grad" in name  # noqa: PT017
+            assert "in the host's memory" in str(error) or "grad" in name, str(error)  # noqa: PT017
             return
         expected = MIXES[name](a, b)
         if isinstance(result, dd2424.Tensor):

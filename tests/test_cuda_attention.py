@@ -171,41 +171,27 @@ def test_sizes_of_zero(shape):
     assert v.grad.sum().item() == pytest.approx(y.numel() if keys else 0)
 
 
-def has_softmax() -> bool:
-    try:
-        dd2424.ones(1, device="cuda").softmax(0)
-    except NotImplementedError:
-        return False
-    return True
-
-
-@pytest.fixture
-def checks():
-    """First derivatives and, where the GPU has what they are composed of, second ones."""
-    return [gradcheck, gradgradcheck] if has_softmax() else [gradcheck]
-
-
 @pytest.mark.slow
 @pytest.mark.parametrize("options", [{}, {"is_causal": True, "offset": -1}, {"window": 2}], ids=str)
-def test_derivatives(rng, checks, options):
+def test_derivatives(rng, options):
     q, k, v, mask = gpu_leaves(*(rng.standard_normal(s) for s in ((2, 3, 2), (1, 4, 2), (1, 4, 3), (3, 4))))
 
     def run(*inputs: Tensor) -> Tensor:
         return F.scaled_dot_product_attention(*inputs, enable_gqa=True, **options)
 
-    for check in checks:
+    for check in (gradcheck, gradgradcheck):
         assert check(run, (q, k, v, mask))
 
 
 @pytest.mark.slow
-def test_derivatives_with_dropout(rng, checks):
+def test_derivatives_with_dropout(rng):
     q, k, v = gpu_leaves(*(rng.standard_normal((1, 3, 2)) for _ in range(3)))
 
     def run(*inputs: Tensor) -> Tensor:
         dd2424.manual_seed(1)
         return F.scaled_dot_product_attention(*inputs, dropout_p=0.4)
 
-    for check in checks:
+    for check in (gradcheck, gradgradcheck):
         assert check(run, (q, k, v))
 
 

@@ -161,5 +161,5 @@ def test_refusals_are_the_processors():
         (lambda: F.grid_sample(x, dd2424.zeros(1, 2, 2, 2), align_corners=False), "must be on one device"),
         (lambda: F.fold(x[0], (4, 4), 3), "fold"),
     ]:
-        with pytest.raises((RuntimeError, NotImplementedError), match=message):
+        with pytest.raises(RuntimeError, match=message):
             call()
