@@ -75,11 +75,17 @@ class Contender:
 
     def ask(self, **request: Any) -> dict[str, Any]:
         """The answer. Between two requests the process is stopped: pools that go on spinning would disturb the next."""
+        self.send(**request)
+        return self.answer()
+
+    def send(self, **request: Any) -> None:
         assert self.process.stdin
-        assert self.process.stdout
         self.process.send_signal(signal.SIGCONT)
         self.process.stdin.write(json.dumps(request) + "\n")
         self.process.stdin.flush()
+
+    def answer(self) -> dict[str, Any]:
+        assert self.process.stdout
         line = self.process.stdout.readline()
         if not line:
             raise RuntimeError(f"{self.name}: the process ended with {self.process.wait()}")
@@ -100,7 +106,7 @@ class Harness:
 
     def __init__(self, peers: dict[str, str], threads: int, rounds: int, device: str = "cpu") -> None:
         """`peers`: contender -> the Python that has it."""
-        self.threads, self.rounds = threads, rounds
+        self.threads, self.rounds, self.device = threads, rounds, device
         ours = dict.fromkeys((OURS, *(NO_PEERS if device == "cpu" else (AGAIN, LIMIT))), sys.executable)
         everyone = {**ours, **peers}.items()
         self.contenders = [Contender(name, threads, python, device) for name, python in everyone]
@@ -116,9 +122,7 @@ class Harness:
         """Raises: RuntimeError when a contender fails, or its result is not ours; Unavailable as the case does."""
         with tempfile.TemporaryDirectory() as folder:
             ready, flops, touched = [], 0, 0
-            for contender in self.contenders:
-                path = f"{folder}/{contender.name.strip('*')}.npz"
-                answer = contender.ask(do="prepare", family=family, index=index, result=path)
+            for contender, answer in zip(self.contenders, self._prepare(family, index, folder), strict=True):
                 if "error" in answer:
                     raise RuntimeError(f"{contender.name}, {case.name}: {answer['error']}")
                 if "reason" in answer:
@@ -136,6 +140,18 @@ class Harness:
             before, handoff = handoff, self._handoff()
             rounds.add(times, max(before, handoff))
         return summarise(family, case, self.threads, rounds, flops, touched)
+
+    def _prepare(self, family: str, index: int, folder: str) -> list[dict[str, Any]]:
+        """Every contender's answer. On a GPU they make their inputs side by side, for its time may be lent."""
+        requests = [
+            {"do": "prepare", "family": family, "index": index, "result": f"{folder}/{c.name.strip('*')}.npz"}
+            for c in self.contenders
+        ]
+        if self.device == "cpu":
+            return [c.ask(**request) for c, request in zip(self.contenders, requests, strict=True)]
+        for contender, request in zip(self.contenders, requests, strict=True):
+            contender.send(**request)
+        return [contender.answer() for contender in self.contenders]
 
     def _handoff(self) -> float:
         """Nanoseconds from one thread to another, now; 0 where there is one thread."""
