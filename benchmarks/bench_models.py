@@ -23,7 +23,7 @@ def training(name: str, batch: int = 64, **goals: float) -> Case:
     """Gradients of the mean loss and an update by SGD with momentum."""
 
     def program(torch, x, labels):
-        model = network(torch, name, format_of(torch, x))
+        model = network(torch, name, format_of(torch, x)).to(x.device)
         optimizer = torch.optim.SGD(model.parameters(), lr=0.0, momentum=0.9)  # weights stay: steps are alike
         compiled, cross_entropy = torch.compile(model), torch.nn.functional.cross_entropy
 

@@ -40,7 +40,7 @@ def gpt_step(s: Sizes, batch: int, **goals: float) -> Case:
         return [rng.integers(0, s.vocabulary, (batch, s.context)) for _ in range(2)]
 
     def program(torch, tokens, targets):
-        model = fill(torch, gpt(torch, s))
+        model = fill(torch, gpt(torch, s)).to(tokens.device)
         scores, cross_entropy = torch.compile(model), torch.nn.functional.cross_entropy
         return update(torch, model, lambda: cross_entropy(scores(tokens).view(-1, s.vocabulary), targets.view(-1)))
 

@@ -14,11 +14,14 @@ from bench_attention import attention, decoding
 from bench_conv import convolution
 from bench_gemm import batched, product
 from bench_loss import cross_entropy
+from bench_models import training as images_step
 from bench_norm import images, norm
 from bench_optim import MLP, RESNET, adamw, momentum, update
 from bench_rnn import characters, layer
 from bench_training import step as training_step
+from bench_transformer import gpt_step
 from case import Case, Step, normal
+from sequences import Sizes
 from shapes import ASSIGNMENTS, Attention, Convolution
 
 TINY = os.environ.get("DD2424_BENCH_TINY") == "1"
@@ -34,6 +37,26 @@ def on_gpu(case: Case, dtype: str = "float32", **goals: float) -> Case:
     width = 2 if dtype == "bfloat16" else 4
     return replace(case, name=name, dtype=dtype, goals=goals, array_bytes=case.array_bytes * width // 4, numpy=None,
                    jax=None, compiles=False, threads=(1,), tolerance=max(case.tolerance, 1024))  # fmt: skip
+
+
+def whole(case: Case, **goals: float) -> Case:
+    """A training step: its inputs are no kernel's, and take no turns."""
+    return replace(on_gpu(case, **goals), flops=0)
+
+
+def mixed(case: Case) -> Case:
+    """A training step with its products in bfloat16."""
+
+    def program(torch: Any, *inputs: Any) -> Step:
+        step = case.program(torch, *inputs)
+
+        def train() -> Any:
+            with torch.autocast("cuda", dtype=torch.bfloat16):
+                return step()
+
+        return train
+
+    return replace(case, name=f"{case.name}, autocast", program=program, tolerance=2**18)
 
 
 def captured(case: Case) -> Case:
@@ -86,6 +109,7 @@ def squares(sizes: Sequence[int], dtype: str, **goals: float) -> list[Case]:
 BATCH = size(128, 1)
 RESNET_LAYERS = [(64, 56), (128, 28), (256, 14), (512, 7)]
 TINY_NET = ((5, 7), (5,))
+GPT = Sizes(width=size(512, 8), layers=size(8, 1), heads=size(8, 2), vocabulary=size(50304, 65), context=size(512, 9))
 LONG = Attention(size(4, 1), size(16, 2), size(4096, 33), size(128, 8), is_causal=True)
 KINDS = ("float32", "bfloat16")
 
@@ -131,7 +155,8 @@ CASES: dict[str, list[Case]] = {
     ],
     "attention": [
         *(on_gpu(attention("GPT", LONG, 0, 0), dtype, torch=0.5) for dtype in KINDS),
-        on_gpu(decoding("long", (size(16, 1), size(32, 2), size(4096, 33), size(128, 8))), torch=1.0),
+        *(on_gpu(decoding("long", (size(16, 1), size(32, 2), size(4096, 33), size(128, 8))), dtype, torch=1.0)
+          for dtype in KINDS),
     ],
     "rnn": [on_gpu(layer("LSTM", size(100, 3), size(64, 2), size(512, 5), size(512, 6)), torch=1.0)],
     "optim": [
@@ -139,8 +164,15 @@ CASES: dict[str, list[Case]] = {
         on_gpu(update("SGD with momentum", momentum(fused=True), TINY_NET if TINY else MLP, states=1), torch=1.0),
     ],
     "training": [
-        on_gpu(training_step("assignment 3", ASSIGNMENTS["assignment 3"], batch_norm=True), torch=1.0),
-        on_gpu(captured(training_step("assignment 3", ASSIGNMENTS["assignment 3"], batch_norm=True)), torch=1.0),
-        on_gpu(characters("Adagrad", size(100, 5), size(25, 3)), torch=1.0),
+        step
+        for program, goal in (
+            (training_step("assignment 3", ASSIGNMENTS["assignment 3"], batch_norm=True), 3.0),
+            (characters("SGD", size(100, 5), size(25, 3)), 3.0),
+        )
+        for step in (whole(program, torch=goal), whole(captured(program), torch=1.0))
+    ] + [
+        step
+        for program in (images_step("small_cnn" if TINY else "resnet18", size(512, 2)), gpt_step(GPT, size(16, 2)))
+        for step in (whole(program, torch=0.8), mixed(whole(program, torch=0.8)))
     ],
 }  # fmt: skip

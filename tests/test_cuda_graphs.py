@@ -64,6 +64,27 @@ def test_random_numbers_are_those_of_the_calls(dtype):
     assert dd2424.rand(3).tolist() == after
 
 
+def test_one_hot_rows_of_what_a_replay_finds():
+    classes = dd2424.zeros(4, dtype=dd2424.int64, device="cuda")
+    g, y = captured(lambda c: F.one_hot(c, 3), classes)
+    classes.copy_(dd2424.tensor([2, 0, 1, 7]))
+    g.replay()
+    assert y.tolist() == [[0, 0, 1], [1, 0, 0], [0, 1, 0], [0, 0, 0]]
+    with pytest.raises(RuntimeError, match="captured"):
+        captured(lambda c: F.one_hot(c), classes)
+
+
+@pytest.mark.parametrize("name", ["nll_loss", "multi_margin_loss", "multilabel_margin_loss", "cross_entropy"])
+def test_losses_of_classes_in_a_graph(rng, name):
+    x = dd2424.tensor(rng.normal(size=(4, 3))).float().cuda()
+    target = dd2424.tensor([2, 0, 1, 1]) if name != "multilabel_margin_loss" else dd2424.tensor([[1, -1, 0]] * 4)
+    target, loss = target.cuda(), getattr(F, name)
+    g, y = captured(lambda x: loss(x, target), x)
+    x.mul_(2)
+    g.replay()
+    assert y.item() == loss(x, target).item()
+
+
 def test_integers_drawn_in_a_graph():
     g, y = captured(lambda: dd2424.randint(0, 1000, (50,), device="cuda"))
     dd2424.manual_seed(3)

@@ -135,12 +135,20 @@ def _limit(weight: Tensor, flat: Tensor, max_norm: float, norm_type: float) -> N
 def one_hot(tensor: Tensor, num_classes: int = -1) -> Tensor:
     """Rows of zeros with a 1 at the class number, as int64; without `num_classes`, the largest number decides.
 
-    Shapes: input (*); output (*, num_classes). Raises: RuntimeError for a number outside [0, num_classes).
+    Shapes: input (*); output (*, num_classes). Raises: RuntimeError for a number outside [0, num_classes),
+    except in a captured graph, where such a number gives a row of zeros.
     """
+    classes = num_classes
+    if num_classes == -1 or not _core.cuda_is_capturing():  # what a graph will hold can't be looked at
+        classes = _checked_classes(tensor, num_classes)
+    return (tensor.unsqueeze(-1) == _core.arange(0, classes, device=tensor.device)).to(_core.int64)
+
+
+def _checked_classes(tensor: Tensor, num_classes: int) -> int:
     if tensor.numel() and int(tensor.min().item()) < 0:
         raise RuntimeError(f"one_hot: tensor must be non-negative, got {int(tensor.min().item())}")
     largest = int(tensor.max().item()) if tensor.numel() else -1
     classes = largest + 1 if num_classes == -1 else num_classes
     if largest >= classes:
         raise RuntimeError(f"one_hot: tensor must be below num_classes {classes}, got {largest}")
-    return (tensor.unsqueeze(-1) == _core.arange(0, classes, device=tensor.device)).to(_core.int64)
+    return classes

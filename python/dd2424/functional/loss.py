@@ -107,7 +107,8 @@ def nll_loss(
         return losses.sum() / losses.numel() if reduction == "mean" else reduce_loss(losses, reduction)
     kept = target != ignore_index
     chosen = _core.where(kept, target, 0)
-    if target.numel() and not 0 <= int(chosen.min().item()) <= int(chosen.max().item()) < classes:
+    may_look = target.numel() and not _core.cuda_is_capturing()
+    if may_look and not 0 <= int(chosen.min().item()) <= int(chosen.max().item()) < classes:
         raise IndexError(f"nll_loss: target must be from 0 to {classes - 1}, or ignore_index {ignore_index}, got "
                          f"{int(chosen.min().item())} to {int(chosen.max().item())}")  # fmt: skip
     rates = kept.to(input.dtype) if weight is None else _core.where(kept, weight[chosen], 0)
@@ -117,7 +118,7 @@ def nll_loss(
 
 
 def _all_within(target: Tensor, classes: int, ignore_index: int) -> bool:
-    if target.numel() == 0 or 0 <= ignore_index < classes:
+    if target.numel() == 0 or 0 <= ignore_index < classes or _core.cuda_is_capturing():
         return False
     return int(target.min().item()) >= 0 and int(target.max().item()) < classes
 

@@ -32,7 +32,8 @@ def _rows(name: str, input: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
     if tuple(target.shape) != tuple(input.shape[:-1]):
         raise RuntimeError(f"{name}: target must be {tuple(input.shape[:-1])}, got {tuple(target.shape)}")
     scores, classes = input.reshape((-1, input.shape[-1])), target.reshape((-1, 1))
-    if classes.numel() and not (int(classes.min().item()) >= 0 and int(classes.max().item()) < scores.shape[1]):
+    may_look = classes.numel() and not _core.cuda_is_capturing()
+    if may_look and not (int(classes.min().item()) >= 0 and int(classes.max().item()) < scores.shape[1]):
         raise IndexError(f"{name}: target must be in [0, {scores.shape[1]}), got {int(classes.min().item())} to "
                          f"{int(classes.max().item())}")  # fmt: skip
     return scores, classes
