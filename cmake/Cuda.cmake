@@ -40,6 +40,7 @@ set(DD2424_CUDA_SOURCES
   csrc/cuda/pool.cu
   csrc/cuda/random.cu
   csrc/cuda/reduce.cu
+  csrc/cuda/reduce_scan.cu
   csrc/cuda/resample.cu
   csrc/cuda/rnn.cu
   csrc/cuda/sort.cu

@@ -134,6 +134,45 @@ def test_reductions_of_every_type(rng, name, dtype):
         assert_alike(getattr(dd2424, name)(gpu, dim=dim), getattr(dd2424, name)(here, dim=dim), 1)
 
 
+@pytest.mark.parametrize("name", ["sum", "amin", "argmax", "all", "var", "cumsum"])
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16", "float64", "int64", "int8"])
+def test_reductions_read_packs_where_they_can(rng, name, dtype):
+    """Wide reads, and the same of arrays that stand askew in memory or have several dimensions to reduce."""
+    if name == "var" and dtype not in FLOATS:
+        return
+    x = rng.integers(-1, 3, (6, 16, 72))
+    for start, dims in ((0, (0, 1, 2)), (1, (0, 2))):
+        here, gpu = (t[start:, :, start:] for t in both(x, dtype))
+        for dim in (*dims, *([] if name in ("argmax", "cumsum") else [(0, 2), (1, 2), (0, 1)])):
+            arguments = (dim,) if name != "var" else (dim if isinstance(dim, tuple) else (dim,),)
+            expected = getattr(dd2424, name)(here, *arguments)
+            assert_alike(getattr(dd2424, name)(gpu, *arguments), expected, 8 if name == "var" else 1)
+
+
+@pytest.mark.parametrize("shape", [(3, 700), (2, 4100), (1, 17_000), (300, 6), (4, 130, 9), (20_000, 2), (2100, 36)],
+                         ids=str)  # fmt: skip
+def test_long_lines_are_cut(rng, shape):
+    """Reductions in chunks, running sums by tiles and in chunks; integers are exact in any order."""
+    x = rng.integers(-2, 3, shape)
+    here, gpu = both(x, "float32")
+    for dim in range(len(shape)):
+        for name in ("sum", "cumsum", "argmin"):
+            assert_alike(getattr(dd2424, name)(gpu, dim), getattr(dd2424, name)(here, dim))
+    signs = both(np.where(x > 0, 1, -1), "int64")
+    assert_alike(signs[1].cumprod(0), signs[0].cumprod(0))
+    brief = both(x[:, :40] % 2, "bfloat16")
+    assert_alike(brief[1].cumsum(-1), brief[0].cumsum(-1))
+
+
+def test_a_variance_about_a_large_offset(rng):
+    x = rng.normal(size=(3, 3000)) + 1e4
+    gpu = both(x)[1]
+    exact = gpu.cpu().numpy().astype(np.float64)
+    for arranged in (gpu, gpu.t().contiguous().t()):
+        assert_accurate(arranged.var((1,)).cpu(), exact.var(1, ddof=1), 16)
+    assert_accurate(gpu.var((0, 1)).cpu(), exact.var(ddof=1), 16)
+
+
 def test_reductions_know_nan_ties_and_nothing(rng):
     x = rng.integers(0, 3, (60, 50)).astype(np.float32)
     x[3, 7] = x[9, 7] = np.nan

@@ -35,8 +35,19 @@ def test_sort(rng, dtype, shape):
     assert_alike(gpu.argsort(-1), here.argsort(-1))
 
 
+@pytest.mark.parametrize("dtype", ["float32", "float64", "int32"])
+@pytest.mark.parametrize("n", [512, 513, 1500, 4096])
+def test_rows_that_one_block_sorts(rng, dtype, n):
+    """By a network, and digit by digit; of float64 in two halves. Whole orders, and the middle of one."""
+    here, gpu = elements(rng, (2, n), dtype)
+    for descending in (False, True):
+        assert_pairs_alike(dd2424.sort(gpu, -1, descending), dd2424.sort(here, -1, descending))
+    assert_pairs_alike(dd2424.kthvalue(gpu, n // 2, 1), dd2424.kthvalue(here, n // 2, 1))
+    assert_pairs_alike(dd2424.median(gpu, 1), dd2424.median(here, 1))
+
+
 @pytest.mark.parametrize("dtype", ["float32", "float64", "int64"])
-@pytest.mark.parametrize("shape", [(2, 2049), (4500,)], ids=str)
+@pytest.mark.parametrize("shape", [(2, 4097), (4500,)], ids=str)
 def test_rows_that_one_block_cannot_sort(rng, dtype, shape):
     """Of float64 the two halves of the keys are sorted one after the other."""
     x = rng.normal(size=shape) * 1e12 if dtype != "float32" else rng.normal(size=shape)

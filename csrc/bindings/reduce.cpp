@@ -89,6 +89,7 @@ void bind_reduce(py::module_& m) {
   bind_reduction<ops::sum>(m, "sum");
   bind_reduction<ops::mean>(m, "mean");
   bind_reduction<ops::prod>(m, "prod");
+  bind_plain<ops::sum_squares>(m, "sum_squares");
   bind_plain<ops::amax>(m, "amax");
   bind_plain<ops::amin>(m, "amin");
   bind_logic<ops::any>(m, "any");

@@ -28,46 +28,41 @@ __global__ void range_kernel(IndexRange a) {
 }
 Status range(const Context& context, const IndexRange& a) { return launch_items(context, a.n, range_kernel, a); }
 
+// Whole rows. A thread has some cells, whose loads are under way at once.
+constexpr int kCells = 4;
 template <class Cell>
 __global__ void select_kernel(IndexSelect a, Index cells) {  // of a row
   const Cell* x = static_cast<const Cell*>(a.x);
   Cell* y = static_cast<Cell*>(a.y);
-  for_each_item(a.outer * a.n * cells, [&](Index i) {
+  const Index all = a.outer * a.n * cells, first = static_cast<Index>(blockIdx.x) * kThreads * kCells + threadIdx.x;
+  Cell found[kCells];
+  bool has[kCells];
+#pragma unroll
+  for (int k = 0; k < kCells; ++k) {
+    const Index i = first + k * kThreads;
+    has[k] = i < all;
+    if (!has[k]) continue;
     const Index row = quotient(i, cells), cell = i - row * cells;
     const Index o = a.outer == 1 ? 0 : quotient(row, a.n), number = a.index[row - o * a.n];
-    if (number >= 0 && number < a.size) y[i] = x[(o * a.size + number) * cells + cell];
+    has[k] = number >= 0 && number < a.size;
+    if (has[k]) found[k] = x[(o * a.size + number) * cells + cell];
     else if (a.outside) *a.outside = true;
-  });
+  }
+#pragma unroll
+  for (int k = 0; k < kCells; ++k)
+    if (has[k]) y[first + k * kThreads] = found[k];
 }
 Status select(const Context& context, const IndexSelect& a) {
   const Index bytes = a.inner * a.element_bytes, cell = widest(bytes, address(a.x), address(a.y));
   if (a.n == 0 || a.outer == 0 || bytes == 0) return Status::ok;
   return with_cell(cell, [&]<class Cell>(Cell) {
-    const Index cells = bytes / static_cast<Index>(sizeof(Cell));
-    return launch_items(context, a.outer * a.n * cells, select_kernel<Cell>, a, cells);
+    const Index cells = bytes / static_cast<Index>(sizeof(Cell)), each = kThreads * kCells;
+    const Index blocks = (a.outer * a.n * cells + each - 1) / each;
+    return launch(context, dim3(static_cast<unsigned>(blocks)), dim3(kThreads), select_kernel<Cell>, a, cells);
   });
 }
 
 // Advanced indexing.
-
-// Elements that lie side by side in x and in y, as few larger ones.
-Index widened(const IndexedCopy& a, IndexWalk& walk) {
-  Dimensions& along = walk.along;
-  const Index bytes = a.element_bytes;
-  if (along.count == 0 || along.x[along.count - 1] != 1 || along.y[along.count - 1] != 1) return bytes;
-  const int last = along.count - 1;
-  std::uint64_t all = static_cast<std::uint64_t>(along.shape[last]);
-  for (int d = 0; d < last; ++d) all |= static_cast<std::uint64_t>(along.x[d] | along.y[d]);
-  for (int d = 0; d < walk.over.count; ++d) all |= static_cast<std::uint64_t>(walk.over.x[d] | walk.over.y[d]);
-  for (int t = 0; t < walk.indexed.indices; ++t) all |= static_cast<std::uint64_t>(walk.indexed.steps[t]);
-  const Index cell = widest(all * static_cast<std::uint64_t>(bytes), address(a.x), address(a.y)), by = cell / bytes;
-  if (by <= 1) return bytes;
-  along.shape[last] /= by;
-  for (int d = 0; d < last; ++d) along.x[d] /= by, along.y[d] /= by;
-  for (int d = 0; d < walk.over.count; ++d) walk.over.x[d] /= by, walk.over.y[d] /= by;
-  for (int t = 0; t < walk.indexed.indices; ++t) walk.indexed.steps[t] /= by;
-  return cell;
-}
 
 template <class Cell>
 __global__ void read_kernel(const Cell* x, Cell* y, IndexWalk walk, Index count, Index along) {
@@ -79,7 +74,7 @@ __global__ void read_kernel(const Cell* x, Cell* y, IndexWalk walk, Index count,
 }
 Status read(const Context& context, const IndexedCopy& a) {
   IndexWalk walk = walk_of(a.at, a.indexed, a.outside);
-  return with_cell(widened(a, walk), [&]<class Cell>(Cell) {
+  return with_cell(widened(walk, a.element_bytes, 16, a.x, a.y), [&]<class Cell>(Cell) {
     const Index count = walk.over.items(), along = walk.along.items();
     return launch_items(context, count * along, read_kernel<Cell>, static_cast<const Cell*>(a.x),
                         static_cast<Cell*>(a.y), walk, count, along);
@@ -101,7 +96,7 @@ Status write(const Context& context, const IndexedCopy& a) {
   Sorted sorted{nullptr, walk.over.items(), walk.bits > kKeyBits};
   const Status status = order_walk(context, walk, &sorted.words);
   if (status != Status::ok) return status;
-  return with_cell(widened(a, walk), [&]<class Cell>(Cell) {
+  return with_cell(widened(walk, a.element_bytes, 16, a.x, a.y), [&]<class Cell>(Cell) {
     const Index along = walk.along.items();
     return launch_items(context, sorted.count * along, write_kernel<Cell>, static_cast<Cell*>(a.x),
                         static_cast<const Cell*>(a.y), walk, sorted, along);

@@ -1,5 +1,6 @@
 #include "cuda/index_walk.h"
 #include "cuda/offer.h"
+#include "cuda/pack.h"
 #include "cuda/value.h"
 
 // Sums and extremes where indices say, without atomics: items are put in the order of where they go, and one thread
@@ -8,6 +9,12 @@ namespace dd2424::cuda {
 namespace {
 
 constexpr Index kRun = 64;  // of the order: a longer stretch of one place is summed in runs, which other threads sum
+
+// Cells of W neighbouring elements, in which the walk counts.
+template <class T>
+constexpr int kCell = sizeof(T) == 8   ? 2
+                      : sizeof(T) == 4 ? 4
+                                       : 8;
 
 template <class T>
 struct Terms {  // item's term is rate * y[item]
@@ -18,11 +25,14 @@ struct Terms {  // item's term is rate * y[item]
   Index source_step;
   C scale;
 
-  __device__ C at(const IndexWalk& walk, Index item, Index further) const {
+  template <int W>
+  __device__ void add(C (&sum)[W], const IndexWalk& walk, Index item, Index further) const {
     const C rate = factor ? factor[item] : scale;
-    if (factor && rate == C(0)) return C(0);
+    if (factor && rate == C(0)) return;
     const Index from = source ? source[item] * source_step : offsets(walk.over, item).y;
-    return static_cast<C>(rate * value(y[from + further]));
+    const Pack<T, W> terms = reinterpret_cast<const Pack<T, W>*>(y)[from + further];
+#pragma unroll
+    for (int w = 0; w < W; ++w) sum[w] = static_cast<C>(sum[w] + static_cast<C>(rate * value(terms.of[w])));
   }
 };
 
@@ -32,27 +42,28 @@ __device__ inline Index end_of_run(const IndexWalk& walk, const Sorted& sorted, 
   while (end < limit && are_one(walk, sorted, begin, end)) ++end;
   return end;
 }
-template <class T>
-__device__ inline Computed<T> sum_run(const Terms<T>& terms, const IndexWalk& walk, const Sorted& sorted, Index begin,
-                                      Index further, Computed<T> sum) {
+template <class T, int W>
+__device__ inline void add_run(Computed<T> (&sum)[W], const Terms<T>& terms, const IndexWalk& walk,
+                               const Sorted& sorted, Index begin, Index further) {
   const Index end = end_of_run(walk, sorted, begin);
-#pragma unroll 4
-  for (Index q = begin; q < end; ++q)
-    sum = static_cast<Computed<T>>(sum + terms.at(walk, place_of_word(sorted.words[q]), further));
-  return sum;
+#pragma unroll 2
+  for (Index q = begin; q < end; ++q) terms.template add<W>(sum, walk, place_of_word(sorted.words[q]), further);
 }
 
 // partial[r - 1]: what run r has of a stretch that has begun before it.
-template <class T>
+template <class T, int W>
 __global__ void sum_runs_kernel(Terms<T> terms, IndexWalk walk, Sorted sorted, Index along, Index count,
                                 Computed<T>* partial) {
   for_each_item(count * along, [&](Index i) {
     const Index run = quotient(i, along), begin = (run + 1) * kRun;
     if (!are_one(walk, sorted, begin - 1, begin)) return;
-    partial[i] = sum_run(terms, walk, sorted, begin, offsets(walk.along, i - run * along).y, Computed<T>(0));
+    Computed<T> sum[W] = {};
+    add_run<T, W>(sum, terms, walk, sorted, begin, offsets(walk.along, i - run * along).y);
+#pragma unroll
+    for (int w = 0; w < W; ++w) partial[i * W + w] = sum[w];
   });
 }
-template <class T>
+template <class T, int W>
 __global__ void add_kernel(T* x, Terms<T> terms, IndexWalk walk, Sorted sorted, Index along,
                            const Computed<T>* partial) {
   using C = Computed<T>;
@@ -60,13 +71,21 @@ __global__ void add_kernel(T* x, Terms<T> terms, IndexWalk walk, Sorted sorted, 
     const Index p = quotient(i, along), rest = i - p * along;
     if (p > 0 && are_one(walk, sorted, p - 1, p)) return;
     const Offsets further = offsets(walk.along, rest);
-    T& there = x[over_offsets(walk, place_of_word(sorted.words[p])).x + further.x];
-    C sum = sum_run(terms, walk, sorted, p, further.y, value(there));
+    Pack<T, W>& there =
+        reinterpret_cast<Pack<T, W>*>(x)[over_offsets(walk, place_of_word(sorted.words[p])).x + further.x];
+    Pack<T, W> cell = there;
+    C sum[W];
+#pragma unroll
+    for (int w = 0; w < W; ++w) sum[w] = value(cell.of[w]);
+    add_run<T, W>(sum, terms, walk, sorted, p, further.y);
     for (Index run = p / kRun; (run + 1) * kRun < sorted.count; ++run) {
       if (!are_one(walk, sorted, p, (run + 1) * kRun)) break;
-      sum = static_cast<C>(sum + partial[run * along + rest]);
+#pragma unroll
+      for (int w = 0; w < W; ++w) sum[w] = static_cast<C>(sum[w] + partial[(run * along + rest) * W + w]);
     }
-    there = element<T>(sum);
+#pragma unroll
+    for (int w = 0; w < W; ++w) cell.of[w] = element<T>(sum[w]);
+    there = cell;
   });
 }
 
@@ -77,18 +96,34 @@ std::size_t bytes_of(const IndexWalk& walk) {
   return order_walk_bytes(walk) + static_cast<std::size_t>(partial) * sizeof(Computed<T>);
 }
 
-template <class T>
-Status add_terms(const Context& context, T* x, const Terms<T>& terms, const IndexWalk& walk) {
-  Sorted sorted{nullptr, walk.over.items(), walk.bits > kKeyBits};
+template <class T, int W>
+Status add_cells(const Context& context, T* x, const Terms<T>& terms, const IndexWalk& walk, const Sorted& sorted,
+                 Computed<T>* partial) {
   const Index along = walk.along.items(), runs = runs_of(sorted.count);
+  if (runs > 0) {
+    const Status status =
+        launch_items(context, runs * along, sum_runs_kernel<T, W>, terms, walk, sorted, along, runs, partial);
+    if (status != Status::ok) return status;
+  }
+  return launch_items(context, sorted.count * along, add_kernel<T, W>, x, terms, walk, sorted, along,
+                      static_cast<const Computed<T>*>(partial));
+}
+template <class T>
+Status add_terms(const Context& context, T* x, Terms<T> terms, IndexWalk walk) {
+  Sorted sorted{nullptr, walk.over.items(), walk.bits > kKeyBits};
   auto* const partial =
       reinterpret_cast<Computed<T>*>(static_cast<std::byte*>(context.workspace) + order_walk_bytes(walk));
-  Status status = order_walk(context, walk, &sorted.words);
-  if (status == Status::ok && runs > 0)
-    status = launch_items(context, runs * along, sum_runs_kernel<T>, terms, walk, sorted, along, runs, partial);
+  const Status status = order_walk(context, walk, &sorted.words);
   if (status != Status::ok) return status;
-  return launch_items(context, sorted.count * along, add_kernel<T>, x, terms, walk, sorted, along,
-                      static_cast<const Computed<T>*>(partial));
+  if constexpr (kCell<T> > 1) {
+    constexpr Index bytes = kCell<T> * sizeof(T);
+    IndexWalk in_cells = walk;
+    if (terms.source_step % kCell<T> == 0 && widened(in_cells, sizeof(T), bytes, x, terms.y) == bytes) {
+      terms.source_step /= kCell<T>;
+      return add_cells<T, kCell<T>>(context, x, terms, in_cells, sorted, partial);
+    }
+  }
+  return add_cells<T, 1>(context, x, terms, walk, sorted, partial);
 }
 
 // Rows that go to y[o, index[j]], for each o.

@@ -1,5 +1,6 @@
 #pragma once
 #include "core/index.h"
+#include "cuda/index_words.h"
 #include "cuda/sort_words.h"
 
 // An index space in two parts. Along the dimensions of the first, places may be one element of x: an index varies, or x
@@ -30,9 +31,28 @@ inline std::size_t order_walk_bytes(const IndexWalk& walk) { return order_bytes(
 
 namespace {
 
+// Elements that lie side by side in x and in y, as few larger ones of at most `most` bytes: how many bytes each has.
+inline Index widened(IndexWalk& walk, Index bytes, Index most, const void* x, const void* y) {
+  Dimensions& along = walk.along;
+  if (along.count == 0 || along.x[along.count - 1] != 1 || along.y[along.count - 1] != 1) return bytes;
+  const int last = along.count - 1;
+  std::uint64_t all = static_cast<std::uint64_t>(along.shape[last]);
+  for (int d = 0; d < last; ++d) all |= static_cast<std::uint64_t>(along.x[d] | along.y[d]);
+  for (int d = 0; d < walk.over.count; ++d) all |= static_cast<std::uint64_t>(walk.over.x[d] | walk.over.y[d]);
+  for (int t = 0; t < walk.indexed.indices; ++t) all |= static_cast<std::uint64_t>(walk.indexed.steps[t]);
+  const Index cell = widest(all * static_cast<std::uint64_t>(bytes), address(x), address(y), most), by = cell / bytes;
+  if (by <= 1) return bytes;
+  along.shape[last] /= by;
+  for (int d = 0; d < last; ++d) along.x[d] /= by, along.y[d] /= by;
+  for (int d = 0; d < walk.over.count; ++d) walk.over.x[d] /= by, walk.over.y[d] /= by;
+  for (int t = 0; t < walk.indexed.indices; ++t) walk.indexed.steps[t] /= by;
+  return cell;
+}
+
 // Calls f(d, place) for the place along each dimension that item i has.
 template <class F>
 __device__ inline void for_places(int dims, const Index* shape, Index i, const F& f) {
+#pragma unroll 1
   for (int d = dims - 1; d > 0; --d) {
     const Index rest = quotient(i, shape[d]);
     f(d, i - rest * shape[d]);
@@ -68,6 +88,7 @@ __device__ inline Offsets over_offsets(const IndexWalk& a, Index i) {
     at += place * a.indexed.index_strides[0][d];
   });
   found.x += step_of(a, 0, at);
+#pragma unroll 1
   for (int t = 1; t < a.indexed.indices; ++t) {
     at = 0;
     for_places(a.over.count, a.over.shape, i, [&](int d, Index place) { at += place * a.indexed.index_strides[t][d]; });

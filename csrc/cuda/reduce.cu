@@ -2,132 +2,63 @@
 
 #include <math.h>
 
-#include "cuda/launch.h"
 #include "cuda/offer.h"
+#include "cuda/reduce_scan.h"
+#include "cuda/reduce_walk.h"
 #include "cuda/value.h"
 
-// Every reduction is one walk. An output's terms are cut into chunks, and a chunk is shared by 1, 32 or 256 threads,
-// each of which folds every 1st, 32nd or 256th term; what they have is merged in a tree. A second walk merges the
-// chunks. How it is cut is read off the sizes, so that sums have the same bits on every GPU.
+// What is folded (reduce_walk.h), with the state that a thread keeps. take() adds a term to a state that has those
+// before it along the output; merge() joins two states.
 namespace dd2424::cuda {
 namespace {
 
-constexpr Index kTermsPerThread = 64;  // that one thread folds, one after the other, while chunks are left to be had
-constexpr Index kMostChunks = 1024;
-constexpr Index kStateBytes = 16;
-
-struct Cut {
-  int lanes;  // threads for each chunk
-  Index chunks, size;
-};
-// Neighbouring outputs that lie side by side in memory are better read by neighbouring threads than an output's terms.
-bool lies_across(const ReduceShape& at) {
-  if (at.kept == 0 || at.reduced == 0 || at.shape[at.kept - 1] < kWarp) return false;
-  return at.strides[at.kept - 1] < at.strides[at.kept + at.reduced - 1];
+template <class C>
+__device__ inline C highest() {
+  if constexpr (std::is_floating_point_v<C>) return static_cast<C>(HUGE_VALF);
+  else if constexpr (std::is_same_v<C, bool>) return true;
+  else if constexpr (std::is_signed_v<C>) return C(~std::uint64_t{0} >> (65 - 8 * sizeof(C)));
+  else return C(~C(0));
 }
-Cut cut_of(const ReduceShape& at) {
-  const int lanes = lies_across(at) || at.terms < 8 ? 1 : at.terms < 1024 ? kWarp : kThreads;
-  const Index wanted = (at.terms + lanes * kTermsPerThread - 1) / (lanes * kTermsPerThread);
-  const Index most = wanted < kMostChunks ? wanted : kMostChunks, chunks = most > 1 ? most : 1;
-  const Index size = (at.terms + chunks - 1) / chunks;
-  return {lanes, size > 0 ? (at.terms + size - 1) / size : 1, size};
+template <class C>
+__device__ inline C lowest() {
+  if constexpr (std::is_floating_point_v<C>) return -highest<C>();
+  else if constexpr (std::is_signed_v<C>) return C(-highest<C>() - 1);
+  else return C(0);
 }
 
-__device__ inline Index place_of(const ReduceShape& at, int first, int count, Index i) {
-  Index place = 0;
-  for (int d = first + count - 1; d > first; --d) {
-    const Index rest = quotient(i, at.shape[d]);
-    place += (i - rest * at.shape[d]) * at.strides[d];
-    i = rest;
-  }
-  return count > 0 ? place + i * at.strides[first] : place;
-}
-
-// Merges the states of `lanes` neighbouring threads; the first of them has the result.
-template <class F>
-__device__ typename F::State merged(const F& f, typename F::State mine, int lanes) {
-  __shared__ typename F::State states[kThreads];
-  const int thread = static_cast<int>(threadIdx.x), lane = thread % lanes;
-  for (int step = lanes / 2; step > 0; step /= 2) {
-    states[thread] = mine;
-    __syncthreads();
-    if (lane < step) mine = f.merge(mine, states[thread + step]);
-    __syncthreads();
-  }
-  return mine;
-}
-
-template <class F>
-__global__ void fold_terms(F f, ReduceShape at, Cut cut, typename F::State* partial) {
-  const Index group = (static_cast<Index>(blockIdx.x) * kThreads + threadIdx.x) / cut.lanes;
-  const int lane = static_cast<int>(threadIdx.x) % cut.lanes;
-  const Index chunk = quotient(group, at.outputs), output = group - chunk * at.outputs;
-  const bool has_work = chunk < cut.chunks;
-  typename F::State state = f.start();
-  if (has_work) {
-    const Index begin = chunk * cut.size, left = at.terms - begin, end = begin + (left < cut.size ? left : cut.size);
-    const Index first = place_of(at, 0, at.kept, output);
-    for (Index term = begin + lane; term < end; term += cut.lanes)
-      state = f.merge(state, f.load(output, term, first + place_of(at, at.kept, at.reduced, term)));
-  }
-  state = merged(f, state, cut.lanes);
-  if (!has_work || lane != 0) return;
-  if (cut.chunks == 1) f.finish(output, state);
-  else partial[group] = state;
-}
-
-template <class F>
-__global__ void fold_chunks(F f, Index outputs, Index chunks, const typename F::State* partial) {
-  const Index output = static_cast<Index>(blockIdx.x) * (kThreads / kWarp) + threadIdx.x / kWarp;
-  typename F::State state = f.start();
-  for (Index chunk = threadIdx.x % kWarp; output < outputs && chunk < chunks; chunk += kWarp)
-    state = f.merge(state, partial[chunk * outputs + output]);
-  state = merged(f, state, kWarp);
-  if (output < outputs && threadIdx.x % kWarp == 0) f.finish(output, state);
-}
-
-template <class F>
-Status fold(const Context& context, const ReduceShape& at, const F& f) {
-  static_assert(sizeof(typename F::State) <= kStateBytes);
-  const Cut cut = cut_of(at);
-  auto* partial = static_cast<typename F::State*>(context.workspace);
-  const Index threads = cut.chunks * at.outputs * cut.lanes;
-  const auto blocks = [](Index n) { return dim3(static_cast<unsigned>((n + kThreads - 1) / kThreads)); };
-  const Status status = launch(context, blocks(threads), dim3(kThreads), fold_terms<F>, f, at, cut, partial);
-  if (status != Status::ok || cut.chunks == 1) return status;
-  return launch(context, blocks(at.outputs * kWarp), dim3(kThreads), fold_chunks<F>, f, at.outputs, cut.chunks,
-                static_cast<const typename F::State*>(partial));
-}
-
-std::size_t workspace(const ReduceShape& at) {
-  const Cut cut = cut_of(at);
-  return cut.chunks == 1 ? 0 : static_cast<std::size_t>(cut.chunks * at.outputs * kStateBytes);
-}
-
-// What is folded, with the state that a thread keeps.
-
+struct Nothing {};
 template <class T>
-struct Fold {
-  using State = Computed<T>;  // integers wrap in their own type
-  ReduceOp op;
-  Reduce<T> a;
+struct Walk {
+  using Element = T;
+  static constexpr bool kTakesMany = false;
+  __device__ static Nothing about(const T*) { return {}; }  // what a thread wants to know of an output's first term
+};
 
+// Sums of floats are known to the compiler; the others ask at each step, and reading is what takes time.
+constexpr int kAnyOp = -1;
+template <class T, int known = kAnyOp>
+struct Fold : Walk<T> {
+  using State = Computed<T>;  // integers wrap in their own type
+  ReduceOp stated;
+  Reduce<T> a;
+  Fold(ReduceOp op, const Reduce<T>& a) : stated(op), a(a) {}
+
+  __device__ ReduceOp op() const { return known == kAnyOp ? stated : static_cast<ReduceOp>(known); }
   __device__ State start() const {
-    switch (op) {
+    switch (op()) {
       case ReduceOp::prod: return State(1);
-      case ReduceOp::max: return lowest();
-      case ReduceOp::min: return highest();
+      case ReduceOp::max: return lowest<State>();
+      case ReduceOp::min: return highest<State>();
       default: return State(0);
     }
   }
-  __device__ State load(Index, Index, Index place) const {
-    const State x = value(a.x[place]);
-    if (op == ReduceOp::sum_squares) return State(x * x);
-    if (op == ReduceOp::sum_abs) return x < State(0) ? State(-x) : x;
-    return x;
+  __device__ void take(State& state, Nothing, Index, T element) const {
+    const State x = value(element);
+    if (op() == ReduceOp::sum_squares) state = merge(state, State(x * x));
+    else state = merge(state, op() == ReduceOp::sum_abs && x < State(0) ? State(-x) : x);
   }
   __device__ State merge(State x, State y) const {
-    switch (op) {
+    switch (op()) {
       case ReduceOp::prod: return State(x * y);
       case ReduceOp::max: return x > y || x != x ? x : y;  // NaN wins
       case ReduceOp::min: return x < y || x != x ? x : y;
@@ -138,135 +69,124 @@ struct Fold {
     if constexpr (std::is_floating_point_v<State>) a.y[output] = element<T>(state * static_cast<State>(a.scale));
     else a.y[output] = state;
   }
-  __device__ static State lowest() {
-    if constexpr (std::is_floating_point_v<State>) return -static_cast<State>(HUGE_VALF);
-    else if constexpr (std::is_signed_v<State>) return State(-highest() - 1);
-    else return State(0);
-  }
-  __device__ static State highest() {
-    if constexpr (std::is_floating_point_v<State>) return static_cast<State>(HUGE_VALF);
-    else if constexpr (std::is_same_v<State, bool>) return true;
-    else if constexpr (std::is_signed_v<State>) return State(~std::uint64_t{0} >> (65 - 8 * sizeof(State)));
-    else return State(~State(0));
-  }
 };
 
 template <class T>
-struct Argument {  // the first of the best; NaN is better than any number
+struct Argument : Walk<T> {  // the first of the best; NaN is better than any number
   struct State {
     Computed<T> value;
-    Index index;  // -1: none yet
+    Index index;  // -1: none that is better than the worst there is
   };
   ArgOp op;
   ArgReduce<T> a;
+  Argument(ArgOp op, const ArgReduce<T>& a) : op(op), a(a) {}
 
-  __device__ State start() const { return {Computed<T>(), -1}; }
-  __device__ State load(Index, Index term, Index place) const { return {value(a.x[place]), term}; }
+  __device__ bool is_better(Computed<T> x, Computed<T> than) const {
+    return (op == ArgOp::argmax ? x > than : x < than) || (x != x && than == than);
+  }
+  __device__ State start() const { return {op == ArgOp::argmax ? lowest<Computed<T>>() : highest<Computed<T>>(), -1}; }
+  __device__ void take(State& state, Nothing, Index term, T element) const {
+    const Computed<T> x = value(element);
+    if (is_better(x, state.value)) state = {x, term};
+  }
   __device__ State merge(const State& x, const State& y) const {
-    if (x.index < 0 || y.index < 0) return x.index < 0 ? y : x;
-    const bool x_nan = x.value != x.value, y_nan = y.value != y.value;
-    const bool equal = x_nan || y_nan ? x_nan && y_nan : x.value == y.value;
-    if (equal) return x.index < y.index ? x : y;
-    const bool x_wins = x_nan || (!y_nan && (op == ArgOp::argmax ? x.value > y.value : x.value < y.value));
-    return x_wins ? x : y;
+    if (is_better(x.value, y.value)) return x;
+    return is_better(y.value, x.value) || y.index < x.index ? y : x;
   }
   __device__ void finish(Index output, const State& state) const {
-    a.index[output] = state.index;
+    a.index[output] = state.index < 0 ? 0 : state.index;
     if (a.value) a.value[output] = element<T>(state.value);
   }
 };
 
 template <class T>
-struct Vote {
+struct Vote : Walk<T> {
   using State = int;
   LogicOp op;
   Logic<T> a;
+  Vote(LogicOp op, const Logic<T>& a) : op(op), a(a) {}
 
   __device__ State start() const { return op == LogicOp::all; }
-  __device__ State load(Index, Index, Index place) const { return value(a.x[place]) != Computed<T>(0); }
-  __device__ State merge(State x, State y) const { return op == LogicOp::all ? x && y : x || y; }
+  __device__ void take(State& state, Nothing, Index, T element) const {
+    state = merge(state, value(element) != Computed<T>(0));
+  }
+  __device__ State merge(State x, State y) const { return op == LogicOp::all ? x & y : x | y; }
   __device__ void finish(Index output, State state) const { a.y[output] = state != 0; }
 };
 
-// First the mean distance from the first term, then the mean square of the distances from the mean that this gives.
-template <class T>
-struct Mean {
-  using State = Computed<T>;
-  Variance<T> a;
-
-  __device__ State start() const { return State(0); }
-  __device__ State origin(Index output) const {
-    if (a.at.terms == 0) return State(0);
-    const State first = value(a.x[place_of(a.at, 0, a.at.kept, output)]);
-    return first - first == State(0) ? first : State(0);  // inf would make every distance NaN
-  }
-  __device__ State load(Index output, Index, Index place) const { return value(a.x[place]) - origin(output); }
-  __device__ State merge(State x, State y) const { return x + y; }
-  __device__ void finish(Index output, State state) const {
-    a.mean[output] = origin(output);
-    a.variance[output] = state / static_cast<State>(a.at.terms);  // the shift, until the second walk replaces it
-  }
-};
+// Mean and squares about it (Chan, Golub and LeVeque, "Updating formulae and a pairwise algorithm", 1979), of distances
+// from the output's first term: a large common offset then costs no precision.
 template <class T>
 struct Spread {
-  using State = Computed<T>;
+  using Element = T;
+  using C = Computed<T>;
+  static constexpr bool kTakesMany = true;
+  struct State {
+    C count, mean, squares;
+  };
   Variance<T> a;
+  explicit Spread(const Variance<T>& a) : a(a) {}
 
-  __device__ State start() const { return State(0); }
-  __device__ State load(Index output, Index, Index place) const {
-    const State distance = (value(a.x[place]) - a.mean[output]) - a.variance[output];
-    return distance * distance;
+  __device__ C about(const T* x) const {
+    if (a.at.terms == 0) return C(0);
+    const C first = value(*x);
+    return first - first == C(0) ? first : C(0);  // inf would make every distance NaN
   }
-  __device__ State merge(State x, State y) const { return x + y; }
-  __device__ void finish(Index output, State state) const {
+  __device__ State start() const { return {C(0), C(0), C(0)}; }
+  __device__ void take(State& state, C origin, Index, T element) const {
+    state = merge(state, {C(1), value(element) - origin, C(0)});
+  }
+  template <int n>
+  __device__ void take_many(State& state, C origin, const T (&elements)[n]) const {
+    State many{C(n), C(0), C(0)};
+    C distances[n];
+#pragma unroll
+    for (int i = 0; i < n; ++i) many.mean += distances[i] = value(elements[i]) - origin;
+    many.mean *= C(1) / C(n);
+#pragma unroll
+    for (int i = 0; i < n; ++i) many.squares = fma(distances[i] - many.mean, distances[i] - many.mean, many.squares);
+    state = merge(state, many);
+  }
+  __device__ State merge(const State& x, const State& y) const {
+    const C count = x.count + y.count, distance = y.mean - x.mean;
+    if (x.count == C(0) || y.count == C(0)) return x.count == C(0) ? y : x;
+    const C share = y.count / count;
+    return {count, x.mean + distance * share, x.squares + y.squares + distance * distance * x.count * share};
+  }
+  __device__ void finish(Index output, const State& state) const {
     const double freedom = static_cast<double>(a.at.terms) - a.correction;
-    a.mean[output] += a.variance[output];
-    a.variance[output] = state / static_cast<State>(freedom > 0 ? freedom : 0);
+    a.mean[output] = about(a.x + place_of(a.at, 0, a.at.kept, output)) + state.mean;
+    a.variance[output] = state.squares / static_cast<C>(freedom > 0 ? freedom : 0);
   }
 };
 
 template <class T>
 Status reduce(const Context& context, ReduceOp op, const Reduce<T>& a) {
-  if (op == ReduceOp::sum_abs && !std::is_floating_point_v<Computed<T>>) return Status::unsupported;
-  return fold(context, a.at, Fold<T>{op, a});
+  constexpr bool is_float = std::is_floating_point_v<Computed<T>>;
+  constexpr int sum = is_float ? static_cast<int>(ReduceOp::sum) : kAnyOp;
+  if (op == ReduceOp::sum) return fold(context, a.at, Fold<T, sum>(op, a));
+  if (op == ReduceOp::sum_abs && !is_float) return Status::unsupported;
+  return fold(context, a.at, Fold<T>(op, a));
 }
 template <class T>
 Status arg_reduce(const Context& context, ArgOp op, const ArgReduce<T>& a) {
-  return a.at.terms == 0 ? Status::unsupported : fold(context, a.at, Argument<T>{op, a});
+  return a.at.terms == 0 ? Status::unsupported : fold(context, a.at, Argument<T>(op, a));
 }
 template <class T>
 Status logic(const Context& context, LogicOp op, const Logic<T>& a) {
-  return fold(context, a.at, Vote<T>{op, a});
+  return fold(context, a.at, Vote<T>(op, a));
 }
 template <class T>
 Status variance(const Context& context, const Variance<T>& a) {
-  const Status status = fold(context, a.at, Mean<T>{a});
-  return status == Status::ok ? fold(context, a.at, Spread<T>{a}) : status;
-}
-
-// One thread walks a line.
-template <class T, bool is_product>
-__global__ void scan_kernel(Scan<T> a) {
-  for_each_item(a.outer * a.inner, [&](Index line) {
-    const Index outer = quotient(line, a.inner), first = outer * a.n * a.inner + (line - outer * a.inner);
-    Computed<T> so_far = is_product;
-    for (Index i = 0; i < a.n; ++i) {
-      const Computed<T> x = value(a.x[first + i * a.inner]);
-      so_far = static_cast<Computed<T>>(is_product ? so_far * x : so_far + x);
-      a.y[first + i * a.inner] = element<T>(so_far);
-    }
-  });
-}
-template <class T, bool is_product>
-Status scan(const Context& context, const Scan<T>& a) {
-  return launch_items(context, a.outer * a.inner, scan_kernel<T, is_product>, a);
+  return fold(context, a.at, Spread<T>(a));
 }
 
 template <class T>
 constexpr ReduceKernels<T> table() {
-  ReduceKernels<T> kernels{.reduce = reduce<T>, .arg_reduce = arg_reduce<T>, .logic = logic<T>, .workspace = workspace};
+  ReduceKernels<T> kernels{
+      .reduce = reduce<T>, .arg_reduce = arg_reduce<T>, .logic = logic<T>, .workspace = fold_workspace<T>};
   if constexpr (std::is_floating_point_v<Computed<T>>) kernels.variance = variance<T>;
-  if constexpr (!std::is_same_v<T, bool>) kernels.cumsum = scan<T, false>, kernels.cumprod = scan<T, true>;
+  if constexpr (!std::is_same_v<T, bool>) kernels.cumsum = cumsum<T>, kernels.cumprod = cumprod<T>;
   return kernels;
 }
 template <class T>

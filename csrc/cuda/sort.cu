@@ -62,37 +62,52 @@ __global__ void pick_kernel(Sort<T> a, const Word* words, const std::uint32_t* c
   });
 }
 
+// The same of rows that a block sorts, of stated ranks.
 template <class T>
-std::size_t sort_workspace(Index rows, Index n) {
-  return order_bytes(rows, n, 8 * sizeof(T));
-}
-// The first few, which are chosen and then put in order.
-constexpr Index kLong = 1024;
-template <class T>
-Status sort_first(const Context& context, const Sort<T>& a, const Keys<T>& keys) {
-  auto* const chosen = static_cast<std::uint32_t*>(context.workspace);  // (rows, last): at most rows * n bytes
-  Context rest = context;
-  rest.workspace = static_cast<std::byte*>(context.workspace) + a.rows * a.n / 8 * 8 + 8;
+struct Pick {
+  Sort<T> a;
+  const std::uint32_t* chosen;
+  __device__ void operator()(Index row, Index i, Word word) const {
+    if (i < a.first || i >= a.last) return;
+    const Index count = a.last - a.first, at = place_of_word(word), place = chosen ? chosen[row * count + at] : at;
+    const Index to = row * count + i - a.first;
+    a.indices[to] = place;
+    a.values[to] = a.x[row * a.n + place];
+  }
+};
+template <class T, class Keys>
+Status sort_picked(const Context& context, const Sort<T>& a, const Keys& keys, Index n, const std::uint32_t* chosen) {
   constexpr int bits = 8 * sizeof(T);
-  Status status = launch(context, dim3(static_cast<unsigned>(a.rows)), dim3(kSelectThreads),
-                         select_first_kernel<Keys<T>>, keys, a.n, static_cast<std::uint32_t>(a.last), bits, chosen);
+  if constexpr (bits <= kKeyBits)
+    if (n <= kInBlock && a.rank == Rank::stated)
+      return sort_in_blocks(context, keys, Pick<T>{a, chosen}, a.rows, n, bits);
   const Word* words = nullptr;
-  if (status == Status::ok)
-    status = order_places(rest, ChosenKeys<Keys<T>>{keys, chosen, a.last}, a.rows, a.last, bits, &words);
+  const Status status = order_places(context, keys, a.rows, n, bits, &words);
   if (status != Status::ok) return status;
-  return launch_items(context, a.rows * a.last, pick_kernel<T>, a, words, static_cast<const std::uint32_t*>(chosen));
+  return launch_items(context, a.rows * (a.last - a.first), pick_kernel<T>, a, words, chosen);
 }
 
+// The first few, which are chosen and then put in order.
+constexpr Index kLong = 1024;
+std::size_t chosen_bytes(Index rows, Index n) { return static_cast<std::size_t>(rows * n / 8 * 8 + 8); }
+template <class T>
+std::size_t sort_workspace(Index rows, Index n) {  // `chosen`, at most a quarter of n, and words of these; or of n
+  return order_bytes(rows, n, 8 * sizeof(T));
+}
 template <class T>
 Status sort(const Context& context, const Sort<T>& a) {
   using Bits = typename Keys<T>::Bits;
-  const Word* words = nullptr;
   const Keys<T> keys{a.x, a.n, a.descending ? ~Bits(0) : Bits(0)};
-  if (a.rank == Rank::stated && a.first == 0 && a.n >= kLong && a.last <= a.n / 4) return sort_first(context, a, keys);
-  const Status status = order_places(context, keys, a.rows, a.n, 8 * sizeof(T), &words);
+  if (a.rank != Rank::stated || a.first != 0 || a.n < kLong || a.last > a.n / 4)
+    return sort_picked(context, a, keys, a.n, nullptr);
+  auto* const chosen = static_cast<std::uint32_t*>(context.workspace);  // (rows, last)
+  Context rest = context;
+  rest.workspace = static_cast<std::byte*>(context.workspace) + chosen_bytes(a.rows, a.n);
+  const Status status =
+      launch(context, dim3(static_cast<unsigned>(a.rows)), dim3(kSelectThreads), select_first_kernel<Keys<T>>, keys,
+             a.n, static_cast<std::uint32_t>(a.last), 8 * static_cast<int>(sizeof(T)), chosen);
   if (status != Status::ok) return status;
-  return launch_items(context, a.rows * (a.last - a.first), pick_kernel<T>, a, words,
-                      static_cast<const std::uint32_t*>(nullptr));
+  return sort_picked(rest, a, ChosenKeys<Keys<T>>{keys, chosen, a.last}, a.last, chosen);
 }
 
 // NaN as the largest.

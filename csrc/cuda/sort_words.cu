@@ -1,38 +1,15 @@
 #include "cuda/sort_words.h"
 
-// Rows of up to kShort words are sorted by one block each, by a network in shared memory. Longer ones go digit by
-// digit, from the lowest: tiles count their digits, a scan says where each tile's words of a digit begin, and the
-// tiles put them there in their order.
+// Rows that are too long for a block go digit by digit, from the lowest: tiles count their digits, a scan says where
+// each tile's words of a digit begin, and the tiles put them there in their order.
 namespace dd2424::cuda {
 namespace {
 
-constexpr Index kShort = 2048;
-constexpr int kDigitBits = 8, kDigits = 1 << kDigitBits, kEach = 8;  // words of a thread
+constexpr int kEach = 8;  // words of a thread
 constexpr Index kTile = kThreads * kEach;
 static_assert(kDigits == kThreads, "a thread for each digit");
 
-Index tiles_of(Index n) { return n > kShort ? (n + kTile - 1) / kTile : 0; }
-
-// Batcher's bitonic network: what stands beyond the row is the largest word.
-__global__ void sort_short_kernel(Word* words, int n, int padded) {
-  __shared__ Word w[kShort];
-  Word* const row = words + static_cast<Index>(blockIdx.x) * n;
-  const int thread = static_cast<int>(threadIdx.x), threads = static_cast<int>(blockDim.x);
-  for (int i = thread; i < padded; i += threads) w[i] = i < n ? row[i] : ~Word(0);
-  for (int size = 2; size <= padded; size *= 2)
-    for (int step = size / 2; step > 0; step /= 2) {
-      __syncthreads();
-      for (int pair = thread; pair < padded / 2; pair += threads) {
-        const int i = 2 * pair - (pair & (step - 1)), j = i + step;
-        const Word low = w[i] < w[j] ? w[i] : w[j], high = w[i] < w[j] ? w[j] : w[i];
-        const bool rises = (i & size) == 0;
-        w[i] = rises ? low : high;
-        w[j] = rises ? high : low;
-      }
-    }
-  __syncthreads();
-  for (int i = thread; i < n; i += threads) row[i] = w[i];
-}
+Index tiles_of(Index n) { return n > kInBlock ? (n + kTile - 1) / kTile : 0; }
 
 struct Pass {
   Index n, tiles;
@@ -78,16 +55,6 @@ __global__ void __launch_bounds__(kThreads) scan_counts_kernel(Index tiles, std:
   }
 }
 
-// The lanes of the warp that have the same digit.
-__device__ inline unsigned lanes_alike(int digit) {
-  unsigned alike = 0xffffffff;
-  for (int bit = 0; bit < kDigitBits; ++bit) {
-    const unsigned set = __ballot_sync(0xffffffff, digit >> bit & 1);
-    alike &= digit >> bit & 1 ? set : ~set;
-  }
-  return alike;
-}
-
 // A warp has kEach times 32 neighbours of the tile. Lanes beyond the row count as the highest digit, after all others.
 __global__ void __launch_bounds__(kThreads)
     place_words_kernel(Pass pass, const Word* from, Word* to, const std::uint32_t* counts) {
@@ -96,22 +63,14 @@ __global__ void __launch_bounds__(kThreads)
   const int warp = static_cast<int>(threadIdx.x) / kWarp, lane = static_cast<int>(threadIdx.x) % kWarp;
   const Index row = quotient(blockIdx.x, pass.tiles), tile = blockIdx.x - row * pass.tiles;
   const Index first = tile * kTile + warp * (kEach * kWarp) + lane;
-  for (int w = 0; w < warps; ++w) next[w][threadIdx.x] = 0;
-  __syncthreads();
   Word words[kEach];
   std::uint32_t ranks[kEach];
 #pragma unroll
   for (int k = 0; k < kEach; ++k) {
     const Index i = first + k * kWarp;
     words[k] = i < pass.n ? from[row * pass.n + i] : ~Word(0);
-    const int digit = pass.digit(words[k]);
-    const unsigned alike = lanes_alike(digit), before = alike & ((1u << lane) - 1);
-    const std::uint32_t seen = next[warp][digit];
-    ranks[k] = seen + static_cast<std::uint32_t>(__popc(before));
-    __syncwarp();
-    if (before == 0) next[warp][digit] = seen + static_cast<std::uint32_t>(__popc(alike));
-    __syncwarp();
   }
+  rank_words(words, pass.shift, lane, next[warp], ranks);
   __syncthreads();
   std::uint32_t at = counts[static_cast<Index>(blockIdx.x) * kDigits + threadIdx.x];
   for (int w = 0; w < warps; ++w) {
@@ -144,14 +103,6 @@ std::size_t sort_counts_bytes(Index rows, Index n) {
 
 Status sort_words(const Context& context, Word*& words, Word*& spare, std::uint32_t* counts, Index rows, Index n,
                   int bits) {
-  if (n <= 1 || rows == 0) return Status::ok;
-  if (n <= kShort) {
-    int padded = 2;
-    while (padded < n) padded *= 2;
-    const int threads = padded / 2 < kWarp ? kWarp : padded / 2 < kThreads ? padded / 2 : kThreads;
-    return launch(context, dim3(static_cast<unsigned>(rows)), dim3(static_cast<unsigned>(threads)), sort_short_kernel,
-                  words, static_cast<int>(n), padded);
-  }
   for (int bit = 0; bit < bits; bit += kDigitBits) {
     const Status status = sort_by_digit(context, {n, tiles_of(n), kKeyBits + bit}, rows, words, spare, counts);
     if (status != Status::ok) return status;

@@ -130,6 +130,17 @@ struct ProdNode final : Node {
   }
 };
 
+struct SumSquaresNode final : Node {  // dx = 2 x dy
+  Saved x{this};
+  Dims reduced;
+  explicit SumSquaresNode(const Dims& reduced) : reduced(reduced) {}
+  const char* name() const override { return "sum_squares"; }
+  Tensors backward(const Tensors& grads, const Needs&) override {
+    const Tensor input = x.get();
+    return {mul(input, mul(keep_dims(grads[0], input.shape(), reduced), 2.0))};
+  }
+};
+
 struct ExtremumNode final : Node {  // shares dy among the equal
   Saved x{this}, y{this};
   Dims reduced;
@@ -191,6 +202,16 @@ Tensor prod(const Tensor& input, const Shape& dims, bool keepdim) {
   const Dims reduced = reduced_dims("prod", x, dims);
   const Tensor y = run_reduce("prod", ReduceOp::prod, x, reduced, keepdim, 1);
   if (auto* node = record<ProdNode>(y, {&x}, reduced)) node->x.save(x);
+  return y;
+}
+
+Tensor sum_squares(const Tensor& x, const Shape& dims, bool keepdim) {
+  check(is_floating(x.dtype()), "sum_squares: input must have a floating dtype, got ", x.dtype());
+  if (mode_is_active()) [[unlikely]]
+    return sum(unary(UnaryOp::square, x), dims, keepdim);
+  const Dims reduced = reduced_dims("sum_squares", x, dims);
+  const Tensor y = run_reduce("sum_squares", ReduceOp::sum_squares, x, reduced, keepdim, 1);
+  if (auto* node = record<SumSquaresNode>(y, {&x}, reduced)) node->x.save(x);
   return y;
 }
 

@@ -8,6 +8,7 @@ namespace dd2424::ops {
 Tensor sum(const Tensor& x, const Shape& dims = {}, bool keepdim = false);   // integers and booleans: in int64
 Tensor mean(const Tensor& x, const Shape& dims = {}, bool keepdim = false);  // floating
 Tensor prod(const Tensor& x, const Shape& dims = {}, bool keepdim = false);
+Tensor sum_squares(const Tensor& x, const Shape& dims = {}, bool keepdim = false);  // floating
 Tensor amax(const Tensor& x, const Shape& dims = {}, bool keepdim = false);
 Tensor amin(const Tensor& x, const Shape& dims = {}, bool keepdim = false);
 Tensor any(const Tensor& x, const Shape& dims = {}, bool keepdim = false);

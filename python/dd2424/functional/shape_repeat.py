@@ -100,21 +100,24 @@ def rot90(input: Tensor, k: int = 1, dims: Sequence[int] = (0, 1)) -> Tensor:
     return input.clone()
 
 
-def _offsets(name: str, input: Tensor) -> Tensor:
+def _places(name: str, input: Tensor, diagonal: int) -> tuple[Tensor, Tensor]:
+    """The numbers of the columns, and in which one each row meets the diagonal: (1, columns) and (rows, 1)."""
     _need_dims(name, input, 2)
     rows, columns = input.shape[-2:]
-    places = _core.arange(0, columns, device=input.device).unsqueeze(0)
-    return places - _core.arange(0, rows, device=input.device).unsqueeze(1)
+    met = _core.arange(diagonal, diagonal + rows, device=input.device)
+    return _core.arange(0, columns, device=input.device).unsqueeze(0), met.unsqueeze(1)
 
 
 def tril(input: Tensor, diagonal: int = 0) -> Tensor:
     """Zero above a diagonal of the last two dimensions."""
-    return _core.masked_fill(input, _offsets("tril", input) > diagonal, 0)
+    columns, rows = _places("tril", input, diagonal)
+    return _core.masked_fill(input, columns > rows, 0)
 
 
 def triu(input: Tensor, diagonal: int = 0) -> Tensor:
     """Zero below a diagonal of the last two dimensions."""
-    return _core.masked_fill(input, _offsets("triu", input) < diagonal, 0)
+    columns, rows = _places("triu", input, diagonal)
+    return _core.masked_fill(input, columns < rows, 0)
 
 
 def diagonal(input: Tensor, offset: int = 0, dim1: int = 0, dim2: int = 1) -> Tensor:

@@ -26,7 +26,7 @@ def vector_norm(
         raise RuntimeError(f"vector_norm: x must be floating-point, got {x.dtype}")
     dims = () if dim is None else (dim,) if isinstance(dim, int) else tuple(dim)
     if ord == 2:
-        return _root(_core.sum(_core.square(x), dims or None, keepdim))
+        return _root(_core.sum_squares(x, dims or None, keepdim))
     size = _core.abs(x)
     if ord in (inf, -inf):
         return _core.amax(size, dims, keepdim) if ord > 0 else _core.amin(size, dims, keepdim)
