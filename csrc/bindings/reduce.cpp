@@ -89,7 +89,10 @@ void bind_reduce(py::module_& m) {
   bind_reduction<ops::sum>(m, "sum");
   bind_reduction<ops::mean>(m, "mean");
   bind_reduction<ops::prod>(m, "prod");
-  bind_plain<ops::sum_squares>(m, "sum_squares");
+  m.def(
+      "sum_squares",
+      [](const Tensor& x, const Dims& dim, bool keepdim) { return ops::sum_squares(x, dim.dims, keepdim); }, "input"_a,
+      "dim"_a = py::none(), "keepdim"_a = false);
   bind_plain<ops::amax>(m, "amax");
   bind_plain<ops::amin>(m, "amin");
   bind_logic<ops::any>(m, "any");

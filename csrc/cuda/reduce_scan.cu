@@ -69,6 +69,46 @@ struct Joined {
         if (w < count) y[w * step] = element<T>(values[w]);
     }
   }
+
+  // What `lanes` of a warp have, strip after strip, each of W neighbours a lane: scans the neighbours, says what the
+  // warp has before them, and returns what it has in all.
+  template <int strips>
+  __device__ static C scan_strips(C (&values)[strips][W], C (&before)[strips], int lanes) {
+    const int thread = static_cast<int>(threadIdx.x), lane = thread & (lanes - 1);
+    C of_warp = start();
+#pragma unroll
+    for (int k = 0; k < strips; ++k) {
+#pragma unroll
+      for (int w = 1; w < W; ++w) values[k][w] = join(values[k][w - 1], values[k][w]);
+      C sum = values[k][W - 1];
+      for (int step = 1; step < lanes; step *= 2) {
+        const C below = from_lane(sum, (thread - step) & (kWarp - 1));
+        if (lane >= step) sum = join(below, sum);
+      }
+      const C below = from_lane(sum, (thread - 1) & (kWarp - 1));
+      before[k] = lane > 0 ? join(of_warp, below) : of_warp;
+      of_warp = join(of_warp, from_lane(sum, (thread & (kWarp - 1)) | (lanes - 1)));
+    }
+    return of_warp;
+  }
+  // The same of W lines side by side, of which a lane has `rows` neighbours and the lane `side` further up the next.
+  template <int rows>
+  __device__ static void scan_side(C (&values)[rows][W], C (&before)[W], int side, C* of_warp) {
+    const int lane = static_cast<int>(threadIdx.x) % kWarp;
+#pragma unroll
+    for (int w = 0; w < W; ++w) {
+#pragma unroll
+      for (int r = 1; r < rows; ++r) values[r][w] = join(values[r - 1][w], values[r][w]);
+      C sum = values[rows - 1][w];
+      for (int step = side; step < kWarp; step *= 2) {
+        const C below = from_lane(sum, (lane - step) & (kWarp - 1));
+        if (lane >= step) sum = join(below, sum);
+      }
+      const C below = from_lane(sum, (lane - side) & (kWarp - 1));
+      before[w] = lane >= side ? below : start();
+      if (lane >= kWarp - side) of_warp[w] = sum;
+    }
+  }
 };
 
 // Lines whose elements are `step` apart and have no neighbours. `lanes` of a warp have kPacks strips of a line, or all
@@ -81,7 +121,7 @@ __global__ void __launch_bounds__(kThreads, 4) scan_rows(Lines<T> a, int lanes, 
   constexpr int W = J::W;
   __shared__ C totals[2][kWarps];
   const int thread = static_cast<int>(threadIdx.x), warp = warps == 1 ? 0 : thread / kWarp;
-  const int lane = thread & (lanes - 1), last_lane = (thread % kWarp) | (lanes - 1);
+  const int lane = thread & (lanes - 1);
   const Index line = quotient(static_cast<Index>(blockIdx.x) * kThreads + thread, lanes * warps);
   const Index chunk = quotient(line, a.outer), offset = (line - chunk * a.outer) * a.outer_step;
   const Range range = chunk < a.chunks ? range_of(a, chunk) : Range{0, 0, 0};
@@ -96,20 +136,7 @@ __global__ void __launch_bounds__(kThreads, 4) scan_rows(Lines<T> a, int lanes, 
       const Index i = first + k * strip;
       J::load(values[k], a.x + offset + i * a.step, a.step, range.end - i, wide);
     }
-    C of_warp = J::start();
-#pragma unroll
-    for (int k = 0; k < kPacks; ++k) {
-#pragma unroll
-      for (int w = 1; w < W; ++w) values[k][w] = J::join(values[k][w - 1], values[k][w]);
-      C sum = values[k][W - 1];
-      for (int step = 1; step < lanes; step *= 2) {
-        const C below = from_lane(sum, (thread - step) & (kWarp - 1));
-        if (lane >= step) sum = J::join(below, sum);
-      }
-      const C below = from_lane(sum, (thread - 1) & (kWarp - 1));
-      before[k] = lane > 0 ? J::join(of_warp, below) : of_warp;
-      of_warp = J::join(of_warp, from_lane(sum, last_lane));
-    }
+    const C of_warp = J::scan_strips(values, before, lanes);
     C mine = carry;
     if (warps > 1) {
       if (lane == 0) totals[buffer][warp] = of_warp;
@@ -140,7 +167,7 @@ __global__ void __launch_bounds__(kFoldMost) scan_columns(Lines<T> a, int side, 
   using C = typename J::C;
   constexpr int W = J::W, kRows = W == 8 ? 2 : 4;
   __shared__ C totals[2][kFoldMost / kWarp][kMostSide * W];
-  const int thread = static_cast<int>(threadIdx.x), lane = thread % kWarp, warp = thread / kWarp;
+  const int thread = static_cast<int>(threadIdx.x), warp = thread / kWarp;
   const int warps = static_cast<int>(blockDim.x) / kWarp, column = thread & (side - 1);
   const Index line = quotient(blockIdx.x, across), chunk = quotient(line, a.outer);
   const Index block_column = (blockIdx.x - line * across) * side * W, left = a.inner - block_column - column * W;
@@ -167,19 +194,7 @@ __global__ void __launch_bounds__(kFoldMost) scan_columns(Lines<T> a, int side, 
 #pragma unroll
       for (int w = 0; w < W; ++w) values[r][w] = ahead[r][w];
     read(first + rows);
-#pragma unroll
-    for (int w = 0; w < W; ++w) {
-#pragma unroll
-      for (int r = 1; r < kRows; ++r) values[r][w] = J::join(values[r - 1][w], values[r][w]);
-      C sum = values[kRows - 1][w];
-      for (int step = side; step < kWarp; step *= 2) {
-        const C below = from_lane(sum, (lane - step) & (kWarp - 1));
-        if (lane >= step) sum = J::join(below, sum);
-      }
-      const C below = from_lane(sum, (lane - side) & (kWarp - 1));
-      before[w] = lane >= side ? below : J::start();
-      if (lane >= kWarp - side) totals[buffer][warp][column * W + w] = sum;
-    }
+    J::scan_side(values, before, side, &totals[buffer][warp][column * W]);
     __syncthreads();
     if (thread < side * W)
 #pragma unroll 8
