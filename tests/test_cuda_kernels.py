@@ -149,7 +149,7 @@ def test_reductions_read_packs_where_they_can(rng, name, dtype):
             assert_alike(getattr(dd2424, name)(gpu, *arguments), expected, 8 if name == "var" else 1)
 
 
-@pytest.mark.parametrize("shape", [(3, 700), (2, 4100), (1, 17_000), (300, 6), (4, 130, 9), (20_000, 2), (2100, 36)],
+@pytest.mark.parametrize("shape", [(3, 700), (2, 4100), (17_000,), (300, 6), (4, 130, 9), (20_000, 2), (2100, 36)],
                          ids=str)  # fmt: skip
 def test_long_lines_are_cut(rng, shape):
     """Reductions in chunks, running sums by tiles and in chunks; integers are exact in any order."""
@@ -160,7 +160,7 @@ def test_long_lines_are_cut(rng, shape):
             assert_alike(getattr(dd2424, name)(gpu, dim), getattr(dd2424, name)(here, dim))
     signs = both(np.where(x > 0, 1, -1), "int64")
     assert_alike(signs[1].cumprod(0), signs[0].cumprod(0))
-    brief = both(x[:, :40] % 2, "bfloat16")
+    brief = both(x[..., :40] % 2, "bfloat16")
     assert_alike(brief[1].cumsum(-1), brief[0].cumsum(-1))
 
 
