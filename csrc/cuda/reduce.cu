@@ -30,7 +30,7 @@ struct Nothing {};
 template <class T>
 struct Walk {
   using Element = T;
-  static constexpr bool kTakesMany = false;
+  static constexpr bool kTakesMany = false, kHasOneState = false;
   __device__ static Nothing about(const T*) { return {}; }  // what a thread wants to know of an output's first term
 };
 
@@ -77,6 +77,7 @@ struct Argument : Walk<T> {  // the first of the best; NaN is better than any nu
     Computed<T> value;
     Index index;  // -1: none that is better than the worst there is
   };
+  static constexpr bool kHasOneState = true;
   ArgOp op;
   ArgReduce<T> a;
   Argument(ArgOp op, const ArgReduce<T>& a) : op(op), a(a) {}
@@ -120,7 +121,7 @@ template <class T>
 struct Spread {
   using Element = T;
   using C = Computed<T>;
-  static constexpr bool kTakesMany = true;
+  static constexpr bool kTakesMany = true, kHasOneState = true;
   struct State {
     C count, mean, squares;
   };

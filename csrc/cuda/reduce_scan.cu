@@ -115,7 +115,7 @@ struct Joined {
 // warps of the block have.
 constexpr int kPacks = 4, kWarps = kThreads / kWarp;
 template <class T, bool is_product>
-__global__ void __launch_bounds__(kThreads, 4) scan_rows(Lines<T> a, int lanes, int warps, bool wide) {
+__global__ void __launch_bounds__(kThreads) scan_rows(Lines<T> a, int lanes, int warps, bool wide) {
   using J = Joined<T, is_product>;
   using C = typename J::C;
   constexpr int W = J::W;

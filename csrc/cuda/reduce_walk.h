@@ -14,6 +14,7 @@ namespace {
 
 constexpr int kFoldMost = 1024;   // threads that share an output's terms
 constexpr int kFoldLoads = 4;     // of a thread, under way at once
+constexpr int kFoldLong = 16;     // packs of a thread before there are more threads, where merging states is much work
 constexpr Index kFoldBusy = 512;  // blocks: the GPU has enough to do
 constexpr Index kMostChunks = 1024;
 constexpr Index kStateBytes = 24;
@@ -40,11 +41,11 @@ inline void cut_into(Cut& cut, Index terms, Index wanted, int width) {
   cut.size = pieces(pieces(terms, most > 1 ? most : 1), width) * width;
   cut.chunks = cut.size > 0 ? pieces(terms, cut.size) : 1;
 }
-inline Cut cut_along(const ReduceShape& at, int width) {
+inline Cut cut_along(const ReduceShape& at, int width, int brief) {
   const Index packs = pieces(at.terms, width);
   const bool is_busy = at.outputs >= kFoldBusy;
   const Index each = is_busy ? 128 : 16;  // packs of a thread, one after the other: not more than rounding bears
-  Cut cut{.across = false, .lanes = power_of_two(pieces(packs, kFoldLoads), is_busy ? kThreads : kFoldMost)};
+  Cut cut{.across = false, .lanes = power_of_two(pieces(packs, brief), is_busy ? kThreads : kFoldMost)};
   if (packs > cut.lanes * each) cut.lanes = kThreads;
   cut_into(cut, at.terms, pieces(packs, cut.lanes * each), width);
   cut.threads = cut.lanes > kThreads ? cut.lanes : kThreads;
@@ -71,9 +72,9 @@ inline Cut cut_across(const ReduceShape& at, int width) {
   return cut;
 }
 // Neighbouring outputs that lie closer in memory than an output's terms are better read together.
-inline Cut cut_of(const ReduceShape& at, int width) {
+inline Cut cut_of(const ReduceShape& at, int width, int brief) {
   const bool across = at.kept > 0 && at.reduced > 0 && at.strides[at.kept - 1] < at.strides[at.kept + at.reduced - 1];
-  return across ? cut_across(at, width) : cut_along(at, width);
+  return across ? cut_across(at, width) : cut_along(at, width, brief);
 }
 // Whether one load may read a pack.
 enum class Reads { whole, singly };
@@ -180,7 +181,8 @@ __device__ inline Pack<T, W> read_pack(const T* x, const Index (&places)[W]) {
   }
 }
 
-// A thread's packs of an output's terms, begin <= term < end; state w has every W-th of them, or the first has all.
+// A thread's packs of an output's terms, begin <= term < end; state w has every W-th of them, or the first has all
+// (kHasOneState).
 template <Reads reads, class F, int W>
 __device__ inline void fold_packs(const F& f, const ReduceShape& at, Index output, Index begin, Index end, int lane,
                                   int lanes, typename F::State (&states)[W]) {
@@ -211,7 +213,8 @@ __device__ inline void fold_packs(const F& f, const ReduceShape& at, Index outpu
     for (int k = 0; k < kFoldLoads; ++k)
       if (first + k * step < whole)
 #pragma unroll
-        for (int w = 0; w < W; ++w) f.take(states[F::kTakesMany ? 0 : w], about, first + k * step + w, packs[k].of[w]);
+        for (int w = 0; w < W; ++w)
+          f.take(states[F::kHasOneState ? 0 : w], about, first + k * step + w, packs[k].of[w]);
   }
   if (lane != (whole - begin) / W % lanes) return;
   for (Index term = whole; term < end; ++term)
@@ -234,7 +237,7 @@ __global__ void __launch_bounds__(kFoldMost)
     if (wide) fold_packs<Reads::whole, F, W>(f, at, output, begin, end, lane, cut.lanes, states);
     else fold_packs<Reads::singly, F, W>(f, at, output, begin, end, lane, cut.lanes, states);
   }
-  if constexpr (!F::kTakesMany)
+  if constexpr (!F::kHasOneState)
 #pragma unroll
     for (int half = W / 2; half > 0; half /= 2)
 #pragma unroll
@@ -330,7 +333,7 @@ Status fold(const Context& context, const ReduceShape& at, const F& f) {
   using State = typename F::State;
   static_assert(sizeof(State) <= kStateBytes);
   constexpr int width = kFoldWidth<T>;
-  const Cut cut = cut_of(at, width);
+  const Cut cut = cut_of(at, width, F::kHasOneState ? kFoldLong : kFoldLoads);
   auto* const partial = static_cast<State*>(context.workspace);
   const dim3 blocks(static_cast<unsigned>(cut.blocks * cut.chunks)), threads(static_cast<unsigned>(cut.threads));
   const bool wide = reads_whole(at, cut.across, width, f.a.x, sizeof(T));
@@ -344,8 +347,12 @@ Status fold(const Context& context, const ReduceShape& at, const F& f) {
 
 template <class T>
 std::size_t fold_workspace(const ReduceShape& at) {
-  const Cut cut = cut_of(at, kFoldWidth<T>);
-  return cut.chunks == 1 ? 0 : static_cast<std::size_t>(cut.chunks * at.outputs * kStateBytes);
+  Index chunks = 1;
+  for (const int brief : {kFoldLoads, kFoldLong}) {
+    const Cut cut = cut_of(at, kFoldWidth<T>, brief);
+    chunks = cut.chunks > chunks ? cut.chunks : chunks;
+  }
+  return chunks == 1 ? 0 : static_cast<std::size_t>(chunks * at.outputs * kStateBytes);
 }
 
 }  // namespace
