@@ -173,6 +173,20 @@ def test_a_variance_about_a_large_offset(rng):
     assert_accurate(gpu.var((0, 1)).cpu(), exact.var(ddof=1), 16)
 
 
+@pytest.mark.parametrize("dtype", FLOATS)
+def test_norms_and_their_slopes(rng, dtype):
+    for shape, dims in (((33, 5), (0, 1)), ((2, 3, 800), (2, (0, 1), (0, 2))), ((4000, 3), (0,))):
+        here, gpu = (x.requires_grad_() for x in both(rng.normal(size=shape), dtype))
+        for dim in (*dims, None):
+            results = [dd2424.linalg.vector_norm(x, 2, dim) for x in (here, gpu)]
+            assert_alike(results[1], results[0], 8)
+            for y in results:
+                y.sum().backward()
+    assert_alike(gpu.grad, here.grad, 16, scale=0.1)
+    assert_alike(dd2424.tril(gpu, 1), dd2424.tril(here, 1))
+    assert_alike(dd2424.triu(gpu, -1), dd2424.triu(here, -1))
+
+
 def test_reductions_know_nan_ties_and_nothing(rng):
     x = rng.integers(0, 3, (60, 50)).astype(np.float32)
     x[3, 7] = x[9, 7] = np.nan

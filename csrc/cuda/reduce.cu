@@ -34,7 +34,7 @@ struct Walk {
   __device__ static Nothing about(const T*) { return {}; }  // what a thread wants to know of an output's first term
 };
 
-// Sums of floats are known to the compiler; the others ask at each step, and reading is what takes time.
+// What floats are mostly asked for is known to the compiler; the rest asks at each step.
 constexpr int kAnyOp = -1;
 template <class T, int known = kAnyOp>
 struct Fold : Walk<T> {
@@ -161,13 +161,23 @@ struct Spread {
   }
 };
 
+template <ReduceOp op, class T>
+Status reduce_by(const Context& context, const Reduce<T>& a) {
+  return fold(context, a.at, Fold<T, static_cast<int>(op)>(op, a));
+}
 template <class T>
 Status reduce(const Context& context, ReduceOp op, const Reduce<T>& a) {
-  constexpr bool is_float = std::is_floating_point_v<Computed<T>>;
-  constexpr int sum = is_float ? static_cast<int>(ReduceOp::sum) : kAnyOp;
-  if (op == ReduceOp::sum) return fold(context, a.at, Fold<T, sum>(op, a));
-  if (op == ReduceOp::sum_abs && !is_float) return Status::unsupported;
-  return fold(context, a.at, Fold<T>(op, a));
+  if constexpr (std::is_floating_point_v<Computed<T>>) {
+    switch (op) {
+      case ReduceOp::sum: return reduce_by<ReduceOp::sum>(context, a);
+      case ReduceOp::max: return reduce_by<ReduceOp::max>(context, a);
+      case ReduceOp::min: return reduce_by<ReduceOp::min>(context, a);
+      case ReduceOp::sum_squares: return reduce_by<ReduceOp::sum_squares>(context, a);
+      default: return fold(context, a.at, Fold<T>(op, a));
+    }
+  } else {
+    return op == ReduceOp::sum_abs ? Status::unsupported : fold(context, a.at, Fold<T>(op, a));
+  }
 }
 template <class T>
 Status arg_reduce(const Context& context, ArgOp op, const ArgReduce<T>& a) {
