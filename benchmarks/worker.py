@@ -177,8 +177,10 @@ class Worker:
             return build(None)
         if self.layout is None:
             layouts = (torch.channels_last, torch.contiguous_format)
-            self.layout = layouts[0] if self.takes_first_format else min(
-                layouts, key=lambda layout: _seconds(synchronized(build(layout)), 3)
+            self.layout = (
+                layouts[0]
+                if self.takes_first_format
+                else min(layouts, key=lambda layout: _seconds(synchronized(build(layout)), 3))
             )
         return build(self.layout)
 

@@ -28,6 +28,7 @@ set(DD2424_CUDA_SOURCES
   csrc/cuda/copy.cu
   csrc/cuda/elementwise.cu
   csrc/cuda/gemm.cu
+  csrc/cuda/gemm_ladder.cu
   csrc/cuda/index.cu
   csrc/cuda/index_add.cu
   csrc/cuda/library.cu

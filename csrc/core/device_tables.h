@@ -38,6 +38,7 @@ using Joined = decltype(std::tuple_cat(Lists()...));
 }  // namespace detail
 
 using DeviceTables = detail::Joined<
+    std::tuple<const Ladder<GemmKernels<float>>*, const Ladder<GemmKernels<double>>*>,
     std::tuple<const CopyKernels*, const IndexKernels*, const RandomIntegerKernels*, const TakeKernels*>,
     detail::AllTables<ElementwiseKernels>, detail::AllTables<ReduceKernels>, detail::NumberTables<IndexAddKernels>,
     detail::NumberTables<PoolKernels>, detail::FloatTables<ActivationKernels>, detail::FloatTables<ConvKernels>,

@@ -13,6 +13,12 @@ constexpr std::array<std::string_view, 5> kRungNames{"naive", "blocked", "vector
 template <class Table>
 constexpr bool has_ladder = false;
 
+// What the CUDA library offers for a table: its slower rungs, in their order.
+template <class Table>
+struct Ladder {
+  std::array<const Table*, 4> rungs;
+};
+
 namespace detail {
 extern __attribute__((tls_model("initial-exec"))) thread_local Rung current_rung;
 }

@@ -34,6 +34,11 @@ inline const Table* cuda_table = nullptr;  // set when the CUDA library is opene
 namespace detail {
 template <class Table>
 [[gnu::cold, gnu::noinline]] const Table& cuda_kernels() {
+  if constexpr (has_ladder<Table>) {
+    const Rung rung = dd2424::current_rung();
+    if (rung != Rung::fast && cuda_table<Ladder<Table>>)
+      return *cuda_table<Ladder<Table>>->rungs[static_cast<std::size_t>(rung)];
+  }
   if (!cuda_table<Table>) throw_missing_kernels(__PRETTY_FUNCTION__);
   return *cuda_table<Table>;
 }

@@ -94,6 +94,7 @@ extern "C" __attribute__((visibility("default"))) const char* dd2424_open_device
   offer_copy(offered);
   offer_elementwise(offered);
   offer_gemm(offered);
+  offer_gemm_ladder(offered);
   offer_index(offered);
   offer_index_add(offered);
   offer_loss(offered);

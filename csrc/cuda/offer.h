@@ -16,6 +16,7 @@ void offer_conv(DeviceTables& tables);
 void offer_copy(DeviceTables& tables);
 void offer_elementwise(DeviceTables& tables);
 void offer_gemm(DeviceTables& tables);
+void offer_gemm_ladder(DeviceTables& tables);
 void offer_index(DeviceTables& tables);
 void offer_index_add(DeviceTables& tables);
 void offer_loss(DeviceTables& tables);
