@@ -1,4 +1,4 @@
-"""What each rung of the readable kernels buys: `dd2424 bench ladder`. docs/ladder.md walks through them."""
+"""What each rung of the readable kernels buys: `dd2424 bench ladder [--device cuda]`. docs/ladder.md explains them."""
 
 from __future__ import annotations
 
@@ -87,6 +87,34 @@ def measure(name: str) -> list[Rung]:
     ]
 
 
+def measure_on_gpu(n: int = 4096, rounds: int = 3) -> list[Rung]:
+    """A product of two n by n matrices by every rung in turns, between events of a stream."""
+    cuda = dd2424.cuda
+    cuda.init()
+    a, b = dd2424.randn(n, n, device="cuda"), dd2424.randn(n, n, device="cuda")
+
+    def elapsed(step: Callable[[], Any]) -> float:
+        start, end = cuda.Event(enable_timing=True), cuda.Event(enable_timing=True)
+        step()
+        start.record()
+        step()
+        end.record()
+        end.synchronize()
+        return start.elapsed_time(end) / 1e3
+
+    speeds: dict[str, list[float]] = {rung: [] for rung in RUNGS}
+    shares: dict[str, list[float]] = {rung: [] for rung in RUNGS}
+    for _ in range(rounds):
+        for rung in RUNGS:
+            operations = _core.cuda_multiply_adds(False, 2000)
+            peak_speed = operations / elapsed(lambda: _core.cuda_multiply_adds(False, 2000))
+            with dd2424.kernels(rung):
+                speeds[rung].append(2 * n**3 / elapsed(lambda: a @ b))
+            shares[rung].append(speeds[rung][-1] / peak_speed)
+    name = f"product of ({n}, {n}), {cuda.get_device_name()}"
+    return [Rung(name, r, 1, float(np.median(speeds[r])) / 1e9, float(np.median(shares[r]))) for r in RUNGS]
+
+
 def table(rungs: list[Rung]) -> str:
     """The rungs as Markdown."""
     rows = [
@@ -129,12 +157,13 @@ def main(arguments: list[str]) -> int:
     """Measure, print the table, and write the figure and the raw speeds where asked to."""
     parser = argparse.ArgumentParser(prog="dd2424 bench ladder", description=__doc__)
     parser.add_argument("--figure", type=Path, metavar="FILE", help="write the figure, such as docs/images/ladder.png")
+    parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu", help="cuda: of a product on the GPU")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the raw speeds")
     given = parser.parse_args(arguments)
-    rungs = [rung for name in WORK for rung in measure(name)]
+    rungs = measure_on_gpu() if given.device == "cuda" else [rung for name in WORK for rung in measure(name)]
     print(table(rungs))
     if given.json:
         given.json.write_text(json.dumps([asdict(rung) for rung in rungs], indent=1) + "\n")
-    if given.figure:
+    if given.figure and given.device == "cpu":
         draw(rungs, given.figure)
     return 0
