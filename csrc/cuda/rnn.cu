@@ -3,45 +3,28 @@
 #include "cuda/offer.h"
 #include "cuda/rnn_cell.h"
 #include "cuda/rnn_product.h"
+#include "cuda/rnn_walk.h"
 
 // Recurrent layers: at each step a block multiplies the states of some sequences with the weights of some units and
-// finishes those units. Where the GPU can run all blocks at once, one launch makes all steps, and the weights stay in
-// shared memory; else, and where the steps differ in size, there is a launch for each. Both make the same sums.
+// finishes those units. Where the GPU can run all blocks at once, one launch makes all steps (rnn_walk.h); else, and
+// where the steps differ in size, there is a launch for each.
 namespace dd2424::cuda {
 namespace {
 
-constexpr int kEach = 2;          // columns of a thread on the way back
-constexpr Index kFewBlocks = 96;  // with blocks of many units; where there are no more, each has few, and more work
-
-__host__ __device__ inline Span span_of(const RnnSteps& steps, Index t) {
-  return t >= 0 && t < steps.count ? Span{steps.start(t), steps.size(t)} : Span{0, 0};
-}
-// The s-th step of a walk, which may have gone one beyond the last.
-__host__ __device__ inline Step step_of(const RnnSteps& steps, bool from_last, Index s) {
-  const Index t = from_last ? steps.count - 1 - s : s, move = from_last ? -1 : 1;
-  return {span_of(steps, t), span_of(steps, t - move), span_of(steps, t + move)};
-}
+constexpr int kEach = 2;            // columns of a thread on the way back
+constexpr Index kFewBlocks = 96;    // with blocks of many units; where there are no more, each has few, and more work
+constexpr Index kManyBlocks = 128;  // of a walk
+constexpr std::size_t kMostShared = 227 << 10;                // a block's, from compute capability 9.0 on
+constexpr std::size_t kMostWorkspace = std::size_t{1} << 27;  // of a walk; where there are more letters, steps are long
 
 template <class T>
 __device__ inline bool in_packs(const T* x, Index stride, Index n) {
-  return reinterpret_cast<std::uintptr_t>(x) % sizeof(Pack<T>) == 0 && (stride | n) % Pack<T>::size == 0;
-}
-
-// The sums of all gates: what the input gave, and the product.
-template <class T, int gates>
-__device__ inline void add_sums(const RnnForward<T>& a, const Step& step, const Unit& u, const T (&products)[gates],
-                                T (&sums)[4]) {
-  const T* before = a.gates + (step.at.row + u.sequence) * a.gates_row + u.unit;
-#pragma unroll
-  for (int g = 0; g < gates; ++g) sums[g] = before[g * a.hidden] + products[g];
-  if (gates != 3) return;
-  sums[2] = before[2 * a.hidden];
-  sums[3] = !a.weight ? before[3 * a.hidden] : products[gates - 1] + (a.bias ? a.bias[u.unit] : T(0));
+  return reinterpret_cast<std::uintptr_t>(x) % 16 == 0 && (stride | n) % kPack<T> == 0;
 }
 
 template <class T, int gates, int units>
 __global__ void __launch_bounds__(kRnnThreads, sizeof(T) == 4 && gates > 1 ? 2 : 1)
-    walk_forward(RnnForward<T> a, Step given, Index first, Index last, bool are_resident) {
+    step_forward(RnnForward<T> a, Step step) {
   constexpr int parts = kLanes / units, columns = gates * units;
   const Index n = a.hidden, first_unit = Index{blockIdx.x} * units, first_row = Index{blockIdx.y} * kTileRows;
   const int group = static_cast<int>(threadIdx.x) / kLanes, column = static_cast<int>(threadIdx.x) % kLanes / parts;
@@ -51,34 +34,27 @@ __global__ void __launch_bounds__(kRnnThreads, sizeof(T) == 4 && gates > 1 ? 2 :
     const Index unit = first_unit + c % units;
     return unit < n && k < n ? a.weight[(c / units * n + unit) * n + k] : T(0);
   };
-  const Room<T, columns, parts> room(n, are_resident);
-  if (are_resident) load_weights<false, columns>(room.weights(), room.row, 0, whole_packs<T>(n), weight);
-  for (Index s = first; s < last; ++s) {
-    const Step step = a.steps.starts ? given : step_of(a.steps, a.reverse, s);
-    const auto row = [&](int r) {
-      const Index sequence = first_row + r;
-      return sequence < step.at.count ? row_or_first<T>(step.before, sequence, a.y, a.y_row, a.h0, n) : nullptr;
-    };
-    T products[kRows][gates] = {};
-    if (a.weight && first_row < step.at.count)
-      multiply<false, columns, parts>(products, room, n, column, units, vectors, row, weight);
+  const auto row = [&](int r) {
+    const Index sequence = first_row + r;
+    return sequence < step.at.count ? row_or_first<T>(step.before, sequence, a.y, a.y_row, a.h0, n) : nullptr;
+  };
+  T products[kRows][gates] = {};
+  if (a.weight && first_row < step.at.count)
+    multiply<false, columns, parts>(products, Room<T, columns>(), n, column, units, vectors, row, weight);
 #pragma unroll
-    for (int i = 0; i < kRows; ++i) {
-      const Unit u{first_row + group * kRows + i, first_unit + column};
-      if (i % parts != part || u.sequence >= step.at.count || u.unit >= n) continue;
-      T sums[4] = {};
-      add_sums(a, step, u, products[i], sums);
-      forward_cell(a, step, u, sums);
-    }
-    if (s + 1 < last) wait_for_grid();
+  for (int i = 0; i < kRows; ++i) {
+    const Unit u{first_row + group * kRows + i, first_unit + column};
+    if (i % parts != part || u.sequence >= step.at.count || u.unit >= n) continue;
+    Met<T> met = meet(a, step, u);
+    add_products(a, u, products[i], met);
+    forward_cell(a, step, u, met);
   }
 }
 
-// There and back: sums of what the step walked before gave the weights, then the step itself. The walk ends one beyond
-// the last step, where only the gradient of the first state is left to be summed.
+// There and back: sums of what the step walked before gave the weights, then the step itself. The last launch is one
+// beyond the last step, where only the gradient of the first state is left to be summed.
 template <class T, int units>
-__global__ void __launch_bounds__(kRnnThreads, sizeof(T) == 4 ? 2 : 1)
-    walk_backward(RnnBackward<T> a, Step given, Index first, Index last, bool are_resident) {
+__global__ void __launch_bounds__(kRnnThreads, sizeof(T) == 4 ? 2 : 1) step_backward(RnnBackward<T> a, Step step) {
   constexpr int each = kEach, parts = kLanes * each / units;
   const Index n = a.hidden, depth = summed_gates(a.mode) * n;
   const Index first_unit = Index{blockIdx.x} * units, first_row = Index{blockIdx.y} * kTileRows;
@@ -88,37 +64,32 @@ __global__ void __launch_bounds__(kRnnThreads, sizeof(T) == 4 ? 2 : 1)
   const auto weight = [&](Index c, Index k) {
     return first_unit + c < n && k < depth ? a.weight[k * n + first_unit + c] : T(0);
   };
-  const Room<T, units, parts> room(depth, are_resident);
-  if (are_resident) load_weights<true, units>(room.weights(), room.row, 0, whole_packs<T>(depth), weight);
-  for (Index s = first; s < last; ++s) {
-    const Step step = a.steps.starts ? given : step_of(a.steps, !a.reverse, s);
-    const auto row = [&](int r) {
-      const Index sequence = first_row + r;
-      return sequence < step.before.count ? a.drecurrent + (step.before.row + sequence) * a.dgates_row : nullptr;
-    };
-    T products[kRows][each] = {};
-    if (first_row < step.before.count)
-      multiply<true, units, parts>(products, room, depth, column, 1, vectors, row, weight);
+  const auto row = [&](int r) {
+    const Index sequence = first_row + r;
+    return sequence < step.before.count ? a.drecurrent + (step.before.row + sequence) * a.dgates_row : nullptr;
+  };
+  T products[kRows][each] = {};
+  if (first_row < step.before.count)
+    multiply<true, units, parts>(products, Room<T, units>(), depth, column, 1, vectors, row, weight);
 #pragma unroll
-    for (int i = 0; i < kRows; ++i)
+  for (int i = 0; i < kRows; ++i)
 #pragma unroll
-      for (int j = 0; j < each; ++j) {
-        const Unit u{first_row + group * kRows + i, first_unit + column + j};
-        if ((i * each + j) % parts != part || u.unit >= n) continue;
-        T* state = a.dh0 + u.sequence * n + u.unit;
-        const bool follows = u.sequence < step.before.count;
-        if (u.sequence < step.at.count) {
-          const T arrived = follows ? products[i][j] + (is_gru ? *state : T(0))
-                            : a.dhn ? a.dhn[u.sequence * n + u.unit]
-                                    : T(0);
-          const T kept = backward_cell(a, step, u, arrived);
-          if (is_gru) *state = kept;
-        } else if (follows) {
-          *state = products[i][j] + (is_gru ? *state : T(0));
-        }
+    for (int j = 0; j < each; ++j) {
+      const Unit u{first_row + group * kRows + i, first_unit + column + j};
+      if ((i * each + j) % parts != part || u.unit >= n) continue;
+      T* state = a.dh0 + u.sequence * n + u.unit;
+      const bool follows = u.sequence < step.before.count;
+      if (u.sequence < step.at.count) {
+        const T arrived = follows ? products[i][j] + (is_gru ? *state : T(0))
+                          : a.dhn ? a.dhn[u.sequence * n + u.unit]
+                                  : T(0);
+        T of_products[4];
+        const T kept = backward_cell(a, step, u, meet(a, step, u), arrived, of_products);
+        if (is_gru) *state = kept;
+      } else if (follows) {
+        *state = products[i][j] + (is_gru ? *state : T(0));
       }
-    if (s + 1 < last) wait_for_grid();
-  }
+    }
 }
 
 // Blocks for all units and sequences.
@@ -132,56 +103,89 @@ bool has_many(Index hidden, Index batch) {
   return Index{blocks.x} * blocks.y >= kFewBlocks;
 }
 
+// A launch for each step.
 template <class Arguments>
-using Kernel = void (*)(Arguments, Step, Index, Index, bool);
-template <class Arguments>
-struct Walk {
-  Kernel<Arguments> kernel;
-  dim3 blocks;
-  std::size_t bytes, resident_bytes;
-  bool from_last;
-  Index count;
-};
-
-template <class Arguments>
-Status run(const Context& context, const Arguments& a, const Walk<Arguments>& walk) {
-  const dim3 threads(kRnnThreads);
-  const Index blocks = Index{walk.blocks.x} * walk.blocks.y;
-  const bool may_stay =
-      a.weight && !a.steps.starts && walk.count > 1 &&
-      walk.resident_bytes <= static_cast<std::size_t>(device_attribute(cudaDevAttrMaxSharedMemoryPerBlockOptin));
-  if (may_stay && blocks <= blocks_at_once(threads, walk.resident_bytes, walk.kernel))
-    return launch_asking(context, walk.blocks, threads, walk.resident_bytes, true, walk.kernel, a, Step{}, Index{0},
-                         walk.count, true);
+Status step_by_step(const Context& context, const Arguments& a, dim3 blocks, std::size_t bytes, bool from_last,
+                    Index count, void (*kernel)(Arguments, Step)) {
   Status status = Status::ok;
-  for (Index s = 0; s < walk.count && status == Status::ok; ++s)
-    status = launch_asking(context, walk.blocks, threads, walk.bytes, false, walk.kernel, a,
-                           step_of(a.steps, walk.from_last, s), s, s + 1, false);
+  for (Index s = 0; s < count && status == Status::ok; ++s)
+    status = launch_asking(context, blocks, dim3(kRnnThreads), bytes, false, kernel, a, step_of(a.steps, from_last, s));
   return status;
 }
 
 template <int gates, int units, class T>
 Status forward_units(const Context& context, const RnnForward<T>& a) {
-  using Layout = Room<T, gates * units, kLanes / units>;
-  return run(context, a,
-             {.kernel = walk_forward<T, gates, units>,
-              .blocks = grid<units>(a.hidden, a.steps.batch),
-              .bytes = Layout(a.hidden, false).bytes(),
-              .resident_bytes = Layout(a.hidden, true).bytes(),
-              .from_last = a.reverse,
-              .count = a.steps.count});
+  return step_by_step(context, a, grid<units>(a.hidden, a.steps.batch), Room<T, gates * units>().bytes(), a.reverse,
+                      a.steps.count, step_forward<T, gates, units>);
 }
 template <int units, class T>
 Status backward_units(const Context& context, const RnnBackward<T>& a) {
-  using Layout = Room<T, units, kLanes * kEach / units>;
-  const Index depth = summed_gates(a.mode) * a.hidden;
-  return run(context, a,
-             {.kernel = walk_backward<T, units>,
-              .blocks = grid<units>(a.hidden, a.steps.batch),
-              .bytes = Layout(depth, false).bytes(),
-              .resident_bytes = Layout(depth, true).bytes(),
-              .from_last = !a.reverse,
-              .count = a.steps.count + (a.weight ? 1 : 0)});
+  return step_by_step(context, a, grid<units>(a.hidden, a.steps.batch), Room<T, units>().bytes(), !a.reverse,
+                      a.steps.count + (a.weight ? 1 : 0), step_backward<T, units>);
+}
+
+// How a layer is walked in one launch; none: it is not.
+template <class Arguments>
+struct Walk {
+  void (*kernel)(Arguments, Letters);
+  dim3 blocks;
+  std::size_t bytes;
+  Index letters;  // of a step
+  bool is_none() const { return letters == 0; }
+  std::size_t workspace() const { return static_cast<std::size_t>(2 * letters) * sizeof(Letter); }
+};
+
+template <int gates, int units, class T>
+Walk<RnnForward<T>> walk_of_units(const RnnForward<T>& a, Index blocks, Index) {
+  return {.kernel = walk_forward<T, gates, units>,
+          .blocks = dim3(static_cast<unsigned>(blocks)),
+          .bytes = WalkRoom<T, gates, units>(a.hidden).forward_bytes(),
+          .letters = forward_letters<T>(a.hidden, a.steps.batch)};
+}
+template <int gates, int units, class T>
+Walk<RnnBackward<T>> walk_of_units(const RnnBackward<T>& a, Index blocks, Index tiles) {
+  return {.kernel = walk_backward<T, gates, units>,
+          .blocks = dim3(static_cast<unsigned>(blocks)),
+          .bytes = WalkRoom<T, gates, units>(a.hidden).backward_bytes(),
+          .letters = backward_letters<T>(blocks, units, tiles)};
+}
+
+// Blocks of few units where all of these do not fill a GPU; else of many, if their weights fit. By sizes alone.
+template <int gates, class Arguments>
+Walk<Arguments> walk_of_gates(const Arguments& a) {
+  const Index tiles = (a.steps.batch + kWalkRows - 1) / kWalkRows;
+  const auto of_units = [&]<int units>(std::integral_constant<int, units>) {
+    return walk_of_units<gates, units>(a, (a.hidden + units - 1) / units, tiles);
+  };
+  const Walk<Arguments> few = of_units(std::integral_constant<int, 8>()),
+                        many = of_units(std::integral_constant<int, 16>());
+  Walk<Arguments> walk = Index{few.blocks.x} * tiles <= kManyBlocks || many.bytes > kMostShared ? few : many;
+  const Index at_once = walk.bytes > kMostShared || walk.workspace() > kMostWorkspace
+                            ? 0
+                            : blocks_at_once(dim3(kWalkThreads), walk.bytes, walk.kernel);
+  const Index rows = at_once / walk.blocks.x;
+  walk.blocks.y = static_cast<unsigned>(rows < tiles ? rows : tiles);
+  if (rows == 0) walk.letters = 0;
+  return walk;
+}
+template <class Arguments>
+Walk<Arguments> walk_of(const Arguments& a) {
+  if (!a.weight || a.steps.starts || a.steps.count == 1 || a.steps.batch == 0 || a.hidden == 0 || a.projection)
+    return {};
+  switch (a.mode) {
+    case RnnMode::lstm: return walk_of_gates<4>(a);
+    case RnnMode::gru: return walk_of_gates<3>(a);
+    default: return walk_of_gates<1>(a);
+  }
+}
+template <class Arguments>
+Status run(const Context& context, const Arguments& a, const Walk<Arguments>& walk) {
+  return launch_asking(context, walk.blocks, dim3(kWalkThreads), walk.bytes, true, walk.kernel, a,
+                       Letters{static_cast<Letter*>(context.workspace), walk.letters});
+}
+template <class Arguments>
+std::size_t workspace(const Arguments& a) {
+  return walk_of(a).workspace();
 }
 
 template <int gates, class T>
@@ -193,6 +197,7 @@ template <class T>
 Status forward(const Context& context, const RnnForward<T>& a) {
   if (a.projection) return Status::unsupported;
   if (a.steps.batch == 0 || a.hidden == 0) return Status::ok;
+  if (const auto walk = walk_of(a); !walk.is_none()) return run(context, a, walk);
   switch (a.mode) {
     case RnnMode::lstm: return forward_gates<4>(context, a);
     case RnnMode::gru: return forward_gates<3>(context, a);
@@ -203,19 +208,15 @@ template <class T>
 Status backward(const Context& context, const RnnBackward<T>& a) {
   if (a.projection) return Status::unsupported;
   if (a.steps.batch == 0 || a.hidden == 0) return Status::ok;
+  if (const auto walk = walk_of(a); !walk.is_none()) return run(context, a, walk);
   return has_many(a.hidden, a.steps.batch) ? backward_units<kLanes>(context, a) : backward_units<4>(context, a);
-}
-
-template <class Arguments>
-std::size_t no_workspace(const Arguments&) {
-  return 0;
 }
 
 template <class T>
 constexpr RnnKernels<T> kRnn{.forward = forward<T>,
                              .backward = backward<T>,
-                             .forward_workspace = no_workspace<RnnForward<T>>,
-                             .backward_workspace = no_workspace<RnnBackward<T>>};
+                             .forward_workspace = workspace<RnnForward<T>>,
+                             .backward_workspace = workspace<RnnBackward<T>>};
 
 }  // namespace
 
