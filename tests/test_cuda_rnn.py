@@ -16,10 +16,11 @@ from test_rnn import draw, each_mode
 from test_rnn_gradients import function, inputs
 
 pytestmark = needs_gpu
-# steps, batch, inputs, hidden: a block has 4 units and 64 sequences, or 16 units where that makes enough blocks. The
-# emulated GPU runs 8 blocks at once, which then make all steps in one launch; where there are more, each has its own.
-SIZES = [(1, 1, 1, 1), (1, 3, 4, 9), (3, 2, 5, 7), (2, 67, 6, 5), (3, 3, 4, 36)]
-LARGE = [("gru", 2, 3072, 1, 17), ("lstm", 2, 3072, 1, 17), ("rnn_tanh", 2, 6100, 1, 2)]
+# steps, batch, inputs, hidden. A block has 8 units and tiles of 16 sequences. The emulated GPU runs 8 blocks at once,
+# which make all steps in one launch: few blocks have more than a tile each, and where there are more than 8, each step
+# has a launch of its own, as a single step has.
+SIZES = [(1, 1, 1, 1), (1, 3, 4, 9), (3, 2, 5, 7), (2, 67, 6, 5), (3, 3, 4, 36), (3, 18, 2, 33), (2, 2, 3, 66)]
+LARGE = [("gru", 3072, 17), ("lstm", 3072, 17), ("rnn_tanh", 6100, 2)]  # batch, hidden
 
 
 def steps_of(mode: str, device: str, arrays: Any, gradients: Any, **options: Any) -> list[Tensor]:
@@ -58,10 +59,20 @@ def test_a_layer_as_on_the_processor(rng, mode, steps, batch, features, hidden, 
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("mode", "steps", "batch", "features", "hidden"), LARGE)
-def test_many_sequences_and_many_units(rng, mode, steps, batch, features, hidden):
-    given = drawn(rng, mode, (steps, batch, features), batch, hidden, np.float64)
-    compare(steps_of(mode, "cuda", *given), steps_of(mode, "cpu", *given), 512)
+@each_mode
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_blocks_of_many_units(rng, mode, dtype):
+    given = drawn(rng, mode, (2, 417, 1), 417, 36, dtype)  # more than 128 blocks of few
+    compare(steps_of(mode, "cuda", *given), steps_of(mode, "cpu", *given), 256)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("mode", "batch", "hidden"), LARGE)
+def test_a_launch_for_each_of_two_large_steps(rng, mode, batch, hidden):
+    sizes = [batch, batch - 1]
+    given = drawn(rng, mode, (sum(sizes), 1), batch, hidden, np.float64)
+    options = {"batch_sizes": dd2424.tensor(sizes)}
+    compare(steps_of(mode, "cuda", *given, **options), steps_of(mode, "cpu", *given, **options), 512)
 
 
 @each_mode

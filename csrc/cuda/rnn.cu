@@ -15,7 +15,7 @@ constexpr int kEach = 2;            // columns of a thread on the way back
 constexpr Index kFewBlocks = 96;    // with blocks of many units; where there are no more, each has few, and more work
 constexpr Index kManyBlocks = 128;  // of a walk
 constexpr std::size_t kMostShared = 227 << 10;                // a block's, from compute capability 9.0 on
-constexpr std::size_t kMostWorkspace = std::size_t{1} << 27;  // of a walk; where there are more letters, steps are long
+constexpr std::size_t kMostWorkspace = std::size_t{1} << 28;  // of a walk; where there are more letters, steps are long
 
 template <class T>
 __device__ inline bool in_packs(const T* x, Index stride, Index n) {
@@ -47,7 +47,7 @@ __global__ void __launch_bounds__(kRnnThreads, sizeof(T) == 4 && gates > 1 ? 2 :
     if (i % parts != part || u.sequence >= step.at.count || u.unit >= n) continue;
     Met<T> met = meet(a, step, u);
     add_products(a, u, products[i], met);
-    forward_cell(a, step, u, met);
+    forward_cell(a, step, u, met, [](T) {});
   }
 }
 
@@ -150,23 +150,25 @@ Walk<RnnBackward<T>> walk_of_units(const RnnBackward<T>& a, Index blocks, Index 
           .letters = backward_letters<T>(blocks, units, tiles)};
 }
 
-// Blocks of few units where all of these do not fill a GPU; else of many, if their weights fit. By sizes alone.
+// Blocks of few units where all of these do not fill a GPU, else of many: by sizes alone. If these do not fit, the
+// others.
 template <int gates, class Arguments>
 Walk<Arguments> walk_of_gates(const Arguments& a) {
   const Index tiles = (a.steps.batch + kWalkRows - 1) / kWalkRows;
   const auto of_units = [&]<int units>(std::integral_constant<int, units>) {
-    return walk_of_units<gates, units>(a, (a.hidden + units - 1) / units, tiles);
+    Walk<Arguments> walk = walk_of_units<gates, units>(a, (a.hidden + units - 1) / units, tiles);
+    const bool may_fit = walk.bytes <= kMostShared && walk.workspace() <= kMostWorkspace;
+    const Index at_once = may_fit ? blocks_at_once(dim3(kWalkThreads), walk.bytes, walk.kernel) : 0;
+    const Index rows = at_once / walk.blocks.x;
+    walk.blocks.y = static_cast<unsigned>(rows < tiles ? rows : tiles);
+    if (rows == 0) walk.letters = 0;
+    return walk;
   };
-  const Walk<Arguments> few = of_units(std::integral_constant<int, 8>()),
-                        many = of_units(std::integral_constant<int, 16>());
-  Walk<Arguments> walk = Index{few.blocks.x} * tiles <= kManyBlocks || many.bytes > kMostShared ? few : many;
-  const Index at_once = walk.bytes > kMostShared || walk.workspace() > kMostWorkspace
-                            ? 0
-                            : blocks_at_once(dim3(kWalkThreads), walk.bytes, walk.kernel);
-  const Index rows = at_once / walk.blocks.x;
-  walk.blocks.y = static_cast<unsigned>(rows < tiles ? rows : tiles);
-  if (rows == 0) walk.letters = 0;
-  return walk;
+  constexpr std::integral_constant<int, 8> few;
+  constexpr std::integral_constant<int, 16> many;
+  const bool fills = (a.hidden + few - 1) / few * tiles > kManyBlocks;
+  const Walk<Arguments> walk = fills ? of_units(many) : of_units(few);
+  return !walk.is_none() ? walk : fills ? of_units(few) : of_units(many);
 }
 template <class Arguments>
 Walk<Arguments> walk_of(const Arguments& a) {

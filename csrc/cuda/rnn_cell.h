@@ -59,9 +59,10 @@ __device__ void add_products(const RnnForward<T>& a, const Unit& u, const T (&pr
   if (gates == 3 && a.weight) met.sums[3] = products[gates - 1] + (a.bias ? a.bias[u.unit] : T(0));
 }
 
-// Returns h after the step.
-template <class T>
-__device__ T forward_cell(const RnnForward<T>& a, const Step& step, const Unit& u, const Met<T>& met) {
+// `post` is told h after the step before anything is written.
+template <class T, class Post>
+__device__ void forward_cell(const RnnForward<T>& a, const Step& step, const Unit& u, const Met<T>& met,
+                             const Post& post) {
   const Index n = a.hidden, row = step.at.row + u.sequence, state = u.sequence * n + u.unit;
   T* gates = a.gates + row * a.gates_row + u.unit;
   const T(&sums)[4] = met.sums;
@@ -70,19 +71,21 @@ __device__ T forward_cell(const RnnForward<T>& a, const Step& step, const Unit& 
     const T in = sigmoid(sums[0]), forget = sigmoid(sums[1]), candidate = tanh(sums[2]), out = sigmoid(sums[3]);
     const T c = fma(forget, met.before, in * candidate);
     h = out * tanh(c);
+    post(h);
     gates[0] = in, gates[n] = forget, gates[2 * n] = candidate, gates[3 * n] = out;
     a.cn[state] = c;
     if (a.cells) a.cells[row * n + u.unit] = c;
   } else if (a.mode == RnnMode::gru) {
     const T reset = sigmoid(sums[0]), update = sigmoid(sums[1]), candidate = tanh(fma(reset, sums[3], sums[2]));
     h = fma(update, met.before - candidate, candidate);
+    post(h);
     gates[0] = reset, gates[n] = update, gates[2 * n] = candidate, gates[3 * n] = sums[3];
   } else {
     h = a.mode == RnnMode::tanh ? tanh(sums[0]) : sums[0] < T(0) ? T(0) : sums[0];
+    post(h);
   }
   a.y[row * a.y_row + u.unit] = h;
   if (u.sequence >= step.after.count) a.hn[state] = h;
-  return h;
 }
 
 template <class T>

@@ -18,7 +18,6 @@ namespace {
 
 constexpr int kWalkThreads = 256, kWalkWarps = kWalkThreads / kWarp;
 constexpr int kWalkRows = 16;  // sequences of a tile
-constexpr int kWalkPacks = 8;  // letters, or pairs, that a thread looks at together
 // A warp multiplies a tile: its lanes share rows and columns, and the two halves the depth. A thread's large square
 // matters: a number read from shared memory costs as much as four multiplications.
 constexpr int kRowLanes = 2, kColumnLanes = 8, kDepthLanes = 2;
@@ -84,23 +83,28 @@ __host__ __device__ Index backward_letters(Index blocks, Index units, Index tile
 }
 __device__ inline bool is_of(std::uint32_t tag, Letter x) { return static_cast<std::uint32_t>(x >> 32) == tag; }
 __device__ inline Letter letter(std::uint32_t data, std::uint32_t tag) { return Letter{tag} << 32 | data; }
-__device__ inline unsigned first_bits(Index count) {  // of kWalkPacks
-  return count >= kWalkPacks ? (1u << kWalkPacks) - 1 : count <= 0 ? 0 : (1u << count) - 1;
-}
+__device__ inline unsigned first_bits(Index count) { return count >= 32 ? ~0u : count <= 0 ? 0 : (1u << count) - 1; }
 
+// Where a unit's number stands among those of a row, so that what neighbours post at once is side by side: of each pack
+// the first eight bytes, then the others.
+template <class T, int units>
+__device__ Index posted_at(Index unit) {
+  constexpr int half = kPack<T> / 2;
+  return unit / half % 2 * (units / 2) + unit / kPack<T> * half + unit % half;
+}
 __device__ inline Letter letter(float x, std::uint32_t tag) { return letter(std::bit_cast<std::uint32_t>(x), tag); }
 __device__ inline void post_number(Letter* to, float x, std::uint32_t tag) { post(to, letter(x, tag)); }
 __device__ inline void post_number(Letter* to, double x, std::uint32_t tag) {
   const auto data = std::bit_cast<std::uint64_t>(x);
   post(to, {{letter(static_cast<std::uint32_t>(data), tag), letter(static_cast<std::uint32_t>(data >> 32), tag)}});
 }
-__device__ inline void post_numbers(Letter* to, const float (&x)[4], std::uint32_t tag) {
+__device__ inline void post_pack(Letter* to, int apart, const float (&x)[4], std::uint32_t tag) {
   post(to, {{letter(x[0], tag), letter(x[1], tag)}});
-  post(to + 2, {{letter(x[2], tag), letter(x[3], tag)}});
+  post(to + apart, {{letter(x[2], tag), letter(x[3], tag)}});
 }
-__device__ inline void post_numbers(Letter* to, const double (&x)[2], std::uint32_t tag) {
+__device__ inline void post_pack(Letter* to, int apart, const double (&x)[2], std::uint32_t tag) {
   post_number(to, x[0], tag);
-  post_number(to + 2, x[1], tag);
+  post_number(to + apart, x[1], tag);
 }
 
 template <class T>
@@ -158,25 +162,22 @@ __device__ void take_states(T* states, Index row, Index first_pack, Index last_p
   const Index end = last_pack * 2 < pairs ? last_pack * 2 : pairs;
   for (Index pair = first_pack * 2 + threadIdx.x % kWarp; pair < end; pair += kWarp) {
     const bool is_half = 2 * pair + 1 == words;
+    TwoLetters got[kWalkRows];
+    unsigned missing = first_bits(rows);
+    for (int looks = 1; missing; ++looks) {
 #pragma unroll
-    for (int first = 0; first < kWalkRows; first += kWalkPacks) {
-      TwoLetters got[kWalkPacks];
-      unsigned missing = first_bits(rows - first);
-      for (int looks = 1; missing; ++looks) {
+      for (int r = 0; r < kWalkRows; ++r)
+        if (missing >> r & 1) got[r] = look_at_two(from + r * from_row + 2 * pair);
 #pragma unroll
-        for (int i = 0; i < kWalkPacks; ++i)
-          if (missing >> i & 1) got[i] = look_at_two(from + (first + i) * from_row + 2 * pair);
-#pragma unroll
-        for (int i = 0; i < kWalkPacks; ++i)
-          if (is_of(tag, got[i].of[0]) && (is_half || is_of(tag, got[i].of[1]))) missing &= ~(1u << i);
-        if (missing) found_none(looks);
-      }
-#pragma unroll
-      for (int i = 0; i < kWalkPacks; ++i)
-        if (first + i < rows)
-          reinterpret_cast<std::uint64_t*>(states + (first + i) * row)[pair] =
-              (is_half ? 0 : got[i].of[1] << 32) | (got[i].of[0] & 0xffffffff);
+      for (int r = 0; r < kWalkRows; ++r)
+        if (is_of(tag, got[r].of[0]) && (is_half || is_of(tag, got[r].of[1]))) missing &= ~(1u << r);
+      if (missing) found_none(looks);
     }
+#pragma unroll
+    for (int r = 0; r < kWalkRows; ++r)
+      if (r < rows)
+        reinterpret_cast<std::uint64_t*>(states + r * row)[pair] =
+            (is_half ? 0 : got[r].of[1] << 32) | (got[r].of[0] & 0xffffffff);
   }
 }
 // The same from memory: the first states.
@@ -251,9 +252,10 @@ __global__ void __launch_bounds__(kWalkThreads, 1) walk_forward(RnnForward<T> a,
       __syncthreads();
       if (!is_own) continue;
       add_products(a, u, products, met);
-      const T h = forward_cell(a, step, u, met);
-      if (s + 1 < a.steps.count)
-        post_number(letters.of(s + 1) + u.sequence * letters_row + u.unit * kWords<T>, h, tag + 1);
+      forward_cell(a, step, u, met, [&](T h) {
+        if (s + 1 < a.steps.count)
+          post_number(letters.of(s + 1) + u.sequence * letters_row + u.unit * kWords<T>, h, tag + 1);
+      });
     }
   }
 }
@@ -261,21 +263,22 @@ __global__ void __launch_bounds__(kWalkThreads, 1) walk_forward(RnnForward<T> a,
 // dh of one unit: what each block has posted, block by block.
 template <class T>
 __device__ T take_gradient(const Letter* from, Index step, Index blocks, std::uint32_t tag) {
+  constexpr int looked = 32 / kWords<T>;  // together: one after another they would last
   T sum = 0;
-  for (Index first = 0; first < blocks; first += kWalkPacks) {
-    Mail<T> got[kWalkPacks];
-    unsigned missing = first_bits(blocks - first);
+  for (Index first = 0; first < blocks; first += looked) {
+    Mail<T> got[looked];
+    unsigned missing = first_bits(blocks - first < looked ? blocks - first : looked);
     for (int looks = 1; missing; ++looks) {
 #pragma unroll
-      for (int i = 0; i < kWalkPacks; ++i)
+      for (int i = 0; i < looked; ++i)
         if (missing >> i & 1) got[i].look(from + (first + i) * step);
 #pragma unroll
-      for (int i = 0; i < kWalkPacks; ++i)
+      for (int i = 0; i < looked; ++i)
         if (got[i].is_there(tag)) missing &= ~(1u << i);
       if (missing) found_none(looks);
     }
 #pragma unroll
-    for (int i = 0; i < kWalkPacks; ++i)
+    for (int i = 0; i < looked; ++i)
       if (first + i < blocks) sum += got[i].number();
   }
   return sum;
@@ -315,14 +318,15 @@ __device__ void post_products(const WalkRoom<T, gates, units>& room, const T* gr
 #pragma unroll
     for (int j = 0; j < spans; ++j) {
       if (at[j] >= n) continue;
-      Letter* to_block = to + (at[j] / units * gridDim.x * kWalkRows * units + at[j] % units) * kWords<T>;
+      Letter* to_block =
+          to + (at[j] / units * gridDim.x * kWalkRows * units + posted_at<T, units>(at[j] % units)) * kWords<T>;
 #pragma unroll
       for (int i = 0; i < kOwnRows; ++i) {
         if (place.own_row(i) >= rows) continue;
         Pack<T, kPack<T>> pack;
 #pragma unroll
         for (int f = 0; f < size; ++f) pack.of[f] = own[i][j * size + f];
-        post_numbers(to_block + place.own_row(i) * units * kWords<T>, pack.of, tag);
+        post_pack(to_block + place.own_row(i) * units * kWords<T>, units / 2 * kWords<T>, pack.of, tag);
       }
     }
   }
@@ -352,7 +356,8 @@ __global__ void __launch_bounds__(kWalkThreads, 1) walk_backward(RnnBackward<T> 
         if (!is_last) met = meet(a, step, u);
         const T kept = s > 0 && a.mode == RnnMode::gru ? *state : T(0);
         if (s > 0) {
-          const Letter* from = letters.of(s) + of_tile + blockIdx.x * blocks * from_block + threadIdx.x * kWords<T>;
+          const Letter* from = letters.of(s) + of_tile + blockIdx.x * blocks * from_block +
+                               (own_row * units + posted_at<T, units>(own_column)) * kWords<T>;
           dh = take_gradient<T>(from, from_block, blocks, tag) + kept;
         } else if (a.dhn) {
           dh = a.dhn[u.sequence * n + u.unit];
