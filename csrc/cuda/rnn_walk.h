@@ -1,11 +1,9 @@
 #pragma once
-#include <bit>
-
 #include "core/rnn.h"
-#include "cuda/cooperative.h"
 #include "cuda/launch.h"
-#include "cuda/rnn_cell.h"
 #include "cuda/pack.h"
+#include "cuda/rnn_cell.h"
+#include "cuda/rnn_letters.h"
 #include "cuda/tensor_core.h"
 
 // All steps of a layer in one launch, whose blocks run at once. A block has some units, whose weights stay in its
@@ -17,7 +15,6 @@ namespace dd2424::cuda {
 namespace {
 
 constexpr int kWalkThreads = 256, kWalkWarps = kWalkThreads / kWarp;
-constexpr int kWalkRows = 16;  // sequences of a tile
 // A warp multiplies a tile: its lanes share rows and columns, and the two halves the depth. A thread's large square
 // matters: a number read from shared memory costs as much as four multiplications.
 constexpr int kRowLanes = 2, kColumnLanes = 8, kDepthLanes = 2;
@@ -41,9 +38,6 @@ __device__ void join_halves(const TilePlace& place, const T (&sums)[kThreadRows]
     }
 }
 
-template <class T>
-constexpr int kWords = sizeof(T) / 4;  // letters of a number
-
 // What lies in shared memory: the weights, a gate's units side by side, depth by depth; forward, a tile of states and
 // each warp's part of the sums; backward, two tiles of gradients. Rows are apart for the sake of the banks.
 template <class T, int gates, int units>
@@ -62,66 +56,6 @@ struct WalkRoom {
   __device__ T* states() const { return weights() + columns * row; }
   __device__ T* sums() const { return states() + kWalkRows * row; }
   __device__ T* gradients(Index pass) const { return states() + pass % 2 * kWalkRows * gradients_row; }
-};
-
-struct Letters {  // in the workspace: those of one step and those of the next
-  Letter* all;
-  Index each;  // of a step
-  __device__ Letter* of(Index step) const { return all + step % 2 * each; }
-};
-template <class T>
-__host__ __device__ Index letters_of_row(Index hidden) {
-  return (hidden * kWords<T> + 1) / 2 * 2;
-}
-template <class T>
-__host__ __device__ Index forward_letters(Index hidden, Index batch) {
-  return batch * letters_of_row<T>(hidden);
-}
-template <class T>
-__host__ __device__ Index backward_letters(Index blocks, Index units, Index tiles) {
-  return tiles * blocks * blocks * kWalkRows * units * kWords<T>;
-}
-__device__ inline bool is_of(std::uint32_t tag, Letter x) { return static_cast<std::uint32_t>(x >> 32) == tag; }
-__device__ inline Letter letter(std::uint32_t data, std::uint32_t tag) { return Letter{tag} << 32 | data; }
-__device__ inline unsigned first_bits(Index count) { return count >= 32 ? ~0u : count <= 0 ? 0 : (1u << count) - 1; }
-
-// Where a unit's number stands among those of a row, so that what neighbours post at once is side by side: of each pack
-// the first eight bytes, then the others.
-template <class T, int units>
-__device__ Index posted_at(Index unit) {
-  constexpr int half = kPack<T> / 2;
-  return unit / half % 2 * (units / 2) + unit / kPack<T> * half + unit % half;
-}
-__device__ inline Letter letter(float x, std::uint32_t tag) { return letter(std::bit_cast<std::uint32_t>(x), tag); }
-__device__ inline void post_number(Letter* to, float x, std::uint32_t tag) { post(to, letter(x, tag)); }
-__device__ inline void post_number(Letter* to, double x, std::uint32_t tag) {
-  const auto data = std::bit_cast<std::uint64_t>(x);
-  post(to, {{letter(static_cast<std::uint32_t>(data), tag), letter(static_cast<std::uint32_t>(data >> 32), tag)}});
-}
-__device__ inline void post_pack(Letter* to, int apart, const float (&x)[4], std::uint32_t tag) {
-  post(to, {{letter(x[0], tag), letter(x[1], tag)}});
-  post(to + apart, {{letter(x[2], tag), letter(x[3], tag)}});
-}
-__device__ inline void post_pack(Letter* to, int apart, const double (&x)[2], std::uint32_t tag) {
-  post_number(to, x[0], tag);
-  post_number(to + apart, x[1], tag);
-}
-
-template <class T>
-struct Mail;  // a number's letters
-template <>
-struct Mail<float> {
-  Letter of;
-  __device__ void look(const Letter* from) { of = look_at(from); }
-  __device__ bool is_there(std::uint32_t tag) const { return is_of(tag, of); }
-  __device__ float number() const { return std::bit_cast<float>(static_cast<std::uint32_t>(of)); }
-};
-template <>
-struct Mail<double> {
-  TwoLetters two;
-  __device__ void look(const Letter* from) { two = look_at_two(from); }
-  __device__ bool is_there(std::uint32_t tag) const { return is_of(tag, two.of[0]) && is_of(tag, two.of[1]); }
-  __device__ double number() const { return std::bit_cast<double>(two.of[1] << 32 | (two.of[0] & 0xffffffff)); }
 };
 
 // Nobody has posted yet, the weights are there, and the states' room is zero.
@@ -171,7 +105,7 @@ __device__ void take_states(T* states, Index row, Index first_pack, Index last_p
 #pragma unroll
       for (int r = 0; r < kWalkRows; ++r)
         if (is_of(tag, got[r].of[0]) && (is_half || is_of(tag, got[r].of[1]))) missing &= ~(1u << r);
-      if (missing) found_none(looks);
+      if (missing) await_one(from + (__ffs(static_cast<int>(missing)) - 1) * from_row + 2 * pair, tag, looks);
     }
 #pragma unroll
     for (int r = 0; r < kWalkRows; ++r)
@@ -190,10 +124,31 @@ __device__ void load_first(T* states, Index row, Index first_pack, Index last_pa
     for (Index r = 0; r < rows; ++r) states[r * row + k] = from[r * n + k];
 }
 
+// sums[i][j] += the warp's part of the depth: the thread's rows of the states by its columns of the weights.
+template <int each, class T, int gates, int units>
+__device__ void multiply_states(const WalkRoom<T, gates, units>& room, const TilePlace& place, Index first_pack,
+                                Index last_pack, T (&sums)[kThreadRows][each]) {
+  constexpr int size = kPack<T>;
+  const T *states = room.states() + place.row * room.row, *weights = room.weights() + place.column * room.row;
+  for (Index k = (first_pack + place.depth) * size; k < last_pack * size; k += kDepthLanes * size) {
+    Pack<T, kPack<T>> x[kThreadRows], w[each];
+#pragma unroll
+    for (int i = 0; i < kThreadRows; ++i) x[i] = load_pack<kPack<T>>(states + i * kRowLanes * room.row + k, true);
+#pragma unroll
+    for (int j = 0; j < each; ++j) w[j] = load_pack<kPack<T>>(weights + j * kColumnLanes * room.row + k, true);
+#pragma unroll
+    for (int e = 0; e < size; ++e)
+#pragma unroll
+      for (int i = 0; i < kThreadRows; ++i)
+#pragma unroll
+        for (int j = 0; j < each; ++j) sums[i][j] = fma(x[i].of[e], w[j].of[e], sums[i][j]);
+  }
+}
+
 template <class T, int gates, int units>
 __global__ void __launch_bounds__(kWalkThreads, 1) walk_forward(RnnForward<T> a, Letters letters) {
   using Room = WalkRoom<T, gates, units>;
-  constexpr int size = Room::size, each = Room::columns / kColumnLanes;
+  constexpr int each = Room::columns / kColumnLanes;
   const Room room(a.hidden);
   const Index n = a.hidden, batch = a.steps.batch, letters_row = letters_of_row<T>(n);
   const int warp = static_cast<int>(threadIdx.x) / kWarp, lane = static_cast<int>(threadIdx.x) % kWarp;
@@ -219,20 +174,7 @@ __global__ void __launch_bounds__(kWalkThreads, 1) walk_forward(RnnForward<T> a,
                     letters_row, rows, n, tag);
       __syncwarp();
       T sums[kThreadRows][each] = {}, own[kOwnRows][each];
-      const T *states = room.states() + place.row * room.row, *weights = room.weights() + place.column * room.row;
-      for (Index k = (first_pack + place.depth) * size; k < last_pack * size; k += kDepthLanes * size) {
-        Pack<T, kPack<T>> x[kThreadRows], w[each];
-#pragma unroll
-        for (int i = 0; i < kThreadRows; ++i) x[i] = load_pack<kPack<T>>(states + i * kRowLanes * room.row + k, true);
-#pragma unroll
-        for (int j = 0; j < each; ++j) w[j] = load_pack<kPack<T>>(weights + j * kColumnLanes * room.row + k, true);
-#pragma unroll
-        for (int e = 0; e < size; ++e)
-#pragma unroll
-          for (int i = 0; i < kThreadRows; ++i)
-#pragma unroll
-            for (int j = 0; j < each; ++j) sums[i][j] = fma(x[i].of[e], w[j].of[e], sums[i][j]);
-      }
+      multiply_states(room, place, first_pack, last_pack, sums);
       join_halves(place, sums, own);
 #pragma unroll
       for (int i = 0; i < kOwnRows; ++i)
@@ -275,7 +217,7 @@ __device__ T take_gradient(const Letter* from, Index step, Index blocks, std::ui
 #pragma unroll
       for (int i = 0; i < looked; ++i)
         if (got[i].is_there(tag)) missing &= ~(1u << i);
-      if (missing) found_none(looks);
+      if (missing) await_one(from + (first + __ffs(static_cast<int>(missing)) - 1) * step, tag, looks);
     }
 #pragma unroll
     for (int i = 0; i < looked; ++i)
