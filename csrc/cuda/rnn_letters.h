@@ -1,6 +1,7 @@
 #pragma once
 #include <bit>
 
+#include "core/types.h"
 #include "cuda/cooperative.h"
 #include "cuda/pack.h"
 
@@ -53,16 +54,6 @@ __device__ inline void post_pack(Letter* to, int apart, const float (&x)[4], std
 __device__ inline void post_pack(Letter* to, int apart, const double (&x)[2], std::uint32_t tag) {
   post_number(to, x[0], tag);
   post_number(to + apart, x[1], tag);
-}
-
-// Of letters that are missing one is waited for: to look for all of them all the time would be in the posts' way.
-__device__ inline void await_one(const Letter* from, std::uint32_t tag, int looks) {
-#ifdef RNN_ONE
-  do found_none(looks++);
-  while (!is_of(tag, look_at(from)));
-#else
-  found_none(looks);
-#endif
 }
 
 template <class T>

@@ -64,12 +64,12 @@ __device__ void begin_walk(const WalkRoom<T, gates, units>& room, const Letters&
                            Index cleared) {
   constexpr int size = kPack<T>;
   const Index first_unit = Index{blockIdx.x} * units;
-  const bool vectors = reinterpret_cast<std::uintptr_t>(weight) % 16 == 0 && n % size == 0;
+  [[maybe_unused]] const bool vectors = reinterpret_cast<std::uintptr_t>(weight) % 16 == 0 && n % size == 0;
   for (Index i = threadIdx.x; i < Index{room.columns} * room.packs; i += kWalkThreads) {
     const Index column = quotient(i, room.packs), k = (i - column * room.packs) * size;
     const Index unit = first_unit + column % units, row = column / units * n + unit;
     T* to = room.weights() + column * room.row + k;
-#if !defined(__CUDA_ARCH__) || __CUDA_ARCH__ >= 800
+#if !defined(__CUDA_ARCH__) || __CUDA_ARCH__ >= 800  // as tensor_core.h has it
     if (vectors) {
       start_copy(to, weight + (unit < n ? row * n + k : 0), unit < n);
       continue;
@@ -105,7 +105,7 @@ __device__ void take_states(T* states, Index row, Index first_pack, Index last_p
 #pragma unroll
       for (int r = 0; r < kWalkRows; ++r)
         if (is_of(tag, got[r].of[0]) && (is_half || is_of(tag, got[r].of[1]))) missing &= ~(1u << r);
-      if (missing) await_one(from + (__ffs(static_cast<int>(missing)) - 1) * from_row + 2 * pair, tag, looks);
+      if (missing) found_none(looks);
     }
 #pragma unroll
     for (int r = 0; r < kWalkRows; ++r)
@@ -217,7 +217,7 @@ __device__ T take_gradient(const Letter* from, Index step, Index blocks, std::ui
 #pragma unroll
       for (int i = 0; i < looked; ++i)
         if (got[i].is_there(tag)) missing &= ~(1u << i);
-      if (missing) await_one(from + (first + __ffs(static_cast<int>(missing)) - 1) * step, tag, looks);
+      if (missing) found_none(looks);
     }
 #pragma unroll
     for (int i = 0; i < looked; ++i)
