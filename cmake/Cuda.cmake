@@ -69,6 +69,10 @@ if(DD2424_CUDA)
   dd2424_cuda_library(dd2424_cuda _cuda)
   set_target_properties(dd2424_cuda PROPERTIES CUDA_RUNTIME_LIBRARY Static CUDA_STANDARD 20 CUDA_STANDARD_REQUIRED ON)
   target_compile_definitions(dd2424_cuda PRIVATE DD2424_ISA_LEVELS=1 DD2424_SANITIZED=0) # of the host's headers
+  if(CMAKE_CUDA_ARCHITECTURES MATCHES "90a") # whose instructions no other target knows
+    set_property(SOURCE csrc/cuda/conv.cu csrc/cuda/conv_direct.cu csrc/cuda/gemm.cu
+                 APPEND PROPERTY COMPILE_DEFINITIONS DD2424_HAS_90A)
+  endif()
   # Fused multiply-add is written, never inferred, as on the CPU; -Wpedantic would not take what nvcc makes of launches.
   target_compile_options(dd2424_cuda PRIVATE -fmad=false --expt-relaxed-constexpr --Werror all-warnings
                          --diag-suppress=1835,186 # thread-local storage of the host; signed comparisons in templates

@@ -16,10 +16,21 @@ pytestmark = [
 ]
 
 
+def compiled(folder: Path, name: str) -> Path:
+    program = folder / name
+    sources = [FOLDER / f"{name}.cpp", FOLDER / "emulator.cpp", FOLDER / "streams.cpp"]
+    includes = [f"-I{FOLDER}", f"-I{FOLDER.parents[1] / 'csrc'}"]
+    subprocess.run([COMPILER, "-std=c++20", "-O1", *includes, *sources, "-o", program, "-pthread"], check=True)
+    return program
+
+
 def test_a_product_of_fragments(tmp_path):
-    program = tmp_path / "check_tensor_core"
-    sources = [FOLDER / name for name in ("check_tensor_core.cpp", "emulator.cpp", "streams.cpp")]
-    subprocess.run([COMPILER, "-std=c++20", "-O1", f"-I{FOLDER}", *sources, "-o", program, "-pthread"], check=True)
+    program = compiled(tmp_path, "check_tensor_core")
     for argument, answer in (("waits", "right"), ("does not", "wrong")):
         done = subprocess.run([program, argument], capture_output=True, text=True, check=False)
         assert done.stdout.strip() == answer, done.stderr
+
+
+def test_every_tile_of_warpgroups(tmp_path):
+    done = subprocess.run([compiled(tmp_path, "check_warpgroup")], capture_output=True, text=True, check=False)
+    assert done.stdout.strip() == "right", done.stdout + done.stderr

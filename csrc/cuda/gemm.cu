@@ -28,11 +28,15 @@ struct GemmPart {
   T* c;
   Matrix<T> a, b;
   Index columns;
-  bool dense;
+  bool dense, simple_epilogue;
   using Element = T;
 
   __device__ bool is_dense() const { return dense; }
   __device__ T* line(Index row) const { return c + row * g.c_row; }
+  // The usual sums: a bias and relu at most.
+  __device__ bool is_simple() const { return simple_epilogue; }
+  __device__ const Computed<T>* bias() const { return g.bias; }
+  __device__ bool has_relu() const { return g.epilogue == Activation::relu; }
   __device__ T result(const T* line, Index column, Computed<T> sum) const {
     using C = Computed<T>;
     C y = sum * static_cast<C>(g.alpha);
@@ -51,11 +55,11 @@ struct GemmProblem {
   Gemm<T> g;
   Matrix<T> a, b;  // of the first of the batch
   Index rows, columns, steps, count;
-  bool dense;
+  bool dense, simple_epilogue;
 
   __device__ GemmPart<T> part(Index item) const {
     const Places<3> place = g.batch.ndim > 0 ? places(g.batch, item) : Places<3>{};
-    GemmPart<T> part{g, g.c + place.at[0], a, b, columns, dense};
+    GemmPart<T> part{g, g.c + place.at[0], a, b, columns, dense, simple_epilogue};
     part.a.data += place.at[1];
     part.b.data += place.at[2];
     return part;
@@ -76,6 +80,32 @@ bool allows_units(const Gemm<T>& g, int unit, const T* data, int operand) {
   return all;
 }
 
+// The same product with its operands as boxes, where their places allow it: with at most one dimension of a batch.
+bool make_operand_boxes(Boxes& boxes, const Matrix<bfloat16>& x, const Strided<3>& batch, int operand, bool& is_batch) {
+  const Index along = x.k_first ? x.k_stride : x.row_stride, across = x.k_first ? x.row_stride : x.k_stride;
+  const Index inner = x.k_first ? x.steps : x.rows, outer = x.k_first ? x.rows : x.steps;
+  constexpr Index most = Index{1} << 31, farthest = Index{1} << 39;
+  const Index items = batch.ndim > 0 ? batch.shape[0] : 1, apart = batch.ndim > 0 ? batch.strides[operand][0] : 0;
+  is_batch = items > 1 && apart != 0;
+  const Index next = is_batch ? apart : outer * across;
+  if (batch.ndim > 1 || (along != 1 && inner > 1) || inner == 0 || inner >= most || outer >= most || items >= most ||
+      across < inner || next <= 0 || across * 2 >= farthest || next * 2 >= farthest ||
+      !can_load(x.data, kChunk, across, next))
+    return false;
+  return make_boxes(boxes, x.data, {inner, outer, is_batch ? items : 1}, {across * 2, next * 2});
+}
+Status run_gemm(const Context& context, const GemmProblem<bfloat16>& problem) {
+  Boxed<GemmProblem<bfloat16>> boxed{problem};
+  const Strided<3>& batch = problem.g.batch;
+  if (uses_warpgroups<bfloat16>() && problem.steps > 0 && problem.count > 0 &&
+      make_operand_boxes(boxed.a_boxes, problem.a, batch, 1, boxed.a_is_batch) &&
+      make_operand_boxes(boxed.b_boxes, problem.b, batch, 2, boxed.b_is_batch)) {
+    const Plan plan = plan_of<bfloat16>(problem.rows, problem.columns, problem.steps, problem.count, problem.limits);
+    if (is_of_warpgroups(plan)) return run_warpgroups(context, boxed, plan);
+  }
+  return run_product<bfloat16>(context, problem);
+}
+
 }  // namespace
 
 template <class T>
@@ -88,12 +118,15 @@ Status gemm(const Context& context, const Gemm<T>& g) {
                          .rows = g.m,
                          .columns = g.n,
                          .steps = steps,
-                         .count = items_of(g.batch)};
+                         .count = items_of(g.batch),
+                         .simple_epilogue = g.alpha == 1 && g.beta == 0 &&
+                                            (g.epilogue == Activation::none || g.epilogue == Activation::relu)};
   problem.a.vector = problem.a.vector && allows_units(g, unit, g.a, 1);
   problem.b.vector = problem.b.vector && allows_units(g, unit, g.b, 2);
   problem.dense =
       g.c_column == 1 && g.n % kUnit == 0 && can_load(g.c, kUnit, g.c_row) && allows_units<T>(g, kUnit, g.c, 0);
-  return run_product<T>(context, problem);
+  if constexpr (std::is_same_v<T, bfloat16>) return run_gemm(context, problem);
+  else return run_product<T>(context, problem);
 }
 
 template <class T>

@@ -1,5 +1,6 @@
 #pragma once
 #include "cuda/gemm_tensor.h"
+#include "cuda/gemm_warpgroup.h"
 
 // Runs a problem: some products of matrices, of one type, whose operands and results may lie anywhere. It says
 //   static constexpr Limits limits
@@ -32,21 +33,71 @@ inline Cut cut_of(Index tiles, Index steps, Index longest = Limits{}.longest) {
 }
 
 // A main loop, by the rows and columns of its tile.
-enum class Loop : std::uint8_t { simt_64, simt_128_64, simt_128, tensor_64, tensor_128 };
+enum class Loop : std::uint8_t {
+  simt_64,
+  simt_128_64,
+  simt_128,
+  tensor_64,
+  tensor_128,
+  group_128_64,
+  group_128,
+  group_128_256,
+  group_256_128
+};
 struct Plan {
   Loop loop;
   Cut cut;
   Index row_tiles, column_tiles;
 };
+inline bool is_of_warpgroups(const Plan& plan) { return plan.loop >= Loop::group_128_64; }
 template <class T>
 int unit_of() {  // of operands of products
   return uses_tensor_cores<T>() ? kChunk : kUnit;
+}
+template <class T>
+bool uses_warpgroups() {
+  return kHasWarpgroups && std::is_same_v<T, bfloat16> && compute_capability() == 90;
+}
+// The cheapest tile and cut for warpgroups, in times of a slice of 128 by 256 sums on one of 132 multiprocessors.
+inline Plan warpgroup_plan(Index rows, Index columns, Index steps, Index count, const Limits& limits) {
+  struct Tile {
+    Loop loop;
+    Index rows, columns;
+    double slice;
+  };
+  constexpr Tile tiles[] = {{Loop::group_128_256, 128, 256, 1},
+                            {Loop::group_256_128, 256, 128, 1},
+                            {Loop::group_128, 128, 128, 0.6},
+                            {Loop::group_128_64, 128, 64, 0.42}};
+  constexpr Index multiprocessors = 132;
+  constexpr double begin = 4, bytes = 2e6, second_pass = 4;  // of a tile; of partial sums in such a time
+  Plan best{};
+  double least = 1e300;
+  for (const Tile& tile : tiles) {
+    Plan plan{
+        .loop = tile.loop, .row_tiles = ceil_div(rows, tile.rows), .column_tiles = ceil_div(columns, tile.columns)};
+    const Index all = plan.row_tiles * plan.column_tiles * count;
+    for (Index chunks = 1; chunks <= kMostChunks; ++chunks) {
+      if (chunks > 1 && chunks > steps / kLeastChunk) break;
+      if (chunks < ceil_div(steps, limits.longest) && chunks < kMostChunks && chunks < steps / kLeastChunk) continue;
+      const Index size = chunks > 1 ? ceil_div(ceil_div(steps, chunks), kGroupSlice) * kGroupSlice : steps;
+      plan.cut = chunks > 1 ? Cut{ceil_div(steps, size), size} : Cut{1, steps};
+      const double turns = static_cast<double>(ceil_div(all * plan.cut.chunks, multiprocessors));
+      double time = turns * (begin + tile.slice * static_cast<double>(ceil_div(size, kGroupSlice)));
+      if (plan.cut.chunks > 1)
+        time += second_pass + static_cast<double>(plan.cut.chunks * rows * columns * count * 8) / bytes;
+      if (time < least) least = time, best = plan;
+      if (all * chunks >= 2 * multiprocessors && limits.longest >= size) break;
+    }
+  }
+  return best;
 }
 template <class T>
 Plan plan_of(Index rows, Index columns, Index steps, Index count, const Limits& limits) {
   const auto has = [&](Index r, Index c) {  // tiles enough, and not half empty
     return rows > r / 2 && columns > c / 2 && ceil_div(rows, r) * ceil_div(columns, c) * count >= kBusyTiles;
   };
+  if (uses_warpgroups<T>()) return warpgroup_plan(rows, columns, steps, count, limits);
   Plan plan{.loop = Loop::simt_64};
   if (uses_tensor_cores<T>()) {
     plan.loop = has(128, 128) ? Loop::tensor_128 : Loop::tensor_64;
@@ -63,25 +114,19 @@ Plan plan_of(Index rows, Index columns, Index steps, Index count, const Limits& 
 
 constexpr Index kMostAlong = 65535;  // blocks along y and z
 
-// Tiles in the order of blocks: down a band of eight rows of tiles, column by column, so that those that are made at a
-// time share what they read of a and of b.
+// Tiles in their order: down a band of some rows of tiles, column by column, so that those that are made at a time
+// share what they read of a and of b.
 struct Tiles {
-  unsigned down, across;
+  unsigned down, across, band = 8;
 };
 struct TilePlace {
   Index row, column;
 };
-__device__ inline TilePlace tile_place(const Tiles& tiles) {
-  constexpr unsigned kBand = 8;
-  const unsigned band = kBand * tiles.across, first = blockIdx.x / band * kBand, inside = blockIdx.x % band;
-  const unsigned left = tiles.down - first, height = left < kBand ? left : kBand;
+__device__ inline TilePlace tile_place(const Tiles& tiles, unsigned number) {
+  const unsigned all = tiles.band * tiles.across, first = number / all * tiles.band, inside = number % all;
+  const unsigned left = tiles.down - first, height = left < tiles.band ? left : tiles.band;
   return {first + inside % height, inside / height};
 }
-
-template <class T, int count>
-struct alignas(sizeof(T) * count < 16 ? sizeof(T) * count : 16) Run {
-  T at[count];
-};
 
 template <class Main, class Part, class C>
 __device__ void store_row(const Part& part, C* partial, Index r, Index column, const C (&sums)[Main::across]) {
@@ -116,7 +161,7 @@ __device__ void store_row(const Part& part, C* partial, Index r, Index column, c
 template <class Main, class Problem>
 __global__ void __launch_bounds__(Main::threads, Main::blocks)
     product_kernel(Problem problem, Tiles tiles, Cut cut, typename Main::Sum* partial) {
-  const TilePlace place = tile_place(tiles);
+  const TilePlace place = tile_place(tiles, blockIdx.x);
   const Index row = place.row * Main::rows, column = place.column * Main::columns;
   for (Index z = blockIdx.y; z < problem.count * cut.chunks; z += gridDim.y) {
     const Index item = quotient(z, cut.chunks), begin = (z - item * cut.chunks) * cut.size;
@@ -134,6 +179,71 @@ __global__ void __launch_bounds__(Main::threads, Main::blocks)
 #pragma unroll
         for (int j = 0; j < Main::across; ++j) sums[next - 1][j] = sums[next][j];
     }
+  }
+}
+
+// A tile of one of the products, over a chunk of its steps.
+struct GroupWork {
+  Index z, item, row, column, begin;
+  int slices;
+};
+// Blocks stay: each makes tile after tile, and its producers are ahead of what its consumers store.
+template <class Main, class Problem, class F>
+__device__ void for_each_work(const Problem& problem, const Tiles& tiles, const Cut& cut, const F& f) {
+  const Index all = Index{tiles.down} * tiles.across;
+#pragma unroll 1
+  for (Index w = blockIdx.x; w < all * problem.count * cut.chunks; w += gridDim.x) {
+    const Index z = quotient(w, all), item = quotient(z, cut.chunks), begin = (z - item * cut.chunks) * cut.size;
+    const TilePlace place = tile_place(tiles, static_cast<unsigned>(w - z * all));
+    const Index end = begin + cut.size < problem.steps ? begin + cut.size : problem.steps;
+    f(GroupWork{z, item, place.row * Main::rows, place.column * Main::columns, begin,
+                static_cast<int>((end - begin + kGroupSlice - 1) / kGroupSlice)});
+  }
+}
+
+template <class Main, class Problem>
+__global__ void __launch_bounds__(Main::threads, 1)
+    warpgroup_kernel(const __grid_constant__ Problem problem, Tiles tiles, Cut cut, float* partial) {
+  constexpr bool is_boxed = kIsBoxed<Problem>;
+  std::byte* const memory = first_block(asked_shared());
+  auto* const full = reinterpret_cast<Barrier*>(memory + Main::ring_bytes);
+  auto *const empty = full + Main::stages, *const meeting = empty + Main::stages;
+  typename Main::Ring ring{.slices = memory, .full = full, .empty = empty, .meeting = meeting};
+  if (threadIdx.x == 0) {
+    for (int i = 0; i < Main::stages; ++i) {
+      start_barrier(full[i], is_boxed ? 1 : kWarpgroup / kWarp);
+      start_barrier(empty[i], Main::consumers * kWarpgroup / kWarp);
+    }
+    start_barrier(*meeting, kWarpgroup / kWarp);
+    show_barriers();
+  }
+  __syncthreads();
+  if (threadIdx.x < kWarpgroup) {
+    if constexpr (Main::rows * Main::columns == 1 << 15) give_registers<is_boxed ? 40 : 88>();
+    const auto carry = [&](const GroupWork& work) {
+      if constexpr (is_boxed) {
+        Main::carry_boxes(problem, work.item, work.row, work.column, work.begin, work.slices, ring);
+      } else {
+        const auto part = problem.part(work.item);
+        Main::carry(part.a, part.b, work.row, work.column, work.begin, work.slices, ring);
+      }
+    };
+    if (!is_boxed || threadIdx.x == 0) for_each_work<Main>(problem, tiles, cut, carry);  // one starts all boxes
+  } else {
+    if constexpr (Main::rows * Main::columns == 1 << 15) take_registers<is_boxed ? 232 : 208>();
+    for_each_work<Main>(problem, tiles, cut, [&](const GroupWork& work) {
+      typename Main::Sums sums = {};
+      Main::multiply(problem.a.k_first, problem.b.k_first, work.slices, ring, sums);
+      const auto part = problem.part(work.item);
+#pragma unroll
+      for (int block = 0; block < Main::high; ++block) {
+        const Index r = work.row + Main::row_of(block);
+        if (partial)
+          store_partial(partial + work.z * problem.rows * problem.columns, problem.rows, problem.columns, r,
+                        work.column, sums[block]);
+        else store_block(part, problem.rows, r, work.column, sums[block]);
+      }
+    });
   }
 }
 
@@ -165,6 +275,33 @@ Status run_plan(const Context& context, const Problem& problem, const Plan& plan
                       plan.cut.chunks, static_cast<const Computed<T>*>(partial));
 }
 
+template <class Main, class Problem>
+Status launch_warpgroups(const Context& context, const Problem& problem, const Plan& plan) {
+  constexpr Index most = (Index{1} << 31) - 1;
+  if (plan.row_tiles > most / plan.column_tiles) return Status::unsupported;
+  const Tiles tiles{static_cast<unsigned>(plan.row_tiles), static_cast<unsigned>(plan.column_tiles),
+                    Main::columns > Main::rows ? 16u : 8u};
+  auto* partial = plan.cut.chunks > 1 ? static_cast<float*>(context.workspace) : nullptr;
+  const Index all = plan.row_tiles * plan.column_tiles * problem.count * plan.cut.chunks;
+  const Index at_once = device_attribute(cudaDevAttrMultiProcessorCount);
+  const dim3 blocks(static_cast<unsigned>(all < at_once ? all : at_once));
+  const Status status = launch_asking(context, blocks, dim3(Main::threads), Main::shared_bytes, false,
+                                      warpgroup_kernel<Main, Problem>, problem, tiles, plan.cut, partial);
+  if (status != Status::ok || !partial) return status;
+  return launch_items(context, problem.count * problem.rows * problem.columns, add_chunks<bfloat16, Problem>, problem,
+                      plan.cut.chunks, static_cast<const float*>(partial));
+}
+
+template <class Problem>
+Status run_warpgroups(const Context& context, const Problem& problem, const Plan& plan) {
+  switch (plan.loop) {
+    case Loop::group_128_256: return launch_warpgroups<WarpgroupLoop<128, 256>>(context, problem, plan);
+    case Loop::group_256_128: return launch_warpgroups<WarpgroupLoop<256, 128>>(context, problem, plan);
+    case Loop::group_128: return launch_warpgroups<WarpgroupLoop<128, 128>>(context, problem, plan);
+    default: return launch_warpgroups<WarpgroupLoop<128, 64>>(context, problem, plan);
+  }
+}
+
 template <class T>
 std::size_t product_workspace(Index rows, Index columns, Index steps, Index count, const Limits& limits) {
   const Plan plan = plan_of<T>(rows, columns, steps, count, limits);
@@ -177,6 +314,7 @@ Status run_product(const Context& context, const Problem& problem) {
   if (problem.rows == 0 || problem.columns == 0 || problem.count == 0) return Status::ok;
   const Plan plan = plan_of<T>(problem.rows, problem.columns, problem.steps, problem.count, Problem::limits);
   if constexpr (std::is_same_v<T, bfloat16>) {
+    if (is_of_warpgroups(plan)) return run_warpgroups(context, problem, plan);
     if (plan.loop == Loop::tensor_128) return run_plan<T, TensorLoop<128, 128>>(context, problem, plan);
     if (plan.loop == Loop::tensor_64) return run_plan<T, TensorLoop<64, 64>>(context, problem, plan);
   }

@@ -58,6 +58,8 @@ class Block {  // of threads
   unsigned char* shared() const { return shared_.get(); }
   bool wait(bool vote, const Where& where);
   const std::uint64_t* exchange(unsigned mask, std::uint64_t word, const Where& where);
+  void wait_for_signal(const Where& where);
+  void signal() { release(at_signal_); }
   int thread() const { return running_->thread; }
 
  private:
@@ -76,12 +78,12 @@ class Block {  // of threads
 
   std::mt19937 random_{1};
   std::vector<std::unique_ptr<Fiber>> fibers_;
-  std::vector<Fiber*> idle_, ready_, at_barrier_, at_grid_;
+  std::vector<Fiber*> idle_, ready_, at_barrier_, at_grid_, at_signal_;
   std::vector<int> order_;  // in which threads start
   std::size_t started_ = 0;
   int ended_ = 0;
   std::vector<Warp> warps_;
-  Where barrier_, grid_barrier_;
+  Where barrier_, grid_barrier_, signal_;
   bool votes_[2] = {};  // of this barrier and of the one before it
   unsigned round_ = 0;  // of barriers
   Fiber* running_ = nullptr;
@@ -134,6 +136,7 @@ void Block::report_stuck() {
                at_barrier_.size());
   if (!at_grid_.empty()) fail("a barrier that not all threads of the grid reach", &grid_barrier_);
   if (!at_barrier_.empty()) fail("a barrier that not all threads of the block reach", &barrier_);
+  if (!at_signal_.empty()) fail("a phase of a barrier in shared memory that never ends", &signal_);
   for (const Warp& warp : warps_)
     if (!warp.waiting.empty()) fail("a warp's exchange that not all of its lanes reach", &warp.where);
   fail("threads wait for nothing");
@@ -208,6 +211,12 @@ void Block::wait_for_grid(const Where& where) {
   if (!at_grid_.empty() && !same(grid_barrier_, where)) fail("threads of one grid wait at different barriers", &where);
   grid_barrier_ = where;
   at_grid_.push_back(running_);
+  leave();
+}
+
+void Block::wait_for_signal(const Where& where) {
+  signal_ = where;
+  at_signal_.push_back(running_);
   leave();
 }
 

@@ -119,6 +119,9 @@ struct Grid {  // a launch
 cudaError_t run_grid(const Grid& grid, Body body, const void* arguments);
 int wait_for_block(bool vote, const Where& where);  // whether any of the block's threads voted for
 void wait_for_grid(const Where& where);
+void wait_for_signal(const Where& where);  // until another thread of the block gives one
+void signal();
+[[noreturn]] void refuse(const char* what);
 unsigned char* asked_shared();  // of the block that runs
 // Gives a warp's lanes each other's words: those of all lanes, for as long as this thread asks for no others.
 const std::uint64_t* exchange(unsigned mask, std::uint64_t word, const Where& where);

@@ -72,6 +72,9 @@ const std::uint64_t* exchange(unsigned mask, std::uint64_t word, const Where& wh
 int lane() { return current->thread() % 32; }
 
 void wait_for_grid(const Where& where) { current->wait_for_grid(where); }
+void wait_for_signal(const Where& where) { current->wait_for_signal(where); }
+void signal() { current->signal(); }
+void refuse(const char* what) { fail(what); }
 unsigned char* asked_shared() { return current->shared(); }
 
 namespace {
