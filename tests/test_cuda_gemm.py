@@ -115,3 +115,71 @@ print(dd2424.cuda.get_device_capability())
     environment = {**os.environ, "DD2424_CUDA_HOST_CAPABILITY": capability}
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, env=environment, check=False)
     assert done.stdout.strip() == f"({capability[0]}, {capability[1]})", done.stderr
+    assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize("dtype", FLOATS)
+@pytest.mark.parametrize(
+    "shape", [(1, 70, 131), (3, 33, 260), (16, 36, 140), (2, 36, 1028)], ids=str
+)  # last: in chunks
+def test_narrow_products(rng, dtype, shape):
+    """Few rows, or few columns, wherever elements stand: the same bits."""
+    few, rows, k = shape
+    a, b = drawn(rng, dtype, few, k), drawn(rng, dtype, k, rows)
+    c = a @ b
+    assert_product(c, a, b)
+    assert as_float((b.t() @ a.t()).t()).tolist() == as_float(c).tolist()
+    for right in placed(b) + [y.t() for y in placed(b.t().contiguous())]:
+        assert as_float(a @ right).tolist() == as_float(c).tolist()
+    for left in placed(a):
+        assert as_float(left @ b).tolist() == as_float(c).tolist()
+
+
+@pytest.mark.parametrize("dtype", FLOATS)
+def test_batches_of_narrow_products(rng, dtype):
+    a, b = drawn(rng, dtype, 3, 2, 130), drawn(rng, dtype, 3, 130, 37)
+    assert_product(a @ b, a, b)
+
+
+@pytest.mark.parametrize("dtype", FLOATS)
+@pytest.mark.parametrize("few_are_rows", [True, False])
+def test_narrow_products_are_added_and_scaled(rng, dtype, few_are_rows):
+    m, n, k = (4, 40, 200) if few_are_rows else (40, 4, 200)
+    x, weight, bias, c = (drawn(rng, dtype, *shape) for shape in ((m, k), (n, k), (n,), (m, n)))
+    scale = np.abs(wide(x)) @ np.abs(wide(weight)).T
+    limit = 2**17 if dtype == "bfloat16" else 8
+    z = wide(x) @ wide(weight).T
+    y = _core.linear(x, weight, bias, "relu")
+    assert_accurate(as_float(y), np.maximum(z + wide(bias), 0), limit, scale + np.abs(wide(bias)))
+    y = dd2424.addmm(c, x, weight.t(), beta=0.5, alpha=2)
+    assert_accurate(as_float(y), 0.5 * wide(c) + 2 * z, limit, 2 * scale + np.abs(wide(c)))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("transposed", [(False, False), (True, True), (False, True), (True, False)])
+def test_the_largest_tiles(rng, transposed):
+    """Of 128 by 128, and enough of them."""
+    a, b = drawn(rng, "float32", 133, 101, 19), drawn(rng, "float32", 133, 19, 110)
+    left, right = (x.mT.contiguous().mT if turned else x for x, turned in zip((a, b), transposed, strict=True))
+    assert_product(left @ right, a, b)
+
+
+@pytest.mark.parametrize("dtype", FLOATS)
+@pytest.mark.parametrize("shape", [(260, 256, 1), (600, 118, 3)], ids=str)
+def test_few_steps(rng, dtype, shape):
+    m, n, k = shape
+    a, b, bias = drawn(rng, dtype, m, k), drawn(rng, dtype, k, n), drawn(rng, dtype, n)
+    c = a @ b
+    assert_product(c, a, b)
+    for left, right in ((a.t().contiguous().t(), b), (a, placed(b)[2]), (placed(a)[4], b.t().contiguous().t())):
+        assert as_float(left @ right).tolist() == as_float(c).tolist()
+    y = _core.linear(a, b.t().contiguous(), bias, "relu")
+    limit = 2**16 if dtype == "bfloat16" else 8
+    exact = np.maximum(wide(a) @ wide(b) + wide(bias), 0)
+    assert_accurate(as_float(y), exact, limit, np.abs(wide(a)) @ np.abs(wide(b)) + np.abs(wide(bias)))
+
+
+@pytest.mark.parametrize("dtype", FLOATS)
+def test_batches_of_few_steps(rng, dtype):
+    a, b = drawn(rng, dtype, 2, 700, 3), drawn(rng, dtype, 2, 3, 99)
+    assert_product(a @ b, a, b)

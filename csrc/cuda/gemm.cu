@@ -1,26 +1,15 @@
 #include "core/gemm.h"
 
-#include "cuda/elementwise_functions.h"
 #include "cuda/gemm.h"
+#include "cuda/gemm_narrow.h"
+#include "cuda/gemm_outer.h"
 #include "cuda/gemm_product.h"
+#include "cuda/gemm_result.h"
 #include "cuda/offer.h"
 
-// Products of matrices, by the main loops of gemm_tile.h and, on tensor cores, of gemm_tensor.h.
+// Products of matrices, by the main loops of gemm_tile.h and, on tensor cores, of gemm_tensor.h and gemm_warpgroup.h.
 namespace dd2424::cuda {
 namespace {
-
-template <class C>
-__device__ C activated(Activation activation, C y) {
-  switch (activation) {
-    case Activation::none: return y;
-    case Activation::relu: return apply(UnaryOp::relu, y, C(0), C(0));
-    case Activation::gelu: return apply(UnaryOp::gelu, y, C(0), C(0));
-    case Activation::tanh: return apply(UnaryOp::tanh, y, C(0), C(0));
-    case Activation::sigmoid: return apply(UnaryOp::sigmoid, y, C(0), C(0));
-    case Activation::gelu_tanh: return apply(UnaryOp::gelu_tanh, y, C(0), C(0));
-    default: return apply(UnaryOp::silu, y, C(0), C(0));
-  }
-}
 
 template <class T>
 struct GemmPart {
@@ -38,11 +27,7 @@ struct GemmPart {
   __device__ const Computed<T>* bias() const { return g.bias; }
   __device__ bool has_relu() const { return g.epilogue == Activation::relu; }
   __device__ T result(const T* line, Index column, Computed<T> sum) const {
-    using C = Computed<T>;
-    C y = sum * static_cast<C>(g.alpha);
-    if (g.beta != 0) y = fma(static_cast<C>(g.beta), value(line[column * g.c_column]), y);
-    if (g.bias) y += g.bias[column];
-    return element<T>(activated(g.epilogue, y));
+    return gemm_result(g, line[column * g.c_column], column, sum);
   }
   __device__ void store(T* line, Index column, Computed<T> sum) const {
     line[column * g.c_column] = result(line, column, sum);
@@ -125,12 +110,16 @@ Status gemm(const Context& context, const Gemm<T>& g) {
   problem.b.vector = problem.b.vector && allows_units(g, unit, g.b, 2);
   problem.dense =
       g.c_column == 1 && g.n % kUnit == 0 && can_load(g.c, kUnit, g.c_row) && allows_units<T>(g, kUnit, g.c, 0);
+  if (is_outer(g.m, g.n, steps)) return run_outer<T>(context, problem);
+  if (is_narrow<T>(g.m, g.n, steps)) return run_narrow<T>(context, problem);
   if constexpr (std::is_same_v<T, bfloat16>) return run_gemm(context, problem);
   else return run_product<T>(context, problem);
 }
 
 template <class T>
 std::size_t gemm_workspace(const Gemm<T>& g) {
+  if (is_outer(g.m, g.n, steps_of(g))) return 0;
+  if (is_narrow<T>(g.m, g.n, steps_of(g))) return narrow_workspace<T>(g.m, g.n, g.k, items_of(g.batch));
   return product_workspace<T>(g.m, g.n, steps_of(g), items_of(g.batch), GemmProblem<T>::limits);
 }
 

@@ -16,7 +16,7 @@ struct Cut {
   Index chunks, size;  // of steps
 };
 constexpr Index kBusyTiles = 128;  // about one for each multiprocessor of the largest GPUs
-constexpr Index kLeastChunk = 256, kMostChunks = 64;
+constexpr Index kLeastChunk = 256, kLeastSimtChunk = 128, kMostChunks = 64;
 
 struct Limits {
   Index longest = Index{1} << 62;  // steps whose sum may be one chain
@@ -53,6 +53,39 @@ inline bool is_of_warpgroups(const Plan& plan) { return plan.loop >= Loop::group
 template <class T>
 int unit_of() {  // of operands of products
   return uses_tensor_cores<T>() ? kChunk : kUnit;
+}
+// The cheapest tile and cut of float32, by what was measured on an H100, in microseconds: a step of a tile on a
+// multiprocessor that has one, and that has more; beginning and ending; adding chunks.
+inline Plan simt_plan(Index rows, Index columns, Index steps, Index count) {
+  struct Tile {
+    Loop loop;
+    Index rows, columns;
+    double alone, shared;
+  };
+  constexpr Tile tiles[] = {{Loop::simt_128, 128, 128, 0.115, 0.095},
+                            {Loop::simt_128_64, 128, 64, 0.07, 0.056},
+                            {Loop::simt_64, 64, 64, 0.04, 0.035}};
+  constexpr Index multiprocessors = 132;
+  constexpr double once = 3, second_pass = 2, bytes = 2.5e6;
+  Plan best{};
+  double least = 1e300;
+  for (const Tile& tile : tiles) {
+    Plan plan{
+        .loop = tile.loop, .row_tiles = ceil_div(rows, tile.rows), .column_tiles = ceil_div(columns, tile.columns)};
+    const Index all = plan.row_tiles * plan.column_tiles * count;
+    for (Index chunks = 1; chunks <= kMostChunks && (chunks == 1 || chunks <= steps / kLeastSimtChunk); ++chunks) {
+      const Index size = ceil_div(ceil_div(steps, chunks), kTensorSlice) * kTensorSlice;
+      plan.cut = chunks > 1 ? Cut{ceil_div(steps, size), size} : Cut{1, steps};
+      const Index turns = ceil_div(all * plan.cut.chunks, multiprocessors);
+      double time = turns == 1 ? tile.alone : static_cast<double>(turns) * tile.shared;
+      time = once + time * static_cast<double>(plan.cut.size);
+      if (plan.cut.chunks > 1)
+        time += second_pass + static_cast<double>(plan.cut.chunks * rows * columns * count) * 8 / bytes;
+      if (time < least) least = time, best = plan;
+      if (turns > 1) break;
+    }
+  }
+  return best;
 }
 template <class T>
 bool uses_warpgroups() {
@@ -98,14 +131,14 @@ Plan plan_of(Index rows, Index columns, Index steps, Index count, const Limits& 
     return rows > r / 2 && columns > c / 2 && ceil_div(rows, r) * ceil_div(columns, c) * count >= kBusyTiles;
   };
   if (uses_warpgroups<T>()) return warpgroup_plan(rows, columns, steps, count, limits);
+  if (std::is_same_v<T, float> && limits.widest == 128) return simt_plan(rows, columns, steps, count);
   Plan plan{.loop = Loop::simt_64};
   if (uses_tensor_cores<T>()) {
     plan.loop = has(128, 128) ? Loop::tensor_128 : Loop::tensor_64;
   } else if (std::is_same_v<T, float>) {
-    if (has(128, 128) && limits.widest == 128) plan.loop = Loop::simt_128;
-    else if (has(128, 64)) plan.loop = Loop::simt_128_64;
+    if (has(128, 64)) plan.loop = Loop::simt_128_64;
   }
-  const bool wide = plan.loop == Loop::simt_128 || plan.loop == Loop::tensor_128;
+  const bool wide = plan.loop == Loop::tensor_128;
   const bool tall = wide || plan.loop == Loop::simt_128_64;
   plan.row_tiles = ceil_div(rows, tall ? 128 : 64), plan.column_tiles = ceil_div(columns, wide ? 128 : 64);
   plan.cut = cut_of(plan.row_tiles * plan.column_tiles * count, steps, limits.longest);
@@ -320,7 +353,7 @@ Status run_product(const Context& context, const Problem& problem) {
   }
   if constexpr (std::is_same_v<T, float>) {
     if constexpr (Problem::limits.widest == 128)
-      if (plan.loop == Loop::simt_128) return run_plan<T, SimtLoop<T, 128, 128, 8>>(context, problem, plan);
+      if (plan.loop == Loop::simt_128) return run_plan<T, SimtLoop<T, 128, 128, 16>>(context, problem, plan);
     if (plan.loop == Loop::simt_128_64) return run_plan<T, SimtLoop<T, 128, 64, 16>>(context, problem, plan);
   }
   return run_plan<T, SimtLoop<T, 64, 64, 16>>(context, problem, plan);

@@ -1,13 +1,15 @@
 #pragma once
 #include <type_traits>
 
+#include "cuda/cooperative.h"
 #include "cuda/launch.h"
+#include "cuda/tensor_core.h"
 #include "cuda/value.h"
 
 // The main loop of products without tensor cores, for matrix products and convolutions alike. A block of threads makes
-// a tile of c. It steps along k by slices of a and b: while it multiplies one slice, in shared memory, it already loads
-// the next one into registers. Every element of c is one chain of fused multiply-adds in the order of k, so that its
-// bits do not depend on the tile.
+// a tile of c. It steps along k by slices of a and b in shared memory: while it multiplies one, the next two are on
+// their way. Every element of c is one chain of fused multiply-adds in the order of k, so that its bits do not depend
+// on the tile.
 //
 // An operand says where its elements lie: it has rows, which run along a's rows or b's columns, and steps along k.
 //   Row row(r), Step step(k)              where they are; made once for each block, or moved on by `advance(step, by)`
@@ -26,6 +28,11 @@ template <class T>
 struct alignas(sizeof(T) * kUnit < 16 ? sizeof(T) * kUnit : 16) Unit {
   T at[kUnit];
 };
+
+__device__ inline int in_32_bits(Index left) {  // of what a block or chunk has less
+  constexpr Index most = 1 << 30;
+  return static_cast<int>(left < most ? left : most);
+}
 
 // A matrix with any strides.
 template <class T>
@@ -61,29 +68,38 @@ Matrix<T> matrix(const T* data, int unit, Index rows, Index steps, Index row_str
   return x;
 }
 
-// What a thread carries of an operand from global memory into slices in shared memory: units of four elements, along k
-// or along the rows. Single elements, where these lie along the rows, are far apart: neighbours then read neighbours.
-constexpr int kPad = 4;  // so that what lies four steps apart in a slice is in other banks
+// A slice in shared memory. Its lines lie so that eight steps of four neighbouring rows are in different banks.
+constexpr int kPad = 4, kGroup = 8;  // steps that lie side by side in memory go together
 template <class C, int rows, int slice>
 using Slice = C[slice][rows + kPad];
 
+// Brings slices of an operand into shared memory: what start() has asked for is there once finish(), wait_for_copies
+// and
+// __syncthreads have followed. Any operand goes by way of registers, in units of four elements along k or along the
+// rows. Single elements, where these lie along the rows, are far apart: neighbours then read neighbours.
 template <class T, class Operand, int rows, int slice>
 class Carrier {
  public:
   using C = Computed<T>;
   using Row = typename Operand::Row;
+  using Places = Row[rows];
 
-  __device__ Carrier(const Operand& x, Row (&places)[rows], Index first_row, Index first_k) : x_(x), places_(places) {
+  __device__ Carrier(const Operand& x, Places& places, Index first_row, Index first_k) : x_(x), places_(places) {
     for (int r = static_cast<int>(threadIdx.x); r < rows; r += kBlockThreads) places[r] = x.row(first_row + r);
     step_ = x.step(first_k + k_of(0));
   }
-  __device__ void load() {
+  __device__ void start(Slice<C, rows, slice>&) {
+    auto step = step_;  // of the first unit
 #pragma unroll
-    for (int u = 0; u < units; ++u)
-      if (has(u)) load_unit(u);
+    for (int u = 0; u < units; ++u) {
+      if (!has(u)) continue;
+      if (u > 0 && x_.k_first && u % in_turn == 0) x_.advance(step, kGroup);
+      if (u > 0 && !x_.k_first) x_.advance(step, kBlockThreads * kUnit / rows);
+      load_unit(u, step);
+    }
     x_.advance(step_, slice);
   }
-  __device__ void store(Slice<C, rows, slice>& y) const {
+  __device__ void finish(Slice<C, rows, slice>& y) const {
 #pragma unroll
     for (int u = 0; u < units; ++u) {
       if (!has(u)) continue;
@@ -100,24 +116,26 @@ class Carrier {
   }
 
  private:
-  static constexpr int all = rows * slice / kUnit, units = (all + kBlockThreads - 1) / kBlockThreads;
+  static constexpr int all = rows * slice / kUnit, units = (all + kBlockThreads - 1) / kBlockThreads,
+                       groups = slice / kGroup;
+  static constexpr int in_group = kGroup / kUnit, in_turn = units < groups ? 1 : units / groups;  // units
+  static_assert(units % groups == 0 || units == 1);
 
   __device__ static int number(int u) { return static_cast<int>(threadIdx.x) + u * kBlockThreads; }
   __device__ static bool has(int u) { return all % kBlockThreads == 0 || number(u) < all; }
   __device__ int k_of(int u) const {
-    return x_.k_first ? number(u) % (slice / kUnit) * kUnit : number(u) / (rows / kUnit);
+    return x_.k_first ? number(u) % in_group * kUnit + number(u) / (in_group * rows) * kGroup
+                      : number(u) / (rows / kUnit);
   }
   __device__ int row_of(int u) const {
-    if (x_.k_first) return number(u) / (slice / kUnit);
+    if (x_.k_first) return number(u) / in_group % rows;
     return number(u) % (rows / kUnit) * (x_.vector ? kUnit : 1);
   }
   __device__ T element_at(const Row& row, const typename Operand::Step& step) const {
     return x_.inside(row, step) ? x_.data[x_.offset(row, step)] : T{};
   }
-  __device__ void load_unit(int u) {
+  __device__ void load_unit(int u, typename Operand::Step step) {
     const int r = row_of(u);
-    auto step = step_;  // of the first unit; along k all have the same
-    if (u > 0 && !x_.k_first) x_.advance(step, u * (kBlockThreads * kUnit / rows));
     if (x_.vector) {
       const Row row = places_[r];
       held_[u] = x_.inside(row, step) ? *reinterpret_cast<const Unit<T>*>(x_.data + x_.offset(row, step)) : Unit<T>{};
@@ -135,79 +153,168 @@ class Carrier {
   }
 
   const Operand& x_;
-  Row (&places_)[rows];  // in shared memory
+  Places& places_;  // in shared memory
   typename Operand::Step step_;
   Unit<T> held_[units];
 };
 
-template <class C, int count, int width>
-__device__ void read_fragment(C (&fragment)[count], const C (&row)[width], int first) {
-#pragma unroll
-  for (int i = 0; i < count; i += kUnit) {
-    const auto four = *reinterpret_cast<const Unit<C>*>(&row[first + i / kUnit * 64]);
-#pragma unroll
-    for (int j = 0; j < kUnit; ++j) fragment[i + j] = four.at[j];
+// A matrix that is computed with as it is goes past registers; a thread's elements are equally far apart in it, so that
+// only one pointer moves on.
+template <class T, int rows, int slice>
+class MatrixCarrier {
+ public:
+  struct Places {};
+
+  __device__ MatrixCarrier(const Matrix<T>& x, Places&, Index first_row, Index first_k) : x_(x) {
+    const int thread = static_cast<int>(threadIdx.x);
+    if (x.k_first) k_ = thread % kGroup, row_ = thread / kGroup;
+    else if (x.vector) k_ = thread / (rows / together), row_ = thread % (rows / together) * together;
+    else k_ = thread / rows, row_ = thread % rows;
+    from_ = x.data + (first_row + row_) * x.row_stride + (first_k + k_) * x.k_stride;
+    rows_left_ = in_32_bits(x.rows - first_row), steps_left_ = in_32_bits(x.steps - first_k);
   }
-}
+  __device__ void start(Slice<T, rows, slice>& y) {
+    if (rows_left_ >= rows && steps_left_ >= slice) copy<false>(y);
+    else copy<true>(y);
+    from_ += slice * x_.k_stride, steps_left_ -= slice;
+  }
+  __device__ void finish(Slice<T, rows, slice>&) const {}
+
+ private:
+  static constexpr int together = 16 / static_cast<int>(sizeof(T));
+  static constexpr int lines = kBlockThreads / kGroup;  // rows that threads stand at, where k is first
+
+  template <bool is_guarded>
+  __device__ void copy(Slice<T, rows, slice>& y) const {
+    if (x_.k_first) {
+#pragma unroll
+      for (int k = 0; k < slice; k += kGroup) {
+        const T* from = from_ + k * x_.k_stride;
+#pragma unroll
+        for (int r = 0; r < rows; r += lines) {
+          const bool has = !is_guarded || (row_ + r < rows_left_ && k_ + k < steps_left_);
+          start_copy<sizeof(T)>(&y[k_ + k][row_ + r], has ? from : x_.data, has);
+          from += lines * x_.row_stride;
+        }
+      }
+    } else if (x_.vector) {
+      copy_lines<is_guarded, together>(y);
+    } else {
+      copy_lines<is_guarded, 1>(y);
+    }
+  }
+  template <bool is_guarded, int unit>
+  __device__ void copy_lines(Slice<T, rows, slice>& y) const {
+    constexpr int by = kBlockThreads * unit / rows;
+    static_assert(by > 0);
+    const T* from = from_;
+#pragma unroll
+    for (int k = 0; k < slice; k += by) {
+      if (by > slice && k_ >= slice) break;
+      const bool has = !is_guarded || (row_ < rows_left_ && k_ + k < steps_left_);
+      start_copy<unit * sizeof(T)>(&y[k_ + k][row_], has ? from : x_.data, has);
+      from += by * x_.k_stride;
+    }
+  }
+
+  const Matrix<T>& x_;
+  const T* from_;
+  int k_, row_, rows_left_, steps_left_;
+};
 
 template <class T, int rows_, int columns_, int slice_>
 struct SimtLoop {  // threads stand 16 by 16, and each has rows / 16 by columns / 16 sums
-  static constexpr int rows = rows_, columns = columns_, slice = slice_;
-  static constexpr std::size_t shared_bytes = 0;
+  static constexpr int rows = rows_, columns = columns_, slice = slice_, stages = 3;
   static constexpr int threads = kBlockThreads, blocks = 2;                   // at a time on a multiprocessor
   static constexpr int down = rows / 16, across = columns / 16, run = kUnit;  // neighbouring columns
   using Sum = Computed<T>;
-  using ASlice = Slice<Sum, rows, slice>;
-  using BSlice = Slice<Sum, columns, slice>;
+  struct Slices {
+    alignas(16) Slice<Sum, rows, slice> a;
+    alignas(16) Slice<Sum, columns, slice> b;
+  };
+  static constexpr std::size_t shared_bytes = stages * sizeof(Slices);
+  static constexpr bool reads_ahead = sizeof(Sum) == 4;  // of slices; also beyond the last, what nobody uses
+  static constexpr int buffers = reads_ahead ? 2 : 1;    // else they would leave the registers
 
-  // A warp is 4 by 8 threads, each at four neighbouring rows and columns, and again 64 further on: what a warp reads of
-  // a slice at once lies in one line of the banks.
+  // A warp is 4 by 8 threads, each at four neighbouring rows and columns, and again behind those of the last thread.
+  // Lanes go two by two: 16 bytes for all are read in fewer turns if neighbours, or next to neighbours, want the same.
+  static constexpr int lanes_down = 4, lanes_across = 8;
+  static constexpr int high = lanes_down * down, wide = lanes_across * across;  // of a warp
+  __device__ static int warp() { return static_cast<int>(threadIdx.x) / kWarp; }
+  __device__ static int lane() { return static_cast<int>(threadIdx.x) % kWarp; }
   __device__ static int first_row() {
-    return (static_cast<int>(threadIdx.x) / (2 * kWarp) * 4 + static_cast<int>(threadIdx.x) % kWarp / 8) * kUnit;
+    return warp() / (columns / wide) * high + (lane() / (2 * lanes_across) * 2 + lane() % 2) * kUnit;
   }
-  __device__ static int first_column() {
-    return (static_cast<int>(threadIdx.x) / kWarp % 2 * 8 + static_cast<int>(threadIdx.x) % 8) * kUnit;
-  }
-  __device__ static int row_of(int i) { return first_row() + i / kUnit * 64 + i % kUnit; }
-  __device__ static int column_of(int j) { return first_column() + j / kUnit * 64 + j % kUnit; }
+  __device__ static int first_column() { return warp() % (columns / wide) * wide + lane() / 2 % lanes_across * kUnit; }
+  __device__ static int row_of(int i) { return first_row() + i / kUnit * (lanes_down * kUnit) + i % kUnit; }
+  __device__ static int column_of(int j) { return first_column() + j / kUnit * (lanes_across * kUnit) + j % kUnit; }
 
-  __device__ static void multiply_slice(const ASlice& a, const BSlice& b, Sum (&sums)[down][across]) {
+  template <int apart, int count>
+  __device__ static void read(Sum (&y)[count], const Sum* from) {
 #pragma unroll
-    for (int k = 0; k < slice; ++k) {
-      Sum left[down], right[across];
-      read_fragment(left, a[k], first_row());
-      read_fragment(right, b[k], first_column());
+    for (int i = 0; i < count; i += kUnit) {
+      const auto four = *reinterpret_cast<const Unit<Sum>*>(from + i * apart);
 #pragma unroll
-      for (int i = 0; i < down; ++i)
-#pragma unroll
-        for (int j = 0; j < across; ++j) sums[i][j] = fma(left[i], right[j], sums[i][j]);
+      for (int j = 0; j < kUnit; ++j) y[i + j] = four.at[j];
     }
   }
+  template <class Operand, int lines>
+  using CarrierOf = std::conditional_t<std::is_same_v<T, Sum> && std::is_same_v<Operand, Matrix<T>>,
+                                       MatrixCarrier<T, lines, slice>, Carrier<T, Operand, lines, slice>>;
 
   // sums += a b over steps begin to end, of rows from `row` on and columns from `column` on.
   template <class A, class B>
   __device__ static void multiply(const A& a, const B& b, Index row, Index column, Index begin, Index end,
                                   Sum (&sums)[down][across]) {
-    __shared__ typename A::Row a_rows[rows];
-    __shared__ typename B::Row b_rows[columns];
-    alignas(16) __shared__ ASlice a_slices[2];
-    alignas(16) __shared__ BSlice b_slices[2];
-    Carrier<T, A, rows, slice> left(a, a_rows, row, begin);
-    Carrier<T, B, columns, slice> right(b, b_rows, column, begin);
-    __syncthreads();
-    left.load(), right.load();
-    left.store(a_slices[0]), right.store(b_slices[0]);
+    using Left = CarrierOf<A, rows>;
+    using Right = CarrierOf<B, columns>;
+    __shared__ typename Left::Places a_places;
+    __shared__ typename Right::Places b_places;
+    Slices* all = reinterpret_cast<Slices*>(asked_shared());
+    Left left(a, a_places, row, begin);
+    Right right(b, b_places, column, begin);
     __syncthreads();
     const int slices = static_cast<int>((end - begin + slice - 1) / slice);
 #pragma unroll 1
-    for (int i = 0; i < slices; ++i) {
-      const bool more = i + 1 < slices;
-      const int at = i % 2;
-      if (more) left.load(), right.load();
-      multiply_slice(a_slices[at], b_slices[at], sums);
-      if (more) left.store(a_slices[at ^ 1]), right.store(b_slices[at ^ 1]);
-      __syncthreads();
+    for (int i = 0; i < stages - 1; ++i) {
+      if (i < slices) {
+        left.start(all[i].a), right.start(all[i].b);
+        left.finish(all[i].a), right.finish(all[i].b);
+      }
+      close_copies();  // an empty group too: what is waited for is counted
     }
+    wait_for_copies<stages - 2>();
+    __syncthreads();
+    Sum x[buffers][down], y[buffers][across];  // what is multiplied, and what is read meanwhile
+    const int a_at = first_row(), b_at = first_column();
+    const auto read_step = [&](int into, const Slices& from, int k) {
+      read<lanes_down>(x[into], &from.a[k][a_at]), read<lanes_across>(y[into], &from.b[k][b_at]);
+    };
+    if (reads_ahead) read_step(0, all[0], 0);
+    int now = 0, next = 1, free = stages - 1;
+#pragma unroll 1
+    for (int i = 0; i < slices; ++i) {
+      const bool more = i + stages - 1 < slices;
+      if (more) left.start(all[free].a), right.start(all[free].b);
+      close_copies();
+#pragma unroll
+      for (int k = 0; k < slice; ++k) {
+        if (!reads_ahead) read_step(0, all[now], k);
+        if (k == slice - 1) {
+          if (more) left.finish(all[free].a), right.finish(all[free].b);
+          wait_for_copies<stages - 2>();
+          __syncthreads();  // the next slice is there, and everyone has read this one
+        }
+        if (reads_ahead) read_step((k + 1) % buffers, k < slice - 1 ? all[now] : all[next], (k + 1) % slice);
+#pragma unroll
+        for (int r = 0; r < down; ++r)
+#pragma unroll
+          for (int c = 0; c < across; ++c) sums[r][c] = fma(x[k % buffers][r], y[k % buffers][c], sums[r][c]);
+      }
+      const int done = now;
+      now = next, next = free, free = done;
+    }
+    __syncthreads();
   }
 };
 

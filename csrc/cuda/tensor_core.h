@@ -12,13 +12,25 @@ __device__ inline std::uint32_t shared_address(const void* shared) {
   return static_cast<std::uint32_t>(__cvta_generic_to_shared(shared));
 }
 
-// Starts to copy 16 bytes into shared memory, or zeros if `has` is false. What a thread has started becomes a group
-// when it calls close_copies; wait_for_copies<n> returns when all but the last n groups are there, of this thread.
-__device__ inline void start_copy(void* shared, const void* global, bool has) {
+// Starts to copy 4, 8 or 16 bytes into shared memory, or zeros if `has` is false. What a thread has started becomes a
+// group when it calls close_copies; wait_for_copies<n> returns when all but the last n groups are there, of this
+// thread. GPUs before 8.0 copy at once.
+template <int bytes = 16>
+__device__ void start_copy(void* shared, const void* global, bool has) {
 #if __CUDA_ARCH__ >= 800
-  asm volatile("cp.async.cg.shared.global [%0], [%1], 16, %2;" ::"r"(shared_address(shared)), "l"(global),
-               "r"(has ? 16 : 0)
-               : "memory");
+  if constexpr (bytes == 16)
+    asm volatile("cp.async.cg.shared.global [%0], [%1], 16, %2;" ::"r"(shared_address(shared)), "l"(global),
+                 "r"(has ? 16 : 0)
+                 : "memory");
+  else
+    asm volatile("cp.async.ca.shared.global [%0], [%1], %2, %3;" ::"r"(shared_address(shared)), "l"(global), "n"(bytes),
+                 "r"(has ? bytes : 0)
+                 : "memory");
+#else
+  struct alignas(bytes) Bytes {
+    unsigned char at[bytes];
+  };
+  *static_cast<Bytes*>(shared) = has ? *static_cast<const Bytes*>(global) : Bytes{};
 #endif
 }
 __device__ inline void close_copies() {

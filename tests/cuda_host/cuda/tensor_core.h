@@ -16,6 +16,7 @@ namespace host {
 struct Copy {
   void* shared;
   const void* global;  // null for zeros
+  std::size_t bytes;
 };
 using Group = std::vector<Copy>;
 inline std::deque<Group>& groups_of_thread() {  // the last is still open
@@ -42,9 +43,10 @@ inline float bfloat16_at(std::uint32_t two, int i) {
 
 }  // namespace host
 
-inline void start_copy(void* shared, const void* global, bool has) {
-  std::memset(shared, 0xff, 16);
-  host::groups_of_thread().back().push_back({shared, has ? global : nullptr});
+template <int bytes = 16>
+void start_copy(void* shared, const void* global, bool has) {
+  std::memset(shared, 0xff, bytes);
+  host::groups_of_thread().back().push_back({shared, has ? global : nullptr, bytes});
 }
 inline void close_copies() { host::groups_of_thread().emplace_back(); }
 template <int groups>
@@ -52,8 +54,8 @@ void wait_for_copies() {
   auto& all = host::groups_of_thread();
   while (all.size() - 1 > groups) {
     for (const host::Copy& copy : all.front())
-      if (copy.global) std::memcpy(copy.shared, copy.global, 16);
-      else std::memset(copy.shared, 0, 16);
+      if (copy.global) std::memcpy(copy.shared, copy.global, copy.bytes);
+      else std::memset(copy.shared, 0, copy.bytes);
     all.pop_front();
   }
 }
