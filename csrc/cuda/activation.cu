@@ -13,21 +13,23 @@ template <class C>
 __device__ inline C activated(Activation activation, C x) {
   switch (activation) {
     case Activation::sigmoid: return sigmoid(x);
-    case Activation::gelu: return floating_unary(UnaryOp::gelu, x, C(0), C(0));
-    case Activation::gelu_tanh: return floating_unary(UnaryOp::gelu_tanh, x, C(0), C(0));
-    default: return floating_unary(UnaryOp::silu, x, C(0), C(0));
+    case Activation::gelu: return gelu(x);
+    case Activation::gelu_tanh: return gelu_tanh(x);
+    default: return silu(x);
   }
 }
 // dy times the slope at x, the activation's input.
 template <class C>
 __device__ inline C through_gate(Activation activation, C dy, C x) {
   switch (activation) {
-    case Activation::sigmoid: return floating_binary(BinaryOp::sigmoid_backward, dy, sigmoid(x), C(0), C(0));
-    case Activation::gelu: return floating_binary(BinaryOp::gelu_backward, dy, x, C(0), C(0));
-    case Activation::gelu_tanh: return floating_binary(BinaryOp::gelu_tanh_backward, dy, x, C(0), C(0));
-    default: return floating_binary(BinaryOp::silu_backward, dy, x, C(0), C(0));
+    case Activation::sigmoid: return sigmoid_backward(dy, sigmoid(x));
+    case Activation::gelu: return gelu_backward(dy, x);
+    case Activation::gelu_tanh: return gelu_tanh_backward(dy, x);
+    default: return silu_backward(dy, x);
   }
 }
+template <class T>
+constexpr int kWide = 16 / sizeof(T);  // elements that are read together
 bool is_gate(Activation activation) {
   return activation == Activation::sigmoid || activation == Activation::gelu || activation == Activation::gelu_tanh ||
          activation == Activation::silu;
@@ -66,8 +68,8 @@ __global__ void gated_backward_kernel(GatedBackward<T> g, Index packs) {
 template <class T>
 bool are_packed(Index cols, std::initializer_list<Index> rows, std::initializer_list<const void*> pointers) {
   for (const Index row : rows)
-    if (row % kPack<T> != 0) return false;
-  return cols % kPack<T> == 0 && are_aligned(pointers);
+    if (row % kWide<T> != 0) return false;
+  return cols % kWide<T> == 0 && are_aligned(pointers);
 }
 
 template <class T>
@@ -76,8 +78,8 @@ Status gated(const Context& context, const Gated<T>& g) {
   if (g.rows * g.cols == 0) return Status::ok;
   if (!are_packed<T>(g.cols, {g.a_row, g.b_row}, {g.a, g.b, g.y}))
     return launch_items(context, g.rows * g.cols, gated_kernel<T, 1>, g, g.cols);
-  const Index packs = g.cols / kPack<T>;
-  return launch_items(context, g.rows * packs, gated_kernel<T, kPack<T>>, g, packs);
+  const Index packs = g.cols / kWide<T>;
+  return launch_items(context, g.rows * packs, gated_kernel<T, kWide<T>>, g, packs);
 }
 template <class T>
 Status gated_backward(const Context& context, const GatedBackward<T>& g) {
@@ -85,14 +87,15 @@ Status gated_backward(const Context& context, const GatedBackward<T>& g) {
   if (g.rows * g.cols == 0) return Status::ok;
   if (!are_packed<T>(g.cols, {g.a_row, g.b_row, g.da_row, g.db_row}, {g.a, g.b, g.dy, g.da, g.db}))
     return launch_items(context, g.rows * g.cols, gated_backward_kernel<T, 1>, g, g.cols);
-  const Index packs = g.cols / kPack<T>;
-  return launch_items(context, g.rows * packs, gated_backward_kernel<T, kPack<T>>, g, packs);
+  const Index packs = g.cols / kWide<T>;
+  return launch_items(context, g.rows * packs, gated_backward_kernel<T, kWide<T>>, g, packs);
 }
 
 // dz, and the sums of its columns: a warp has 32 columns, 8 warps the rows of a chunk; a second walk joins chunks.
 
 constexpr Index kRowsOfChunk = 64, kMostChunks = 512;
 constexpr int kRowsAtOnce = kThreads / kWarp;
+constexpr int kAhead = 4;  // rows that a thread reads before it writes any
 
 Index chunks_of(Index rows) {
   const Index wanted = (rows + kRowsOfChunk - 1) / kRowsOfChunk;
@@ -103,8 +106,8 @@ template <class C>
 __device__ inline C through_bias(Activation activation, C dy, C saved) {
   switch (activation) {
     case Activation::relu: return saved <= C(0) ? C(0) : dy;
-    case Activation::tanh: return floating_binary(BinaryOp::tanh_backward, dy, saved, C(0), C(0));
-    case Activation::sigmoid: return floating_binary(BinaryOp::sigmoid_backward, dy, saved, C(0), C(0));
+    case Activation::tanh: return tanh_backward(dy, saved);
+    case Activation::sigmoid: return sigmoid_backward(dy, saved);
     default: return through_gate(activation, dy, saved);
   }
 }
@@ -125,11 +128,20 @@ __global__ void bias_backward_kernel(BiasBackward<T> a, double* parts) {
   const Index col = static_cast<Index>(blockIdx.x) * kWarp + threadIdx.x % kWarp;
   double sum = 0;
   const Index step = static_cast<Index>(gridDim.y) * kRowsAtOnce;
-  for (Index row = blockIdx.y * kRowsAtOnce + threadIdx.x / kWarp; col < a.cols && row < a.rows; row += step) {
-    const Index at = row * a.cols + col;
-    const C dz = through_bias(a.activation, value(a.dy[at]), value(a.saved[at]));
-    a.dz[at] = element<T>(dz);
-    sum += static_cast<double>(dz);
+  for (Index row = blockIdx.y * kRowsAtOnce + threadIdx.x / kWarp; col < a.cols && row < a.rows; row += kAhead * step) {
+    T dy[kAhead], saved[kAhead];
+#pragma unroll
+    for (int k = 0; k < kAhead; ++k) {
+      const Index at = (row + k * step < a.rows ? row + k * step : row) * a.cols + col;
+      dy[k] = a.dy[at], saved[k] = a.saved[at];
+    }
+#pragma unroll
+    for (int k = 0; k < kAhead; ++k) {
+      if (row + k * step >= a.rows) continue;
+      const C dz = through_bias(a.activation, value(dy[k]), value(saved[k]));
+      a.dz[(row + k * step) * a.cols + col] = element<T>(dz);
+      sum += static_cast<double>(dz);
+    }
   }
   sum = column_sum(sum);
   if (threadIdx.x < kWarp && col < a.cols) parts[blockIdx.y * a.cols + col] = sum;

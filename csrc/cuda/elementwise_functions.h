@@ -74,6 +74,50 @@ __device__ inline T product_or_zero(T x, T factor) {  // 0 where the factor is, 
   return factor == 0 ? T(0) : x * factor;
 }
 
+template <class T>
+__device__ inline T gelu(T x) {
+  return finite_below(x) * normal_cdf(finite_below(x));
+}
+template <class T>
+__device__ inline T gelu_tanh(T x) {
+  return finite_below(x) * gelu_tanh_gate(finite_below(x));
+}
+template <class T>
+__device__ inline T silu(T x) {
+  return finite_below(x) * sigmoid(finite_below(x));
+}
+template <class T>
+__device__ inline T hard_gate(T x) {
+  return (x + 3 < 0 ? T(0) : x + 3 > 6 ? T(6) : x + 3) / 6;
+}
+template <class T>
+__device__ inline T power(T x, T exponent) {  // squares and cubes are what networks ask for
+  return exponent == 2 ? x * x : exponent == 3 ? x * x * x : pow(x, exponent);
+}
+
+// dx from dy and y (tanh, sigmoid), or dy and x.
+template <class T>
+__device__ inline T tanh_backward(T dy, T y) {
+  return dy * fma(-y, y, T(1));
+}
+template <class T>
+__device__ inline T sigmoid_backward(T dy, T y) {
+  return dy * (y * (1 - y));
+}
+template <class T>
+__device__ inline T gelu_backward(T dy, T x) {
+  return dy * (normal_cdf(x) + product_or_zero(x, exp(x * x * T(-0.5)) * T(kBell)));
+}
+template <class T>
+__device__ inline T gelu_tanh_backward(T dy, T x) {
+  const T u = x * fma(x * x, T(kGeluCubic), T(kGeluLinear)), s = sigmoid(u), t = sigmoid_slope(u);
+  return dy * (s + product_or_zero(x * fma(x * x, T(3 * kGeluCubic), T(kGeluLinear)), t));
+}
+template <class T>
+__device__ inline T silu_backward(T dy, T x) {
+  return dy * (sigmoid(x) + product_or_zero(x, sigmoid_slope(x)));
+}
+
 // The rare ones take so many registers that they have a kernel of their own.
 constexpr bool is_rare(UnaryOp op) { return op >= UnaryOp::erfinv && op <= UnaryOp::polygamma; }
 template <class T>
@@ -86,82 +130,102 @@ __device__ inline T rare_unary(UnaryOp op, T x, double order) {
   }
 }
 
-template <class T>
-__device__ inline T floating_unary(UnaryOp op, T x, T p, T q) {
+// Each of the following hands `each` the operation on one element: which it is, is asked once for many elements.
+
+// Those that take many registers or instructions.
+constexpr bool is_heavy(UnaryOp op) {
+  return (op >= UnaryOp::expm1 && op <= UnaryOp::erfc && op != UnaryOp::log && op != UnaryOp::log2 &&
+          op != UnaryOp::tanh) ||
+         op == UnaryOp::logsigmoid || op == UnaryOp::celu || op == UnaryOp::softplus;
+}
+template <class T, class Each>
+__device__ inline void heavy_unary(UnaryOp op, T p, T q, const Each& each) {
   switch (op) {
-    case UnaryOp::reciprocal: return T(1) / x;
-    case UnaryOp::sqrt: return sqrt(x);
-    case UnaryOp::rsqrt: return T(1) / sqrt(x);
-    case UnaryOp::exp: return exp(x);
-    case UnaryOp::exp2: return exp2(x);
-    case UnaryOp::expm1: return expm1(x);
-    case UnaryOp::log: return log(x);
-    case UnaryOp::log2: return log2(x);
-    case UnaryOp::log10: return log10(x);
-    case UnaryOp::log1p: return log1p(x);
-    case UnaryOp::sin: return sin(x);
-    case UnaryOp::cos: return cos(x);
-    case UnaryOp::tan: return tan(x);
-    case UnaryOp::asin: return asin(x);
-    case UnaryOp::acos: return acos(x);
-    case UnaryOp::atan: return atan(x);
-    case UnaryOp::sinh: return sinh(x);
-    case UnaryOp::cosh: return cosh(x);
-    case UnaryOp::tanh: return tanh(x);
-    case UnaryOp::asinh: return asinh(x);
-    case UnaryOp::acosh: return acosh(x);
-    case UnaryOp::atanh: return atanh(x);
-    case UnaryOp::erf: return erf(x);
-    case UnaryOp::erfc: return erfc(x);
-    case UnaryOp::sigmoid: return sigmoid(x);
-    case UnaryOp::logsigmoid: return -log1p_exp(-x);
-    case UnaryOp::floor: return floor(x);
-    case UnaryOp::ceil: return ceil(x);
-    case UnaryOp::round: return rint(x);
-    case UnaryOp::trunc: return trunc(x);
-    case UnaryOp::frac: return x - trunc(x);
-    case UnaryOp::leaky_relu: return x > 0 ? x : x * p;
-    case UnaryOp::elu: return x > 0 ? x : expm1(x) * p;
-    case UnaryOp::celu: return x > 0 ? x : expm1(x / p) * p;
-    case UnaryOp::selu: return x > 0 ? x * T(kSeluScale) : expm1(x) * T(kSeluScale * kSeluAlpha);
-    case UnaryOp::gelu: return finite_below(x) * normal_cdf(finite_below(x));
-    case UnaryOp::gelu_tanh: return finite_below(x) * gelu_tanh_gate(finite_below(x));
-    case UnaryOp::silu: return finite_below(x) * sigmoid(finite_below(x));
-    case UnaryOp::softplus: return x * p > q ? x : log1p_exp(x * p) / p;
-    case UnaryOp::hardtanh: return x < p ? p : x > q ? q : x;
-    case UnaryOp::hardsigmoid: return (x + 3 < 0 ? T(0) : x + 3 > 6 ? T(6) : x + 3) / 6;
-    case UnaryOp::hardswish: {
-      const T finite = finite_below(x);
-      return finite * ((finite + 3 < 0 ? T(0) : finite + 3 > 6 ? T(6) : finite + 3) / 6);
+    case UnaryOp::expm1: return each([](T x) { return expm1(x); });
+    case UnaryOp::log10: return each([](T x) { return log10(x); });
+    case UnaryOp::log1p: return each([](T x) { return log1p(x); });
+    case UnaryOp::sin: return each([](T x) { return sin(x); });
+    case UnaryOp::cos: return each([](T x) { return cos(x); });
+    case UnaryOp::tan: return each([](T x) { return tan(x); });
+    case UnaryOp::asin: return each([](T x) { return asin(x); });
+    case UnaryOp::acos: return each([](T x) { return acos(x); });
+    case UnaryOp::atan: return each([](T x) { return atan(x); });
+    case UnaryOp::sinh: return each([](T x) { return sinh(x); });
+    case UnaryOp::cosh: return each([](T x) { return cosh(x); });
+    case UnaryOp::asinh: return each([](T x) { return asinh(x); });
+    case UnaryOp::acosh: return each([](T x) { return acosh(x); });
+    case UnaryOp::atanh: return each([](T x) { return atanh(x); });
+    case UnaryOp::erf: return each([](T x) { return erf(x); });
+    case UnaryOp::erfc: return each([](T x) { return erfc(x); });
+    case UnaryOp::logsigmoid: return each([](T x) { return -log1p_exp(-x); });
+    case UnaryOp::celu: return each([=](T x) { return x > 0 ? x : expm1(x / p) * p; });
+    case UnaryOp::softplus: return each([=](T x) { return x * p > q ? x : log1p_exp(x * p) / p; });
+    default: return;
+  }
+}
+template <class T, class Each>
+__device__ inline void floating_unary(UnaryOp op, T p, T q, const Each& each) {
+  switch (op) {
+    case UnaryOp::reciprocal: return each([](T x) { return T(1) / x; });
+    case UnaryOp::sqrt: return each([](T x) { return sqrt(x); });
+    case UnaryOp::rsqrt: return each([](T x) { return T(1) / sqrt(x); });
+    case UnaryOp::exp: return each([](T x) { return exp(x); });
+    case UnaryOp::exp2: return each([](T x) { return exp2(x); });
+    case UnaryOp::log: return each([](T x) { return log(x); });
+    case UnaryOp::log2: return each([](T x) { return log2(x); });
+    case UnaryOp::tanh: return each([](T x) { return tanh(x); });
+    case UnaryOp::sigmoid: return each([](T x) { return sigmoid(x); });
+    case UnaryOp::floor: return each([](T x) { return floor(x); });
+    case UnaryOp::ceil: return each([](T x) { return ceil(x); });
+    case UnaryOp::round: return each([](T x) { return rint(x); });
+    case UnaryOp::trunc: return each([](T x) { return trunc(x); });
+    case UnaryOp::frac: return each([](T x) { return x - trunc(x); });
+    case UnaryOp::leaky_relu: return each([=](T x) { return x > 0 ? x : x * p; });
+    case UnaryOp::elu: return each([=](T x) { return x > 0 ? x : expm1(x) * p; });
+    case UnaryOp::selu:
+      return each([](T x) { return x > 0 ? x * T(kSeluScale) : expm1(x) * T(kSeluScale * kSeluAlpha); });
+    case UnaryOp::gelu: return each([](T x) { return gelu(x); });
+    case UnaryOp::gelu_tanh: return each([](T x) { return gelu_tanh(x); });
+    case UnaryOp::silu: return each([](T x) { return silu(x); });
+    case UnaryOp::hardtanh: return each([=](T x) { return x < p ? p : x > q ? q : x; });
+    case UnaryOp::hardsigmoid: return each([](T x) { return hard_gate(x); });
+    case UnaryOp::hardswish: return each([](T x) { return finite_below(x) * hard_gate(finite_below(x)); });
+    case UnaryOp::mish: return each([](T x) { return finite_below(x) * mish_gate(finite_below(x)); });
+    case UnaryOp::softsign: return each([](T x) { return x / (1 + fabs(x)); });
+    default: return;
+  }
+}
+template <class T, class Each>
+__device__ inline void light_unary(UnaryOp op, T p, T q, const Each& each) {
+  if constexpr (std::is_same_v<T, bool>) {
+    return each([](T x) { return !x; });
+  } else {
+    switch (op) {
+      case UnaryOp::neg: return each([](T x) { return T(-x); });
+      case UnaryOp::abs:
+        if constexpr (std::is_floating_point_v<T>) return each([](T x) { return fabs(x); });
+        else return each([](T x) { return x < T(0) ? T(-x) : x; });
+      case UnaryOp::sign:  // 0 for NaN, as PyTorch has it
+        return each([](T x) { return x > T(0) ? T(1) : x < T(0) ? T(-1) : T(0); });
+      case UnaryOp::square: return each([](T x) { return T(x * x); });
+      case UnaryOp::relu: return each([](T x) { return x < T(0) ? T(0) : x; });
+      case UnaryOp::clamp:
+        return each([=](T x) {
+          const T above = x < p ? p : x;
+          return above > q ? q : above;
+        });
+      default: break;
     }
-    case UnaryOp::mish: return finite_below(x) * mish_gate(finite_below(x));
-    case UnaryOp::softsign: return x / (1 + fabs(x));
-    default: return x;
+    if constexpr (std::is_floating_point_v<T>) return floating_unary(op, p, q, each);
+    else return each([](T x) { return T(~x); });
   }
 }
 
 template <class T>
-__device__ inline T apply(UnaryOp op, T x, T p, T q) {
-  if constexpr (std::is_same_v<T, bool>) {
-    return !x;
-  } else {
-    switch (op) {
-      case UnaryOp::neg: return T(-x);
-      case UnaryOp::abs:
-        if constexpr (std::is_floating_point_v<T>) return fabs(x);
-        else return x < T(0) ? T(-x) : x;
-      case UnaryOp::sign: return x > T(0) ? T(1) : x < T(0) ? T(-1) : T(0);  // 0 for NaN, as PyTorch has it
-      case UnaryOp::square: return T(x * x);
-      case UnaryOp::relu: return x < T(0) ? T(0) : x;
-      case UnaryOp::clamp: {
-        const T above = x < p ? p : x;
-        return above > q ? q : above;
-      }
-      default: break;
-    }
-    if constexpr (std::is_floating_point_v<T>) return floating_unary(op, x, p, q);
-    else return T(~x);
-  }
+__device__ inline T apply(UnaryOp op, T x, T p, T q) {  // a light one, to one element
+  T y = x;
+  light_unary(op, p, q, [&](const auto& f) { y = f(x); });
+  return y;
 }
 
 template <class T>
@@ -178,121 +242,142 @@ constexpr bool has(BinaryOp op) {
   else return any || divides || bits;
 }
 
-template <class T>
-__device__ inline T floating_binary(BinaryOp op, T a, T b, T scale, T bound) {
+constexpr bool is_heavy(BinaryOp op) {
+  return (op >= BinaryOp::floor_div && op <= BinaryOp::pow) || op == BinaryOp::atan2 || op == BinaryOp::hypot ||
+         op == BinaryOp::xlogy;
+}
+template <class T, class Each>
+__device__ inline void heavy_floating(BinaryOp op, const Each& each) {
   switch (op) {
-    case BinaryOp::div: return a / b;
-    case BinaryOp::floor_div: return floor_divide(a, b);
-    case BinaryOp::remainder: return floor_remainder(a, b);
-    case BinaryOp::fmod: return fmod(a, b);
-    case BinaryOp::pow: return pow(a, b);
-    case BinaryOp::atan2: return atan2(a, b);
-    case BinaryOp::hypot: return hypot(a, b);
-    case BinaryOp::copysign: return copysign(a, b);
-    case BinaryOp::xlogy: return a == 0 && b == b ? T(0) : a * log(b);
-    case BinaryOp::leaky_relu_backward: return b > 0 ? a : a * scale;
-    case BinaryOp::tanh_backward: return a * fma(-b, b, T(1));
-    case BinaryOp::sigmoid_backward: return a * (b * (1 - b));
-    case BinaryOp::gelu_backward: return a * (normal_cdf(b) + product_or_zero(b, exp(b * b * T(-0.5)) * T(kBell)));
-    case BinaryOp::gelu_tanh_backward: {
-      const T u = b * fma(b * b, T(kGeluCubic), T(kGeluLinear)), s = sigmoid(u), t = sigmoid_slope(u);
-      return a * (s + product_or_zero(b * fma(b * b, T(3 * kGeluCubic), T(kGeluLinear)), t));
-    }
-    case BinaryOp::silu_backward: {
-      const T s = sigmoid(b);
-      return a * (s + product_or_zero(b, sigmoid_slope(b)));
-    }
-    case BinaryOp::elu_backward: return b > 0 ? a : a * scale * exp(b);
-    case BinaryOp::celu_backward: return b > 0 ? a : a * exp(b / scale);
-    case BinaryOp::softsign_backward: {
-      const T r = 1 / (1 + fabs(b));
-      return a * (r * r);
-    }
-    case BinaryOp::hardtanh_backward: return b <= scale || b >= bound ? T(0) : a;
-    case BinaryOp::selu_backward: return a * (b > 0 ? T(kSeluScale) : exp(b) * T(kSeluScale * kSeluAlpha));
-    case BinaryOp::softplus_backward: return a * sigmoid(b * scale);
-    case BinaryOp::logsigmoid_backward: return a * sigmoid(-b);
-    case BinaryOp::hardsigmoid_backward: return a * (fabs(b) < 3 ? T(1.0 / 6) : T(0));
-    case BinaryOp::hardswish_backward: return a * (b >= 3 ? T(1) : b <= -3 ? T(0) : b * T(1.0 / 3) + T(0.5));
-    case BinaryOp::mish_backward: {  // t + x t', where t' = (1 - t^2) sigmoid(x) for t = tanh(log(1 + exp(x)))
-      const T x = finite_below(b), t = mish_gate(x);
-      return a * (t + product_or_zero(x, (1 - t * t) * sigmoid(x)));
-    }
-    default: return a;
+    case BinaryOp::floor_div: return each([](T a, T b) { return floor_divide(a, b); });
+    case BinaryOp::remainder: return each([](T a, T b) { return floor_remainder(a, b); });
+    case BinaryOp::fmod: return each([](T a, T b) { return fmod(a, b); });
+    case BinaryOp::pow: return each([](T a, T b) { return power(a, b); });
+    case BinaryOp::atan2: return each([](T a, T b) { return atan2(a, b); });
+    case BinaryOp::hypot: return each([](T a, T b) { return hypot(a, b); });
+    case BinaryOp::xlogy: return each([](T a, T b) { return a == 0 && b == b ? T(0) : a * log(b); });
+    default: return;
+  }
+}
+template <class T, class Each>
+__device__ inline void heavy_integer(BinaryOp op, const Each& each) {
+  switch (op) {
+    case BinaryOp::floor_div: return each([](T a, T b) { return integer_divide(a, b); });
+    case BinaryOp::remainder: return each([](T a, T b) { return integer_remainder(a, b); });
+    case BinaryOp::fmod: return each([](T a, T b) { return truncated_remainder(a, b); });
+    case BinaryOp::pow: return each([](T a, T b) { return integer_power(a, b); });
+    default: return;
+  }
+}
+template <class T, class Each>
+__device__ inline void heavy_binary(BinaryOp op, const Each& each) {
+  if constexpr (std::is_floating_point_v<T>) heavy_floating<T>(op, each);
+  else if constexpr (!std::is_same_v<T, bool>) heavy_integer<T>(op, each);
+}
+
+template <class T, class Each>
+__device__ inline void slopes(BinaryOp op, T scale, T bound, const Each& each) {
+  switch (op) {
+    case BinaryOp::leaky_relu_backward: return each([=](T a, T b) { return b > 0 ? a : a * scale; });
+    case BinaryOp::tanh_backward: return each([](T a, T b) { return tanh_backward(a, b); });
+    case BinaryOp::sigmoid_backward: return each([](T a, T b) { return sigmoid_backward(a, b); });
+    case BinaryOp::gelu_backward: return each([](T a, T b) { return gelu_backward(a, b); });
+    case BinaryOp::gelu_tanh_backward: return each([](T a, T b) { return gelu_tanh_backward(a, b); });
+    case BinaryOp::silu_backward: return each([](T a, T b) { return silu_backward(a, b); });
+    case BinaryOp::elu_backward: return each([=](T a, T b) { return b > 0 ? a : a * scale * exp(b); });
+    case BinaryOp::celu_backward: return each([=](T a, T b) { return b > 0 ? a : a * exp(b / scale); });
+    case BinaryOp::softsign_backward:
+      return each([](T a, T b) {
+        const T r = 1 / (1 + fabs(b));
+        return a * (r * r);
+      });
+    case BinaryOp::hardtanh_backward: return each([=](T a, T b) { return b <= scale || b >= bound ? T(0) : a; });
+    case BinaryOp::selu_backward:
+      return each([](T a, T b) { return a * (b > 0 ? T(kSeluScale) : exp(b) * T(kSeluScale * kSeluAlpha)); });
+    case BinaryOp::softplus_backward: return each([=](T a, T b) { return a * sigmoid(b * scale); });
+    case BinaryOp::logsigmoid_backward: return each([](T a, T b) { return a * sigmoid(-b); });
+    case BinaryOp::hardsigmoid_backward: return each([](T a, T b) { return a * (fabs(b) < 3 ? T(1.0 / 6) : T(0)); });
+    case BinaryOp::hardswish_backward:
+      return each([](T a, T b) { return a * (b >= 3 ? T(1) : b <= -3 ? T(0) : b * T(1.0 / 3) + T(0.5)); });
+    case BinaryOp::mish_backward:
+      return each([](T a, T b) {  // t + x t', where t' = (1 - t^2) sigmoid(x) for t = tanh(log(1 + exp(x)))
+        const T x = finite_below(b), t = mish_gate(x);
+        return a * (t + product_or_zero(x, (1 - t * t) * sigmoid(x)));
+      });
+    default: return;
   }
 }
 
-template <class T>
-__device__ inline T integer_binary(BinaryOp op, T a, T b) {
+__device__ inline bool is_and(BinaryOp op) {  // of truths
+  return op == BinaryOp::mul || op == BinaryOp::minimum || op == BinaryOp::fmin || op == BinaryOp::bit_and;
+}
+template <class T, class Each>
+__device__ inline void bits_binary(BinaryOp op, const Each& each) {
   switch (op) {
-    case BinaryOp::floor_div: return integer_divide(a, b);
-    case BinaryOp::remainder: return integer_remainder(a, b);
-    case BinaryOp::fmod: return truncated_remainder(a, b);
-    case BinaryOp::pow: return integer_power(a, b);
-    case BinaryOp::bit_and: return T(a & b);
-    case BinaryOp::bit_or: return T(a | b);
-    case BinaryOp::bit_xor: return T(a ^ b);
-    case BinaryOp::shift_left: return shifted_left(a, b);
-    case BinaryOp::shift_right: return shifted_right(a, b);
-    default: return a;
+    case BinaryOp::bit_and: return each([](T a, T b) { return T(a & b); });
+    case BinaryOp::bit_or: return each([](T a, T b) { return T(a | b); });
+    case BinaryOp::bit_xor: return each([](T a, T b) { return T(a ^ b); });
+    case BinaryOp::shift_left: return each([](T a, T b) { return shifted_left(a, b); });
+    case BinaryOp::shift_right: return each([](T a, T b) { return shifted_right(a, b); });
+    default: return;
   }
 }
-
-__device__ inline bool logical(BinaryOp op, bool a, bool b) {
-  if (op == BinaryOp::bit_xor) return a != b;
-  const bool is_and = op == BinaryOp::mul || op == BinaryOp::minimum || op == BinaryOp::fmin || op == BinaryOp::bit_and;
-  return is_and ? a && b : a || b;
-}
-
-template <class T>
-__device__ inline T apply(BinaryOp op, T a, T b, T scale, T bound) {
+template <class T, class Each>
+__device__ inline void light_binary(BinaryOp op, T scale, T bound, const Each& each) {
   if constexpr (std::is_same_v<T, bool>) {
-    return logical(op, a, b);
+    if (op == BinaryOp::bit_xor) return each([](T a, T b) { return a != b; });
+    if (is_and(op)) return each([](T a, T b) { return a && b; });
+    return each([](T a, T b) { return a || b; });
   } else {
     switch (op) {
-      case BinaryOp::add: return T(a + b);
+      case BinaryOp::add: return each([](T a, T b) { return T(a + b); });
       case BinaryOp::add_scaled:
-        if constexpr (std::is_floating_point_v<T>) return fma(b, scale, a);
-        else return T(a + T(b * scale));
-      case BinaryOp::sub: return T(a - b);
-      case BinaryOp::mul: return T(a * b);
-      case BinaryOp::maximum: return a > b || a != a ? a : b;
-      case BinaryOp::minimum: return a < b || a != a ? a : b;
-      case BinaryOp::fmax: return a > b || b != b ? a : b;
-      case BinaryOp::fmin: return a < b || b != b ? a : b;
-      case BinaryOp::relu_backward: return b <= T(0) ? T(0) : a;
+        if constexpr (std::is_floating_point_v<T>) return each([=](T a, T b) { return fma(b, scale, a); });
+        else return each([=](T a, T b) { return T(a + T(b * scale)); });
+      case BinaryOp::sub: return each([](T a, T b) { return T(a - b); });
+      case BinaryOp::mul: return each([](T a, T b) { return T(a * b); });
+      case BinaryOp::div:
+        if constexpr (std::is_floating_point_v<T>) return each([](T a, T b) { return a / b; });
+        else return;
+      case BinaryOp::copysign:
+        if constexpr (std::is_floating_point_v<T>) return each([](T a, T b) { return copysign(a, b); });
+        else return;
+      case BinaryOp::maximum: return each([](T a, T b) { return a > b || a != a ? a : b; });
+      case BinaryOp::minimum: return each([](T a, T b) { return a < b || a != a ? a : b; });
+      case BinaryOp::fmax: return each([](T a, T b) { return a > b || b != b ? a : b; });
+      case BinaryOp::fmin: return each([](T a, T b) { return a < b || b != b ? a : b; });
+      case BinaryOp::relu_backward: return each([](T a, T b) { return b <= T(0) ? T(0) : a; });
       default: break;
     }
-    if constexpr (std::is_floating_point_v<T>) return floating_binary(op, a, b, scale, bound);
-    else return integer_binary(op, a, b);
+    if constexpr (std::is_floating_point_v<T>) return slopes(op, scale, bound, each);
+    else return bits_binary<T>(op, each);
   }
 }
 
-template <class T>
-__device__ inline bool apply(CompareOp op, T a, T b) {
+template <class T, class Each>
+__device__ inline void comparison(CompareOp op, const Each& each) {
   switch (op) {
-    case CompareOp::eq: return a == b;
-    case CompareOp::ne: return a != b;
-    case CompareOp::lt: return a < b;
-    case CompareOp::le: return a <= b;
-    case CompareOp::gt: return a > b;
-    case CompareOp::ge: return a >= b;
-    case CompareOp::logical_and: return a != T(0) && b != T(0);
-    case CompareOp::logical_or: return a != T(0) || b != T(0);
-    case CompareOp::logical_xor: return (a != T(0)) != (b != T(0));
+    case CompareOp::eq: return each([](T a, T b) { return a == b; });
+    case CompareOp::ne: return each([](T a, T b) { return a != b; });
+    case CompareOp::lt: return each([](T a, T b) { return a < b; });
+    case CompareOp::le: return each([](T a, T b) { return a <= b; });
+    case CompareOp::gt: return each([](T a, T b) { return a > b; });
+    case CompareOp::ge: return each([](T a, T b) { return a >= b; });
+    case CompareOp::logical_and: return each([](T a, T b) { return a != T(0) && b != T(0); });
+    case CompareOp::logical_or: return each([](T a, T b) { return a != T(0) || b != T(0); });
+    case CompareOp::logical_xor: return each([](T a, T b) { return (a != T(0)) != (b != T(0)); });
   }
-  return false;
 }
 
-template <class T>
-__device__ inline bool apply(TestOp op, T x) {
-  if (op == TestOp::logical_not) return x == T(0);
+template <class T, class Each>
+__device__ inline void property(TestOp op, const Each& each) {
+  if (op == TestOp::logical_not) return each([](T x) { return x == T(0); });
   if constexpr (std::is_floating_point_v<T>) {
-    if (op == TestOp::isnan) return x != x;
-    const bool is_finite = x - x == 0;
-    return op == TestOp::isfinite ? is_finite : !is_finite && x == x;
+    if (op == TestOp::isnan) return each([](T x) { return x != x; });
+    if (op == TestOp::isfinite) return each([](T x) { return x - x == 0; });
+    return each([](T x) { return !(x - x == 0) && x == x; });
   } else {
-    return op == TestOp::isfinite;
+    return each([is_true = op == TestOp::isfinite](T) { return is_true; });
   }
 }
 
