@@ -5,6 +5,7 @@
 #include "cuda/launch.h"
 #include "cuda/offer.h"
 #include "cuda/value.h"
+#include "cuda/walk.h"
 
 // The draws of cpu/random.cpp, bit for bit but for those whose logarithms and angles the two C libraries round
 // otherwise. A thread makes the elements of one block of Philox: four words.
@@ -15,11 +16,42 @@ namespace {
 
 constexpr double kTwoPi = 6.283185307179586476925;
 
+__device__ inline std::uint64_t product(std::uint32_t a, std::uint32_t b) {
+#ifdef __CUDA_ARCH__  // one instruction, which nvcc does not find by itself
+  std::uint64_t p;
+  asm("mul.wide.u32 %0, %1, %2;" : "=l"(p) : "r"(a), "r"(b));
+  return p;
+#else
+  return std::uint64_t{a} * b;
+#endif
+}
+
+// Philox (core/philox.h), whose key and draw are read once.
+struct Bits {
+  std::uint32_t key[2], draw[2];
+  __device__ explicit Bits(const Philox& bits) {
+    const std::uint64_t seed = bits.replayed ? bits.replayed[0] : bits.seed;
+    const std::uint64_t offset = bits.replayed ? bits.replayed[1] + bits.offset : bits.offset;
+    key[0] = static_cast<std::uint32_t>(seed), key[1] = static_cast<std::uint32_t>(seed >> 32);
+    draw[0] = static_cast<std::uint32_t>(offset), draw[1] = static_cast<std::uint32_t>(offset >> 32);
+  }
+};
 struct Words {
   std::uint32_t word[4];
-  __device__ Words(const Philox& bits, Index block) {
-    const std::array<std::uint32_t, 4> drawn = bits(static_cast<std::uint64_t>(block));
-    for (int i = 0; i < 4; ++i) word[i] = drawn[static_cast<std::size_t>(i)];
+  __device__ Words(const Bits& bits, std::uint64_t block) {
+    std::uint32_t c0 = static_cast<std::uint32_t>(block), c1 = static_cast<std::uint32_t>(block >> 32);
+    std::uint32_t c2 = bits.draw[0], c3 = bits.draw[1], k0 = bits.key[0], k1 = bits.key[1];
+#pragma unroll
+    for (int round = 0; round < 10; ++round) {
+      const std::uint64_t p0 = product(0xD2511F53, c0), p1 = product(0xCD9E8D57, c2);
+      c0 = static_cast<std::uint32_t>(p1 >> 32) ^ c1 ^ k0;
+      c2 = static_cast<std::uint32_t>(p0 >> 32) ^ c3 ^ k1;
+      c1 = static_cast<std::uint32_t>(p1);
+      c3 = static_cast<std::uint32_t>(p0);
+      k0 += 0x9E3779B9;
+      k1 += 0xBB67AE85;
+    }
+    word[0] = c0, word[1] = c1, word[2] = c2, word[3] = c3;
   }
   __device__ std::uint64_t pair(int i) const { return word[2 * i] | std::uint64_t{word[2 * i + 1]} << 32; }
 };
@@ -73,20 +105,33 @@ __device__ inline Point on_circle(std::uint32_t word) {
   return {std::bit_cast<float>(x), std::bit_cast<float>(y)};
 }
 
+// The square root of a number that is neither 0, tiny nor huge, rounded as sqrt does.
+__device__ inline float root(float x) {
+#ifdef __CUDA_ARCH__  // without the branch for the others
+  float r;
+  asm("rsqrt.approx.ftz.f32 %0, %1;" : "=f"(r) : "f"(x));
+  const float y = x * r;
+  return fma(fma(-y, y, x), 0.5f * r, y);
+#else
+  return sqrt(x);
+#endif
+}
+
 // Box-Muller: two words (in double: two pairs) give the radius and the angle of two elements.
 __device__ inline Point normals(const Words& words, int i) {
-  const float radius = sqrt(2.0f * minus_log(words.word[2 * i]));
+  const float radius = root(2.0f * minus_log(words.word[2 * i]));
   const Point p = on_circle(words.word[2 * i + 1]);
   return {radius * p.x, radius * p.y};
 }
 template <class T>
-__device__ Computed<T> normal(const Words& words, int i) {
+__device__ inline void normals(const Words& words, Computed<T> (&y)[kPerBlock<T>]) {
   if constexpr (std::is_same_v<T, double>) {
     const double radius = sqrt(-2 * log(positive(words.pair(0)))), angle = kTwoPi * uniform(words.pair(1));
-    return radius * (i == 0 ? cos(angle) : sin(angle));
+    y[0] = radius * cos(angle);
+    y[1] = radius * sin(angle);
   } else {
-    const Point p = normals(words, i / 2);
-    return i % 2 == 0 ? p.x : p.y;
+    const Point p = normals(words, 0), q = normals(words, 1);
+    y[0] = p.x, y[1] = p.y, y[2] = q.x, y[3] = q.y;
   }
 }
 
@@ -112,79 +157,139 @@ Drawn<T> prepare(const Random<T>& a) {
   return d;
 }
 
-template <class T>
-__device__ Computed<T> draw(Distribution distribution, const Random<T>& a, const Drawn<T>& d, const Words& words,
-                            int i) {
+// The elements that a block of words makes.
+template <Distribution kDistribution, class T>
+__device__ inline void draw(const Random<T>& a, const Drawn<T>& d, const Words& words, Computed<T> (&y)[kPerBlock<T>]) {
   using C = Computed<T>;
   constexpr bool is_double = std::is_same_v<T, double>;
-  switch (distribution) {
-    case Distribution::uniform: {
+  constexpr bool is_normal = kDistribution == Distribution::normal || kDistribution == Distribution::log_normal;
+  if constexpr (is_normal) normals<T>(words, y);
+#pragma unroll
+  for (int i = 0; i < kPerBlock<T>; ++i) {
+    if constexpr (kDistribution == Distribution::uniform) {
       C u;
       if constexpr (is_double) u = uniform(words.pair(i));
       else u = uniform(words.word[i], T{});
-      const C y = u * d.range + d.low;
-      return y < d.top ? y : d.top;
-    }
-    case Distribution::normal: return normal<T>(words, i) * static_cast<C>(a.q) + static_cast<C>(a.p);
-    case Distribution::bernoulli:
-      if constexpr (is_double) return uniform(words.pair(i)) < a.p ? 1.0 : 0.0;
-      else return !d.threshold.none && words.word[i] <= d.threshold.last ? 1.0f : 0.0f;
-    case Distribution::exponential:
-      if constexpr (is_double) return -log(inside<T>(words, i)) / a.p;
-      else return minus_log(words.word[i]) / static_cast<float>(a.p);
-    case Distribution::cauchy: return static_cast<C>(a.p + a.q * tan(kTwoPi / 2 * (inside<T>(words, i) - 0.5)));
-    case Distribution::log_normal: return static_cast<C>(exp(static_cast<double>(normal<T>(words, i)) * a.q + a.p));
-    case Distribution::geometric: {
+      const C scaled = u * d.range + d.low;
+      y[i] = scaled < d.top ? scaled : d.top;
+    } else if constexpr (kDistribution == Distribution::normal) {
+      y[i] = y[i] * static_cast<C>(a.q) + static_cast<C>(a.p);
+    } else if constexpr (kDistribution == Distribution::bernoulli) {
+      if constexpr (is_double) y[i] = uniform(words.pair(i)) < a.p ? 1.0 : 0.0;
+      else y[i] = !d.threshold.none && words.word[i] <= d.threshold.last ? 1.0f : 0.0f;
+    } else if constexpr (kDistribution == Distribution::exponential) {
+      if constexpr (is_double) y[i] = -log(inside<T>(words, i)) / a.p;
+      else y[i] = minus_log(words.word[i]) / static_cast<float>(a.p);
+    } else if constexpr (kDistribution == Distribution::cauchy) {
+      y[i] = static_cast<C>(a.p + a.q * tan(kTwoPi / 2 * (inside<T>(words, i) - 0.5)));
+    } else if constexpr (kDistribution == Distribution::log_normal) {
+      y[i] = static_cast<C>(exp(static_cast<double>(y[i]) * a.q + a.p));
+    } else {
       const double trials = ceil(log(inside<T>(words, i)) * (1 / log1p(-a.p)));
-      return static_cast<C>(trials > 1 ? trials : 1.0);
+      y[i] = static_cast<C>(trials > 1 ? trials : 1.0);
     }
   }
-  return C();
 }
 
-template <class T>
-__global__ void random_kernel(Distribution distribution, Random<T> a, Drawn<T> d) {
+constexpr int kBlocks = 2;  // of words, that a thread makes side by side
+
+template <Distribution kDistribution, class T>
+__global__ void random_kernel(Random<T> a, Drawn<T> d, bool aligned) {
   constexpr int per = kPerBlock<T>;
-  for_each_item((a.n + per - 1) / per, [&](Index block) {
-    const Words words(a.bits, block);
-    for (int i = 0; i < per && block * per + i < a.n; ++i)
-      a.y[block * per + i] = element<T>(draw(distribution, a, d, words, i));
-  });
+  const Bits bits(a.bits);
+  Pack<T, per> y[kBlocks];
+#pragma unroll
+  for (int k = 0; k < kBlocks; ++k) {
+    Computed<T> drawn[per];
+    draw<kDistribution>(a, d, Words(bits, pack_of<kBlocks>(k)), drawn);
+#pragma unroll
+    for (int i = 0; i < per; ++i) y[k].of[i] = element<T>(drawn[i]);
+  }
+#pragma unroll
+  for (int k = 0; k < kBlocks; ++k) {
+    const Index at = Index{pack_of<kBlocks>(k)} * per;
+    if (at + per <= a.n) {
+      store_pack<per>(a.y + at, y[k], aligned);
+      continue;
+    }
+#pragma unroll
+    for (int i = 0; i < per; ++i)
+      if (at + i < a.n) a.y[at + i] = y[k].of[i];
+  }
 }
 template <class T>
 Status random(const Context& context, Distribution distribution, const Random<T>& a) {
-  return launch_items(context, (a.n + kPerBlock<T> - 1) / kPerBlock<T>, random_kernel<T>, distribution, a, prepare(a));
+  const auto launched = [&](auto kernel) {
+    return launch_packs<kPerBlock<T>, kBlocks>(context, a.n, kernel, a, prepare(a), are_aligned({a.y}));
+  };
+  switch (distribution) {
+    case Distribution::uniform: return launched(random_kernel<Distribution::uniform, T>);
+    case Distribution::normal: return launched(random_kernel<Distribution::normal, T>);
+    case Distribution::bernoulli: return launched(random_kernel<Distribution::bernoulli, T>);
+    case Distribution::exponential: return launched(random_kernel<Distribution::exponential, T>);
+    case Distribution::cauchy: return launched(random_kernel<Distribution::cauchy, T>);
+    case Distribution::log_normal: return launched(random_kernel<Distribution::log_normal, T>);
+    case Distribution::geometric: return launched(random_kernel<Distribution::geometric, T>);
+  }
+  return Status::unsupported;
 }
 
+// What stays of an element, whose word is at most a threshold.
 template <class T>
-__global__ void dropout_kernel(Dropout<T> a, Threshold kept) {
-  using C = Computed<T>;
-  const C scale = static_cast<C>(a.scale), shift = static_cast<C>(a.shift), dropped = static_cast<C>(a.dropped);
-  const auto write = [&](Index i, std::uint32_t word) {
-    const bool keep = !kept.none && word <= kept.last;
-    a.y[i] = element<T>(keep ? fma(value(a.x[i]), scale, shift) : dropped);
-  };
-  if (a.inner > 1) {
-    for_each_item(a.n, [&](Index i) {
-      const Index place = quotient(i, a.inner);
-      write(i, Words(a.bits, place / 4).word[place % 4]);
-    });
-  } else {
-    for_each_item((a.n + 3) / 4, [&](Index block) {
-      const Words words(a.bits, block);
-      for (int i = 0; i < 4 && block * 4 + i < a.n; ++i) write(block * 4 + i, words.word[i]);
-    });
+struct Kept {
+  Computed<T> scale, shift, dropped;
+  Threshold kept;
+  explicit Kept(const Dropout<T>& a)
+      : scale(static_cast<Computed<T>>(a.scale)),
+        shift(static_cast<Computed<T>>(a.shift)),
+        dropped(static_cast<Computed<T>>(a.dropped)),
+        kept(1 - a.p) {}
+  __device__ T operator()(T x, std::uint32_t word) const {
+    return element<T>(!kept.none && word <= kept.last ? fma(value(x), scale, shift) : dropped);
   }
+};
+template <class T>
+__global__ void dropout_kernel(Dropout<T> a, Kept<T> kept, bool aligned) {
+  constexpr int per = 4;
+  const Bits bits(a.bits);
+  for_each_item((a.n + per - 1) / per, [&](Index block) {
+    const Index at = block * per;
+    if (at + per <= a.n) {
+      Pack<T, per> x = load_pack<per>(a.x + at, aligned);
+      const Words words(bits, static_cast<std::uint64_t>(block));
+#pragma unroll
+      for (int i = 0; i < per; ++i) x.of[i] = kept(x.of[i], words.word[i]);
+      return store_pack<per>(a.y + at, x, aligned);
+    }
+    const Words words(bits, static_cast<std::uint64_t>(block));
+#pragma unroll
+    for (int i = 0; i < per; ++i)
+      if (at + i < a.n) a.y[at + i] = kept(a.x[at + i], words.word[i]);
+  });
+}
+template <class T>
+__global__ void dropout_channels_kernel(Dropout<T> a, Kept<T> kept) {
+  const Bits bits(a.bits);
+  for_each_item(a.n, [&](Index i) {
+    const Index channel = quotient(i, a.inner);
+    const Words words(bits, static_cast<std::uint64_t>(channel / 4));
+    const int place = static_cast<int>(channel % 4);
+    const std::uint32_t low = place == 0 ? words.word[0] : words.word[1];
+    const std::uint32_t high = place == 2 ? words.word[2] : words.word[3];
+    a.y[i] = kept(a.x[i], place < 2 ? low : high);
+  });
 }
 template <class T>
 Status dropout(const Context& context, const Dropout<T>& a) {
-  return launch_items(context, a.inner > 1 ? a.n : (a.n + 3) / 4, dropout_kernel<T>, a, Threshold(1 - a.p));
+  if (a.inner > 1) return launch_items(context, a.n, dropout_channels_kernel<T>, a, Kept<T>(a));
+  return launch_items(context, (a.n + 3) / 4, dropout_kernel<T>, a, Kept<T>(a), are_aligned({a.x, a.y}));
 }
 
 __global__ void integers_kernel(RandomInteger a) {
   const auto low = static_cast<std::uint64_t>(a.low), range = static_cast<std::uint64_t>(a.high) - low;
+  const Bits bits(a.bits);
   for_each_item((a.n + 1) / 2, [&](Index block) {
-    const Words words(a.bits, block);
+    const Words words(bits, static_cast<std::uint64_t>(block));
     for (int i = 0; i < 2 && block * 2 + i < a.n; ++i)
       a.y[block * 2 + i] = static_cast<std::int64_t>(low + scaled(words.pair(i), range));
   });
