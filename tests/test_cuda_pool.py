@@ -22,6 +22,9 @@ WINDOWS: list[tuple[tuple[int, ...], dict[str, Any]]] = [
     ((2, 3, 7, 6), {"kernel_size": 2}),
     ((2, 5, 7, 6), {"kernel_size": (3, 2), "stride": (2, 1), "padding": (1, 0)}),
     ((1, 2, 12, 11), {"kernel_size": 7, "stride": 2, "padding": 3, "ceil_mode": True}),
+    ((2, 8, 9, 12), {"kernel_size": 3, "stride": 2, "padding": 1}),  # lines of 4, packs of channels
+    ((1, 16, 8, 7), {"kernel_size": 3, "stride": 2, "ceil_mode": True}),
+    ((2, 8, 6, 8), {"kernel_size": 2, "stride": 2, "padding": 1}),
     ((2, 3, 17, 16), {"kernel_size": (17, 16)}),
     ((2, 2, 4, 5, 6), {"kernel_size": 2, "stride": 1, "padding": 1}),
 ]
