@@ -1,10 +1,10 @@
 #include "core/resample.h"
 
-#include "cuda/launch.h"
 #include "cuda/offer.h"
 #include "cuda/resample_grid.h"
 #include "cuda/resample_scatter.h"
 #include "cuda/value.h"
+#include "cuda/walk.h"
 
 // Images of another size or shape. Every output gathers what it is made of, on the way back too.
 namespace dd2424::cuda {
@@ -44,34 +44,66 @@ Status take(const Context& context, const Take& a) {
   }
 }
 
-template <class T>
-__global__ void separable_kernel(Separable<T> a, Index n) {
+// A thread has W channels of an output, where they lie side by side.
+struct SeparableSizes {
+  Divider inner, out[3];  // packs of channels
+  int items;
+};
+template <class T, int W>
+__global__ void separable_kernel(Separable<T> a, SeparableSizes s) {
   using Acc = Accumulator<T>;
-  for_each_item(n, [&](Index i) {
-    Index at[Separable<T>::kSpace], rest = quotient(i, a.inner);
-    const Index c = i - rest * a.inner;
-#pragma unroll
-    for (int d = Separable<T>::kSpace - 1; d >= 0; --d) {
-      const Index left = quotient(rest, a.out[d]);
-      at[d] = rest - left * a.out[d];
+  for_each_item(s.items, [&](Index item) {
+    std::uint32_t rest = static_cast<std::uint32_t>(item);
+    const auto take = [&](const Divider& size) {
+      const std::uint32_t left = size.quotient(rest), at = rest - left * size.divisor;
       rest = left;
-    }
-    Acc sum = 0;
-    for (Index p = a.first[0][at[0]]; p < a.first[0][at[0] + 1]; ++p)
-      for (Index q = a.first[1][at[1]]; q < a.first[1][at[1] + 1]; ++q) {
-        const T* x = a.x + ((rest * a.in[0] + a.index[0][p]) * a.in[1] + a.index[1][q]) * a.in[2] * a.inner + c;
-        Acc part = 0;
-        for (Index r = a.first[2][at[2]]; r < a.first[2][at[2] + 1]; ++r)
-          part = fma(a.weight[2][r], value(x[a.index[2][r] * a.inner]), part);
-        sum = fma(a.weight[0][p] * a.weight[1][q], part, sum);
+      return static_cast<int>(at);
+    };
+    const int c = take(s.inner) * W, k = take(s.out[2]), j = take(s.out[1]), i = take(s.out[0]);
+    const int inner = static_cast<int>(a.inner);
+    const int first = static_cast<int>(a.first[2][k]), last = static_cast<int>(a.first[2][k + 1]);
+    Acc sum[W] = {};
+    for (Index p = a.first[0][i]; p < a.first[0][i + 1]; ++p)
+      for (Index q = a.first[1][j]; q < a.first[1][j + 1]; ++q) {
+        const T* x = a.x + ((rest * a.in[0] + a.index[0][p]) * a.in[1] + a.index[1][q]) * a.in[2] * inner + c;
+        Acc part[W] = {};
+        for (int r = first; r < last; ++r) {
+          const Pack<T, W> taps = load_pack<W>(x + static_cast<int>(a.index[2][r]) * inner, true);
+          const Acc weight = a.weight[2][r];
+#pragma unroll
+          for (int w = 0; w < W; ++w) part[w] = fma(weight, value(taps.of[w]), part[w]);
+        }
+        const Acc by = a.weight[0][p] * a.weight[1][q];
+#pragma unroll
+        for (int w = 0; w < W; ++w) sum[w] = fma(by, part[w], sum[w]);
       }
-    a.y[i] = element<T>(sum);
+    Pack<T, W> total;
+#pragma unroll
+    for (int w = 0; w < W; ++w) total.of[w] = element<T>(sum[w]);
+    store_pack<W>(a.y + item * W, total, true);
   });
+}
+template <class T, int W>
+Status separable_planes(const Context& context, Separable<T> a) {
+  const Index each = a.out[0] * a.out[1] * a.out[2] * (a.inner / W);
+  SeparableSizes s{Divider(a.inner / W), {Divider(a.out[0]), Divider(a.out[1]), Divider(a.out[2])}, 0};
+  constexpr Index most = Index{1} << 30;
+  if (each > most || a.in[2] * a.inner > most) return Status::unsupported;
+  for (Index left = a.planes; left > 0;) {
+    const Index planes = left < most / each ? left : most / each;
+    s.items = static_cast<int>(planes * each);
+    const Status status = launch_items(context, Index{s.items}, separable_kernel<T, W>, a, s);
+    if (status != Status::ok) return status;
+    a.x += planes * a.in[0] * a.in[1] * a.in[2] * a.inner;
+    a.y += planes * a.out[0] * a.out[1] * a.out[2] * a.inner;
+    left -= planes;
+  }
+  return Status::ok;
 }
 template <class T>
 Status separable(const Context& context, const Separable<T>& a) {
-  const Index n = a.planes * a.out[0] * a.out[1] * a.out[2] * a.inner;
-  return launch_items(context, n, separable_kernel<T>, a, n);
+  if (a.inner % kPack<T> == 0 && are_aligned({a.x, a.y})) return separable_planes<T, kPack<T>>(context, a);
+  return separable_planes<T, 1>(context, a);
 }
 template <class T>
 std::size_t separable_workspace(const Separable<T>&) {
