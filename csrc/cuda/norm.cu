@@ -2,7 +2,7 @@
 
 #include <math.h>
 
-#include "cuda/norm_batch.h"
+#include "cuda/norm_batch_few.h"
 #include "cuda/norm_groups.h"
 #include "cuda/norm_local.h"
 #include "cuda/norm_rows.h"

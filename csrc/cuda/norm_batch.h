@@ -1,44 +1,68 @@
 #pragma once
 #include "cuda/norm_sums.h"
 
-// Batch norm: the moments of all channels in one pass, joined in a second small one; then the result in another.
+// Batch norm's kernels: the moments of all channels in one pass, joined in a second small one; then the result in
+// another. So the gradients.
 namespace dd2424::cuda {
 namespace {
 
-template <class T>
-__device__ void keep_affine(const BatchNormForward<T>& a, Index c, Accumulator<T> mean, Accumulator<T> low,
-                            Accumulator<T> var) {
-  using Acc = Accumulator<T>;
+// Of a channel: y = (x - mean) * scale + shift.
+template <class Acc>
+struct Affine {
+  Acc mean, rstd, scale, shift;
+};
+template <class T, class Acc = Accumulator<T>>
+__device__ Affine<Acc> affine(const BatchNormForward<T>& a, Index c, Acc mean, Acc low, Acc var) {
   const Acc rstd = Acc(1) / sqrt(var + static_cast<Acc>(a.eps)), scale = rstd * (a.weight ? a.weight[c] : Acc(1));
-  a.mean[c] = mean;
-  a.rstd[c] = rstd;
-  a.scale[c] = scale;
-  a.shift[c] = (a.bias ? a.bias[c] : Acc(0)) - low * scale;
+  return {mean, rstd, scale, (a.bias ? a.bias[c] : Acc(0)) - low * scale};
+}
+template <class T, class Acc>
+__device__ void keep_affine(const BatchNormForward<T>& a, Index c, const Affine<Acc>& of) {
+  a.mean[c] = of.mean;
+  a.rstd[c] = of.rstd;
+  a.scale[c] = of.scale;
+  a.shift[c] = of.shift;
+}
+
+// With the sum of the squares about the mean, which is of.mean and what was left out of it.
+template <class T, class Acc>
+__device__ void keep_statistics(const BatchNormForward<T>& a, Index c, const Affine<Acc>& of, double m2) {
+  const double n = static_cast<double>(a.outer * a.inner);
+  const Acc moved = static_cast<Acc>(a.momentum), stays = static_cast<Acc>(1 - a.momentum);
+  if (a.running_mean) a.running_mean[c] = stays * a.running_mean[c] + moved * of.mean;
+  if (a.running_var) a.running_var[c] = stays * a.running_var[c] + moved * static_cast<Acc>(m2 / (n - 1));
+  keep_affine(a, c, of);
 }
 
 template <class T>
 __global__ void given_kernel(BatchNormForward<T> a) {
-  for_each_item(a.channels,
-                [&](Index c) { keep_affine(a, c, a.running_mean[c], Accumulator<T>(0), a.running_var[c]); });
+  for_each_item(a.channels, [&](Index c) {
+    keep_affine(a, c, affine(a, c, a.running_mean[c], Accumulator<T>(0), a.running_var[c]));
+  });
 }
 
-// 32 channels a block; 8 threads of each join every 8th chunk.
+constexpr int kFinished = 8;  // channels of a block that joins chunks: 32 threads to each
+
+// What a thread's channel has in every 32nd chunk, joined; the first threads of a block get the sums.
+template <class State>
+__device__ State joined_chunks(const State* parts, Index chunks, Index channels, Index c) {
+  State sum{};
+#pragma unroll 4
+  for (Index chunk = threadIdx.x / kFinished; c < channels && chunk < chunks; chunk += kThreads / kFinished)
+    sum = joined(sum, parts[chunk * channels + c]);
+  return merged_down(sum, kFinished);
+}
+
 template <class T>
 __global__ void finish_kernel(BatchNormForward<T> a, Index chunks, const Moments* parts) {
   using Acc = Accumulator<T>;
-  const Index c = static_cast<Index>(blockIdx.x) * kWarp + threadIdx.x % kWarp;
-  Moments m{};
-  for (Index chunk = threadIdx.x / kWarp; c < a.channels && chunk < chunks; chunk += kThreads / kWarp)
-    m = joined(m, parts[chunk * a.channels + c]);
-  m = merged_down(m, kWarp);
-  if (static_cast<int>(threadIdx.x) >= kWarp || c >= a.channels) return;
-  const double origin = static_cast<double>(value(a.x[c * a.inner]));
-  const Acc mean = static_cast<Acc>(origin + m.mean);
-  const Acc low = static_cast<Acc>(origin - static_cast<double>(mean) + m.mean);
-  const Acc moved = static_cast<Acc>(a.momentum), stays = static_cast<Acc>(1 - a.momentum);
-  if (a.running_mean) a.running_mean[c] = stays * a.running_mean[c] + moved * mean;
-  if (a.running_var) a.running_var[c] = stays * a.running_var[c] + moved * static_cast<Acc>(m.m2 / (m.n - 1));
-  keep_affine(a, c, mean, low, static_cast<Acc>(m.m2 / m.n));
+  const Index c = static_cast<Index>(blockIdx.x) * kFinished + threadIdx.x % kFinished;
+  const Moments m = joined_chunks(parts, chunks, a.channels, c);
+  if (static_cast<int>(threadIdx.x) >= kFinished || c >= a.channels) return;
+  const double origin = static_cast<double>(value(a.x[c * a.inner])), beyond = m.mean();
+  const Acc mean = static_cast<Acc>(origin + beyond);
+  const Acc low = static_cast<Acc>(origin - static_cast<double>(mean) + beyond);
+  keep_statistics(a, c, affine(a, c, mean, low, static_cast<Acc>(m.m2() / m.n)), m.m2());
 }
 
 template <class T>
@@ -65,46 +89,39 @@ struct Normalize {
   }
 };
 
-template <class T>
-Status batch_norm_forward(const Context& context, const BatchNormForward<T>& a) {
-  const Extent at{1, a.outer, a.channels, a.inner};
-  if (a.channels == 0 || (a.training && at.count() == 0)) return Status::ok;
-  Status status;
-  if (a.training) {
-    auto* parts = static_cast<Moments*>(context.workspace);
-    Index chunks = 0;
-    status = sum_moments(context, at, a.x, parts, &chunks);
-    if (status == Status::ok)
-      status = launch(context, dim3(grid_size(ceil_divide(a.channels, kWarp))), dim3(kThreads), finish_kernel<T>, a,
-                      chunks, static_cast<const Moments*>(parts));
-  } else {
-    status = launch_items(context, a.channels, given_kernel<T>, a);
-  }
-  if (status != Status::ok || at.count() == 0) return status;
-  return map_channels<T>(context, at, Normalize<T>{a, are_aligned({a.x, a.residual, a.y})});
-}
-
 // Backward: dx = g * slope - (x - mean) * tilt - shift, which the workspace holds, (3, channels), behind the sums.
+
+template <class Acc>
+struct GradientFactors {
+  Acc slope, tilt, shift;
+  double dweight;
+};
+template <class T, class Acc = Accumulator<T>>
+__device__ GradientFactors<Acc> gradient_factors(const BatchNormBackward<T>& a, Index c, const Sums& s) {
+  const double n = static_cast<double>(a.outer * a.inner), low = a.training ? s.x / n : 0;
+  const double rstd = static_cast<double>(a.rstd[c]), slope = static_cast<double>(a.scale[c]);
+  const double dweight = rstd * (s.gx - low * s.g), tilt = a.training ? slope * rstd * (dweight / n) : 0;
+  return {a.scale[c], static_cast<Acc>(tilt), a.training ? static_cast<Acc>(slope * (s.g / n) - tilt * low) : Acc(0),
+          dweight};
+}
+template <class T>
+__device__ void keep_gradients(const BatchNormBackward<T>& a, Index c, double dbias, double dweight) {
+  if (a.dweight) a.dweight[c] = static_cast<Accumulator<T>>(dweight);
+  if (a.dbias) a.dbias[c] = static_cast<Accumulator<T>>(dbias);
+}
 
 template <class T>
 __global__ void finish_gradients_kernel(BatchNormBackward<T> a, Index chunks, const Sums* parts,
                                         Accumulator<T>* found) {
   using Acc = Accumulator<T>;
-  const Index c = static_cast<Index>(blockIdx.x) * kWarp + threadIdx.x % kWarp;
-  Sums s{};
-  for (Index chunk = threadIdx.x / kWarp; c < a.channels && chunk < chunks; chunk += kThreads / kWarp)
-    s = joined(s, parts[chunk * a.channels + c]);
-  s = merged_down(s, kWarp);
-  if (static_cast<int>(threadIdx.x) >= kWarp || c >= a.channels) return;
-  const double n = static_cast<double>(a.outer * a.inner), low = a.training ? s.x / n : 0;
-  const double rstd = static_cast<double>(a.rstd[c]), slope = static_cast<double>(a.scale[c]);
-  const double dweight = rstd * (s.gx - low * s.g);
-  if (a.dweight) a.dweight[c] = static_cast<Acc>(dweight);
-  if (a.dbias) a.dbias[c] = static_cast<Acc>(s.g);
-  const double tilt = a.training ? slope * rstd * (dweight / n) : 0;
-  found[c] = a.scale[c];
-  found[a.channels + c] = static_cast<Acc>(tilt);
-  found[2 * a.channels + c] = a.training ? static_cast<Acc>(slope * (s.g / n) - tilt * low) : Acc(0);
+  const Index c = static_cast<Index>(blockIdx.x) * kFinished + threadIdx.x % kFinished;
+  const Sums s = joined_chunks(parts, chunks, a.channels, c);
+  if (static_cast<int>(threadIdx.x) >= kFinished || c >= a.channels) return;
+  const GradientFactors<Acc> of = gradient_factors(a, c, s);
+  keep_gradients(a, c, s.g, of.dweight);
+  found[c] = of.slope;
+  found[a.channels + c] = of.tilt;
+  found[2 * a.channels + c] = of.shift;
 }
 
 template <class T>
@@ -143,40 +160,6 @@ __global__ void clear_kernel(Acc* dweight, Acc* dbias, Index n) {
     if (dweight) dweight[i] = 0;
     if (dbias) dbias[i] = 0;
   });
-}
-
-template <class T>
-Status batch_norm_backward(const Context& context, const BatchNormBackward<T>& a) {
-  using Acc = Accumulator<T>;
-  const Extent at{1, a.outer, a.channels, a.inner};
-  if (a.channels == 0) return Status::ok;
-  if (at.count() == 0) return launch_items(context, a.channels, clear_kernel<Acc>, a.dweight, a.dbias, a.channels);
-  const Gradients<T> from{.x = a.x,
-                          .y = a.y,
-                          .dy = a.dy,
-                          .dresidual = a.dresidual,
-                          .mean = a.mean,
-                          .scale = a.scale,
-                          .shift = a.shift,
-                          .found_again = a.relu && !a.y,
-                          .aligned = are_aligned({a.x, a.y, a.dy, a.dresidual}),
-                          .groups = 0,
-                          .group_size = 0};
-  auto* parts = static_cast<Sums*>(context.workspace);
-  auto* found = reinterpret_cast<Acc*>(parts + at.chunks() * a.channels);
-  Index chunks = 0;
-  Status status = sum_gradients(context, at, from, parts, &chunks);
-  if (status != Status::ok) return status;
-  status = launch(context, dim3(grid_size(ceil_divide(a.channels, kWarp))), dim3(kThreads), finish_gradients_kernel<T>,
-                  a, chunks, static_cast<const Sums*>(parts), found);
-  if (status != Status::ok || !a.dx) return status;
-  const bool aligned = are_aligned({a.x, a.y ? a.dresidual : a.dy, a.dx});
-  return map_channels<T>(context, at, Differentiate<T>{from, a.dx, found, a.channels, aligned});
-}
-
-inline std::size_t batch_norm_workspace(Index outer, Index channels, Index inner) {
-  const Index sums = Extent{1, outer, channels, inner}.chunks() * channels;
-  return static_cast<std::size_t>(sums) * sizeof(Sums) + static_cast<std::size_t>(3 * channels) * sizeof(double);
 }
 
 }  // namespace

@@ -28,18 +28,17 @@ __global__ void finish_groups_kernel(GroupNormForward<T> a, Index chunks, const 
   Moments m{};
   for (Index i = threadIdx.x; i < chunks * lists; i += kThreads) {
     const Index chunk = quotient(i, lists), c = i - chunk * lists;
-    Moments part = a.channels_last ? parts[(item * chunks + chunk) * a.channels + group * size + c]
-                                   : parts[chunk * a.items * a.groups + blockIdx.x];
-    part.mean += first(c) - first(0);
-    m = joined(m, part);
+    const Moments& part = a.channels_last ? parts[(item * chunks + chunk) * a.channels + group * size + c]
+                                          : parts[chunk * a.items * a.groups + blockIdx.x];
+    m = joined(m, part.about(first(c) - first(0)));
   }
   m = merged_down(m, 1);
   if (threadIdx.x != 0) return;
-  const double origin = first(0);
-  const Acc mean = static_cast<Acc>(origin + m.mean);
+  const double origin = first(0), beyond = m.mean();
+  const Acc mean = static_cast<Acc>(origin + beyond);
   a.mean[blockIdx.x] = mean;
-  a.low[blockIdx.x] = static_cast<Acc>(origin - static_cast<double>(mean) + m.mean);
-  a.rstd[blockIdx.x] = Acc(1) / sqrt(static_cast<Acc>(m.m2 / m.n) + static_cast<Acc>(a.eps));
+  a.low[blockIdx.x] = static_cast<Acc>(origin - static_cast<double>(mean) + beyond);
+  a.rstd[blockIdx.x] = Acc(1) / sqrt(static_cast<Acc>(m.m2() / m.n) + static_cast<Acc>(a.eps));
 }
 
 template <class T>

@@ -5,46 +5,52 @@
 namespace dd2424::cuda {
 namespace {
 
-constexpr int kRun = 4;                  // packs on their way from memory at a time
+constexpr int kRun = 8;                  // packs on their way from memory at a time
 constexpr Index kNormBlock = 16 * kRun;  // packs summed in the type's accumulator before they join sums in double
 
-// Of n elements, the mean counted from the channel's first; joined by Chan, Golub and LeVeque, "Algorithms for
-// computing the sample variance", 1983, equation 2.1.
+// Of n elements, each less the channel's first, which even as the only one of its kind takes no more than n roundings
+// of double from the variance.
 struct Moments {
-  double n, mean, m2;
+  double n, sum, squares;
+  __device__ double mean() const { return sum / n; }
+  __device__ double m2() const { return larger_than_zero(squares - sum * (sum / n)); }
+  __device__ Moments about(double lower) const {  // a number that is so much lower
+    return {n, sum + n * lower, squares + lower * (2 * sum + n * lower)};
+  }
+
+ private:
+  __device__ static double larger_than_zero(double x) { return x < 0 ? 0 : x; }  // NaN stays
 };
 __device__ inline Moments joined(const Moments& a, const Moments& b) {
-  const double n = a.n + b.n;
-  if (b.n == 0) return a;
-  const double share = b.n / n, delta = b.mean - a.mean;
-  return {n, a.mean + delta * share, a.m2 + b.m2 + delta * delta * (a.n * share)};
+  return {a.n + b.n, a.sum + b.sum, a.squares + b.squares};
 }
 
-// The first block is taken about one element, the next ones about the mean of those before.
+// A thread's sums are taken about the mean of the first elements that it reads.
 template <class T, int W, bool columns>
-__global__ void moments_kernel(const T* x, Extent at, Cut cut, bool aligned, Moments* parts) {
+__global__ void __launch_bounds__(kThreads, 2)
+    moments_kernel(const T* x, Extent at, Cut cut, bool aligned, Moments* parts) {
   using C = Computed<T>;
   constexpr int S = columns ? W : 1;
   Share<W, columns> share(at, cut);
   Moments state[S]{};
-  C origin[S]{};
-#pragma unroll
-  for (int s = 0; s < S; ++s)
-    if (share.left > 0) origin[s] = value(x[(share.item * at.outer * at.channels + share.channel + s) * at.inner]);
-  for (Index most = kRun; share.left > 0; most = kNormBlock) {
-    C pivot[S]{}, sum[S]{}, squares[S]{};
-    Index n = 0;
-    while (n < most && share.left > 0) {
+  C pivot[S]{};
+  while (share.left > 0) {
+    C sum[S]{}, squares[S]{};
+    for (Index n = 0; n < kNormBlock && share.left > 0; n += kRun) {
       Pack<T, W> v[kRun];
       const int count = static_cast<int>(share.left < kRun ? share.left : kRun);
 #pragma unroll
       for (int r = 0; r < kRun; ++r)
         if (r < count) v[r] = load_pack<W>(x + share.next(), aligned);
-      if (n == 0) {
+      if (state[0].n == 0) {
+        C first[S]{};
 #pragma unroll
-        for (int s = 0; s < S; ++s)
-          pivot[s] =
-              state[s].n == 0 ? value(v[0].of[s]) : static_cast<C>(static_cast<double>(origin[s]) + state[s].mean);
+        for (int r = 0; r < kRun; ++r)
+#pragma unroll
+          for (int w = 0; w < W; ++w)
+            if (r < count) first[w % S] += value(v[r].of[w]) - value(v[0].of[w % S]);
+#pragma unroll
+        for (int s = 0; s < S; ++s) pivot[s] = value(v[0].of[s]) + first[s] / static_cast<C>(count * (W / S));
       }
 #pragma unroll
       for (int r = 0; r < kRun; ++r) {
@@ -56,21 +62,25 @@ __global__ void moments_kernel(const T* x, Extent at, Cut cut, bool aligned, Mom
           squares[w % S] = fma(d, d, squares[w % S]);
         }
       }
-      n += count;
+#pragma unroll
+      for (int s = 0; s < S; ++s) state[s].n += count * (W / S);
     }
 #pragma unroll
     for (int s = 0; s < S; ++s) {
-      const double terms = static_cast<double>(n * (W / S)), shift = static_cast<double>(sum[s]) / terms;
-      const double mean = static_cast<double>(pivot[s]) - static_cast<double>(origin[s]) + shift;
-      state[s] = joined(state[s], {terms, mean, static_cast<double>(squares[s]) - static_cast<double>(sum[s]) * shift});
+      state[s].sum += static_cast<double>(sum[s]);
+      state[s].squares += static_cast<double>(squares[s]);
     }
   }
+  if (share.channel < at.channels) {
+    const T* first = x + (share.item * at.outer * at.channels + share.channel) * at.inner;
 #pragma unroll
-  for (int s = 0; s < S; ++s) {
-    const Moments all = merged_down(state[s], cut.across);
-    if (static_cast<int>(threadIdx.x) < cut.across && share.channel < at.channels)
-      parts[(share.item * cut.chunks + blockIdx.y) * at.channels + share.channel + s] = all;
+    for (int s = 0; s < S; ++s)
+      state[s] = state[s].about(static_cast<double>(pivot[s]) - static_cast<double>(value(first[s * at.inner])));
   }
+  for_joined(state, cut.across, [&](int channel, const Moments& all) {
+    if (share.tile + channel < at.channels)
+      parts[(share.item * cut.chunks + blockIdx.y) * at.channels + share.tile + channel] = all;
+  });
 }
 template <class T>
 Status sum_moments(const Context& context, const Extent& at, const T* x, Moments* parts, Index* chunks) {
@@ -112,7 +122,7 @@ struct Sums {
 __device__ inline Sums joined(const Sums& a, const Sums& b) { return {a.g + b.g, a.gx + b.gx, a.x + b.x}; }
 
 template <class T, int W, bool columns>
-__global__ void gradient_sums_kernel(Gradients<T> a, Extent at, Cut cut, Sums* parts) {
+__global__ void __launch_bounds__(kThreads, 2) gradient_sums_kernel(Gradients<T> a, Extent at, Cut cut, Sums* parts) {
   using C = Computed<T>;
   constexpr int S = columns ? W : 1, kHalf = kRun / 2;
   Share<W, columns> share(at, cut);
@@ -156,12 +166,10 @@ __global__ void gradient_sums_kernel(Gradients<T> a, Extent at, Cut cut, Sums* p
     for (int s = 0; s < S; ++s)
       total[s] = joined(total[s], {static_cast<double>(g[s]), static_cast<double>(gx[s]), static_cast<double>(x[s])});
   }
-#pragma unroll
-  for (int s = 0; s < S; ++s) {
-    const Sums all = merged_down(total[s], cut.across);
-    if (static_cast<int>(threadIdx.x) < cut.across && share.channel < at.channels)
-      parts[(share.item * cut.chunks + blockIdx.y) * at.channels + share.channel + s] = all;
-  }
+  for_joined(total, cut.across, [&](int channel, const Sums& all) {
+    if (share.tile + channel < at.channels)
+      parts[(share.item * cut.chunks + blockIdx.y) * at.channels + share.tile + channel] = all;
+  });
 }
 template <class T>
 Status sum_gradients(const Context& context, const Extent& at, const Gradients<T>& a, Sums* parts, Index* chunks) {
