@@ -62,10 +62,21 @@ def test_batch_norm(rng, shape, channels_last, dtype):
         )  # fmt: skip
 
 
+@both_formats
+@pytest.mark.parametrize("shape", [(1100, 12), (1100, 6), (2, 2, 130, 66), (37, 2, 15, 15), (2, 8, 40, 40)], ids=str)
+def test_batch_norm_of_several_chunks(rng, shape, channels_last):
+    arrays = [rng.normal(size=s) for s in (shape, shape[1], shape[1], shape)]
+    compare(
+        lambda x, w, b, r: F.batch_norm(x, None, None, w, b, True, relu=True, residual=r),
+        arrays, "float32", 24, 2.0, channels_last,
+    )  # fmt: skip
+
+
 @pytest.mark.parametrize("offset", [0.0, 1e4])
 @both_formats
-def test_batch_norm_is_exact_far_from_zero(rng, offset, channels_last):
-    x = (rng.normal(size=(5, 4, 20, 18)) + offset).astype(np.float32)
+@pytest.mark.parametrize("items", [5, 30])  # kept by a channel's threads, or not
+def test_batch_norm_is_exact_far_from_zero(rng, items, offset, channels_last):
+    x = (rng.normal(size=(items, 4, 20, 18)) + offset).astype(np.float32)
     x[0, 0, 0, 0] = 3 * offset  # the first element is no good guess of the mean
     exact = x.astype(np.float64)
     exact = (exact - exact.mean((0, 2, 3), keepdims=True)) / np.sqrt(exact.var((0, 2, 3), keepdims=True) + 1e-5)

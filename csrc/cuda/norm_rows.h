@@ -1,5 +1,5 @@
 #pragma once
-#include "cuda/norm_walk.h"
+#include "cuda/norm_batch.h"
 
 // Layer norm and root mean square norm. A warp has a row, or a block one of more than kWarpRow elements; up to kHeld
 // packs a thread, it is read from memory once and stays in registers, and on the way back the sums over rows do too.
@@ -8,7 +8,7 @@ namespace {
 
 constexpr int kHeld = 4;
 constexpr Index kWarpRow = 512;
-constexpr Index kMostRowGroups = 1024, kRowsOfGroup = 8;
+constexpr Index kMostRowGroups = kWantedBlocks, kRowsOfGroup = 8;
 
 struct RowCut {
   int lanes;  // threads of a row
@@ -36,17 +36,24 @@ __device__ inline void wait_for_row(int lanes) {
   else __syncthreads();
 }
 
-// The sum over a row's threads, which all of them get.
-__device__ inline double row_sum(double mine, int lanes) {
-  __shared__ double of_warps[kThreads / kWarp];
-  for (int step = kWarp / 2; step > 0; step /= 2) mine += __shfl_xor_sync(0xffffffff, mine, step);
-  if (lanes == kWarp) return mine;
+// The sums over a row's threads, which all of them get.
+template <int N>
+__device__ inline void sum_row(double (&mine)[N], int lanes) {
+  __shared__ double of_warps[kThreads / kWarp][N];
+#pragma unroll
+  for (int step = kWarp / 2; step > 0; step /= 2)
+#pragma unroll
+    for (int n = 0; n < N; ++n) mine[n] += __shfl_xor_sync(0xffffffff, mine[n], step);
+  if (lanes == kWarp) return;
   __syncthreads();
-  if (threadIdx.x % kWarp == 0) of_warps[threadIdx.x / kWarp] = mine;
+  if (threadIdx.x % kWarp == 0)
+    for (int n = 0; n < N; ++n) of_warps[threadIdx.x / kWarp][n] = mine[n];
   __syncthreads();
-  double total = 0;
-  for (int warp = 0; warp < kThreads / kWarp; ++warp) total += of_warps[warp];
-  return total;
+#pragma unroll
+  for (int n = 0; n < N; ++n) {
+    mine[n] = 0;
+    for (int warp = 0; warp < kThreads / kWarp; ++warp) mine[n] += of_warps[warp][n];
+  }
 }
 
 // Calls f(k, first element) for each pack of a row that is this thread's; k numbers them where they are held.
@@ -63,10 +70,11 @@ __device__ inline void for_packs(Index cols, int lanes, const F& f) {
 }
 
 template <int W, class Acc>
-__device__ inline Pack<Acc, W> load_parameters(const Acc* p, Index i, Acc otherwise) {
+__device__ inline Pack<Acc, W> load_parameters(const Acc* p, Index i, Acc otherwise, bool aligned) {
+  if (p) return load_pack<W>(p + i, aligned);
   Pack<Acc, W> x;
 #pragma unroll
-  for (int w = 0; w < W; ++w) x.of[w] = p ? p[i + w] : otherwise;
+  for (int w = 0; w < W; ++w) x.of[w] = otherwise;
   return x;
 }
 
@@ -82,17 +90,18 @@ __device__ RowStatistics<Accumulator<T>> row_statistics(const RowNormForward<T>&
   const double n = static_cast<double>(a.cols);
   Acc mean = 0;
   if (a.centred) {
-    double sum = 0;
+    double sum[1] = {};
     for_packs<W, kPacks>(a.cols, lanes, [&](int k, Index i) {
       const Pack<T, W> v = pack(k, i);
       Acc part = 0;
 #pragma unroll
       for (int w = 0; w < W; ++w) part += value(v.of[w]) - value(first);
-      sum += static_cast<double>(part);
+      sum[0] += static_cast<double>(part);
     });
-    mean = static_cast<Acc>(static_cast<double>(value(first)) + row_sum(sum, lanes) / n);
+    sum_row(sum, lanes);
+    mean = static_cast<Acc>(static_cast<double>(value(first)) + sum[0] / n);
   }
-  double sum = 0, squares = 0;
+  double sums[2] = {};  // about the mean: of the elements, of their squares
   for_packs<W, kPacks>(a.cols, lanes, [&](int k, Index i) {
     const Pack<T, W> v = pack(k, i);
     Acc part = 0, square = 0;
@@ -102,11 +111,12 @@ __device__ RowStatistics<Accumulator<T>> row_statistics(const RowNormForward<T>&
       part += d;
       square = fma(d, d, square);
     }
-    sum += static_cast<double>(part);
-    squares += static_cast<double>(square);
+    sums[0] += static_cast<double>(part);
+    sums[1] += static_cast<double>(square);
   });
-  const double low = a.centred ? row_sum(sum, lanes) / n : 0;
-  const Acc var = static_cast<Acc>(row_sum(squares, lanes) / n - low * low);
+  sum_row(sums, lanes);
+  const double low = a.centred ? sums[0] / n : 0;
+  const Acc var = static_cast<Acc>(sums[1] / n - low * low);
   return {mean, static_cast<Acc>(low), Acc(1) / sqrt(var + static_cast<Acc>(a.eps))};
 }
 
@@ -135,7 +145,8 @@ __global__ void row_norm_kernel(RowNormForward<T> a, RowCut cut, bool aligned) {
   const Acc back = -s.low * s.rstd;
   for_packs<W, kPacks>(a.cols, cut.lanes, [&](int k, Index i) {
     Pack<T, W> v = pack(k, i);
-    const Pack<Acc, W> weight = load_parameters<W>(a.weight, i, Acc(1)), bias = load_parameters<W>(a.bias, i, Acc(0));
+    const Pack<Acc, W> weight = load_parameters<W>(a.weight, i, Acc(1), aligned),
+                       bias = load_parameters<W>(a.bias, i, Acc(0), aligned);
 #pragma unroll
     for (int w = 0; w < W; ++w)
       v.of[w] = element<T>(fma(fma(value(v.of[w]) - s.mean, s.rstd, back), weight.of[w], bias.of[w]));
@@ -149,7 +160,7 @@ __global__ void row_norm_kernel(RowNormForward<T> a, RowCut cut, bool aligned) {
 template <class T>
 Status row_norm_forward(const Context& context, const RowNormForward<T>& a) {
   if (a.rows * a.cols == 0) return Status::ok;
-  const bool aligned = are_aligned({a.x, a.y, a.residual, a.sum});
+  const bool aligned = are_aligned({a.x, a.y, a.residual, a.sum, a.weight, a.bias});
   return with_row_layout<T>(
       a.rows, a.cols,
       [&]<int W, int P>(std::integral_constant<int, W>, std::integral_constant<int, P>, const RowCut& cut) {
@@ -174,7 +185,7 @@ __device__ inline void store_row_gradient(const RowNormBackward<T>& a, const Row
   using Acc = Accumulator<T>;
   Pack<T, W> more;
   if (a.dsum) more = load_pack<W>(a.dsum + place, aligned);
-  const Pack<Acc, W> weight = load_parameters<W>(a.weight, i, Acc(1));
+  const Pack<Acc, W> weight = load_parameters<W>(a.weight, i, Acc(1), aligned);
 #pragma unroll
   for (int w = 0; w < W; ++w) {
     Acc dx = fma(value(dy.of[w]) * weight.of[w], f.rstd, -fma(f.normal(value(x.of[w])), f.tilt, f.shift));
@@ -185,7 +196,8 @@ __device__ inline void store_row_gradient(const RowNormBackward<T>& a, const Row
 }
 
 template <class T, int W, int kPacks>
-__global__ void row_gradient_kernel(RowNormBackward<T> a, RowCut cut, Accumulator<T>* parts, bool aligned) {
+__global__ void __launch_bounds__(kThreads, 2)
+    row_gradient_kernel(RowNormBackward<T> a, RowCut cut, Accumulator<T>* parts, bool aligned) {
   using Acc = Accumulator<T>;
   constexpr int kSlots = kPacks > 0 ? kPacks : 1;
   const Index group = (static_cast<Index>(blockIdx.x) * kThreads + threadIdx.x) / cut.lanes;
@@ -197,11 +209,11 @@ __global__ void row_gradient_kernel(RowNormBackward<T> a, RowCut cut, Accumulato
     if (a.centred) f.back = -a.low[row] * f.rstd;
     const T *x = a.x + row * a.cols, *dy = a.dy + row * a.cols;
     Pack<T, W> held[kSlots], held_dy[kSlots];
-    double sum = 0, product = 0;
+    double sums[2] = {};  // of g, of g * n
     for_packs<W, kPacks>(a.cols, cut.lanes, [&](int k, Index i) {
       held[k] = load_pack<W>(x + i, aligned);
       held_dy[k] = load_pack<W>(dy + i, aligned);
-      const Pack<Acc, W> weight = load_parameters<W>(a.weight, i, Acc(1));
+      const Pack<Acc, W> weight = load_parameters<W>(a.weight, i, Acc(1), aligned);
       Acc part = 0, part_product = 0;
 #pragma unroll
       for (int w = 0; w < W; ++w) {
@@ -214,12 +226,13 @@ __global__ void row_gradient_kernel(RowNormBackward<T> a, RowCut cut, Accumulato
         part += g;
         part_product = fma(g, normal, part_product);
       }
-      sum += static_cast<double>(part);
-      product += static_cast<double>(part_product);
+      sums[0] += static_cast<double>(part);
+      sums[1] += static_cast<double>(part_product);
     });
     if (!a.dx) continue;
-    if (a.centred) f.shift = f.rstd * static_cast<Acc>(row_sum(sum, cut.lanes) / n);
-    f.tilt = f.rstd * static_cast<Acc>(row_sum(product, cut.lanes) / n);
+    sum_row(sums, cut.lanes);
+    if (a.centred) f.shift = f.rstd * static_cast<Acc>(sums[0] / n);
+    f.tilt = f.rstd * static_cast<Acc>(sums[1] / n);
     for_packs<W, kPacks>(a.cols, cut.lanes, [&](int k, Index i) {
       const Index place = row * a.cols + i;
       if constexpr (kPacks > 0) store_row_gradient<W>(a, f, place, i, held[k], held_dy[k], aligned);
@@ -264,17 +277,18 @@ __device__ inline RowSums joined(const RowSums& a, const RowSums& b) {
   return {a.dweight + b.dweight, a.dbias + b.dbias};
 }
 
-// 32 columns a block; 8 threads of each join every 8th group.
+// 8 columns a block; 32 threads of each join every 32nd group.
 template <class T>
 __global__ void join_rows_kernel(RowNormBackward<T> a, Index groups, const Accumulator<T>* parts) {
-  const Index c = static_cast<Index>(blockIdx.x) * kWarp + threadIdx.x % kWarp;
+  const Index c = static_cast<Index>(blockIdx.x) * kFinished + threadIdx.x % kFinished;
   RowSums sum{};
-  for (Index group = threadIdx.x / kWarp; c < a.cols && group < groups; group += kThreads / kWarp) {
+#pragma unroll 4
+  for (Index group = threadIdx.x / kFinished; c < a.cols && group < groups; group += kThreads / kFinished) {
     sum.dweight += static_cast<double>(parts[2 * group * a.cols + c]);
     sum.dbias += static_cast<double>(parts[(2 * group + 1) * a.cols + c]);
   }
-  sum = merged_down(sum, kWarp);
-  if (static_cast<int>(threadIdx.x) >= kWarp || c >= a.cols) return;
+  sum = merged_down(sum, kFinished);
+  if (static_cast<int>(threadIdx.x) >= kFinished || c >= a.cols) return;
   if (a.dweight) a.dweight[c] = static_cast<Accumulator<T>>(sum.dweight);
   if (a.dbias) a.dbias[c] = static_cast<Accumulator<T>>(sum.dbias);
 }
@@ -284,7 +298,7 @@ Status row_norm_backward(const Context& context, const RowNormBackward<T>& a) {
   using Acc = Accumulator<T>;
   if (a.cols == 0) return Status::ok;
   if (a.rows == 0) return launch_items(context, a.cols, clear_kernel<Acc>, a.dweight, a.dbias, a.cols);
-  const bool aligned = are_aligned({a.x, a.dy, a.dx, a.dsum}), has_sums = a.dweight || a.dbias;
+  const bool aligned = are_aligned({a.x, a.dy, a.dx, a.dsum, a.weight}), has_sums = a.dweight || a.dbias;
   auto* parts = has_sums ? static_cast<Acc*>(context.workspace) : nullptr;
   return with_row_layout<T>(
       a.rows, a.cols,
@@ -298,7 +312,7 @@ Status row_norm_backward(const Context& context, const RowNormBackward<T>& a) {
           status = launch(context, dim3(grid_size(ceil_divide(a.cols, kThreads)), grid_size(cut.groups)),
                           dim3(kThreads), column_sums_kernel<T>, a, cut.groups, parts);
         if (status != Status::ok) return status;
-        return launch(context, dim3(grid_size(ceil_divide(a.cols, kWarp))), dim3(kThreads), join_rows_kernel<T>, a,
+        return launch(context, dim3(grid_size(ceil_divide(a.cols, kFinished))), dim3(kThreads), join_rows_kernel<T>, a,
                       cut.groups, static_cast<const Acc*>(parts));
       });
 }
