@@ -11,6 +11,7 @@ namespace {
 template <class T, bool is_log>
 struct SoftmaxRow {
   using C = Computed<T>;
+  static constexpr bool reads_again = true;
   Softmax<T> a;
 
   template <class Way>
@@ -31,6 +32,7 @@ struct SoftmaxRow {
 template <class T, bool is_log>
 struct SoftmaxSlopeRow {
   using C = Computed<T>;
+  static constexpr bool reads_again = false;  // two lines
   SoftmaxBackward<T> a;
 
   template <class Way>
@@ -54,6 +56,7 @@ struct SoftmaxSlopeRow {
 template <class T>
 struct LogSumExpRow {
   using C = Computed<T>;
+  static constexpr bool reads_again = false;
   LogSumExp<T> a;
 
   template <class Way>

@@ -14,6 +14,7 @@ __device__ inline bool is_class(const CrossEntropy<T>& a, std::int64_t target) {
 template <class T>
 struct EntropyRow {
   using C = Computed<T>;
+  static constexpr bool reads_again = false;  // or rarely
   CrossEntropy<T> a;
 
   template <class Way>
@@ -61,6 +62,7 @@ struct EntropyRow {
 template <class T>
 struct EntropySlopeRow {
   using C = Computed<T>;
+  static constexpr bool reads_again = true;
   CrossEntropyBackward<T> a;
 
   template <class Way>
@@ -69,7 +71,7 @@ struct EntropySlopeRow {
     C top = -static_cast<C>(INFINITY), weights = 0;
     x.each([&](Index c, const auto& v) {
       for (int i = 0; i < kWidth<Way, T>; ++i) {
-        top = v[i] > top ? v[i] : top;
+        top = fmax(v[i], top);  // NaN loses
         if (a.smoothing != 0 && c + i < a.classes) weights += a.weight ? a.weight[c + i] : C(1);
       }
     });
@@ -89,10 +91,18 @@ struct EntropySlopeRow {
     const C share = slope * static_cast<C>(a.smoothing / static_cast<double>(a.classes));
     const C scale = hit + share * weights, log_sum = a.lse[seat.row];
     const C* const weight = a.smoothing != 0 ? a.weight : nullptr;
-    map_line(x, a.dx, seat, [=](C v, Index c) {
-      const C rate = weight && c < seat.classes ? weight[c] : C(1);
-      const C dx = exp((v - top) - log_sum) * scale - rate * share;
-      return c == target ? dx - hit : dx;
+    constexpr int width = kWidth<Way, T>;
+    x.each([&](Index c, const auto& v) {
+      const Index place = target - c;
+      const int at = place >= 0 && place < width ? static_cast<int>(place) : width;  // of the target in the vector
+      C dx[width];
+#pragma unroll
+      for (int i = 0; i < width; ++i) {
+        const C rate = weight && c + i < seat.classes ? weight[c + i] : C(1);
+        dx[i] = exp((v[i] - top) - log_sum) * scale - rate * share;
+        if (i == at) dx[i] -= hit;
+      }
+      write<Way>(a.dx, seat, c, dx);
     });
   }
 };

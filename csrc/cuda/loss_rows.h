@@ -4,6 +4,7 @@
 
 #include <bit>
 
+#include "cuda/cooperative.h"
 #include "cuda/launch.h"
 #include "cuda/value.h"
 
@@ -20,20 +21,26 @@ struct Rows {
 constexpr int kHeld = 16;         // elements of a row that a thread keeps between reading them and writing the result
 constexpr int kBlock = 512;       // threads at most that keep a row
 constexpr int kLongBlock = 1024;  // threads of a row that is too long to be kept
-struct OfWarp {                   // rows of up to 512: each has 1 to 32 neighbouring threads
-  static constexpr bool is_block = false, is_column = false, is_held = true;
+template <class T>
+constexpr int kRun = sizeof(T) == 8 ? 2 : 4;  // vectors of a long row that a thread has on their way at a time
+struct OfWarp {                               // rows of up to 512: each has 1 to 32 neighbouring threads
+  static constexpr bool is_block = false, is_column = false, is_held = true, is_long = false;
   static constexpr int threads = kThreads;
 };
 struct OfBlock {  // up to 8192
-  static constexpr bool is_block = true, is_column = false, is_held = true;
+  static constexpr bool is_block = true, is_column = false, is_held = true, is_long = false;
   static constexpr int threads = kBlock;
 };
-struct OfLongBlock {  // rows are read anew for each pass, from the cache as far as it goes
-  static constexpr bool is_block = true, is_column = false, is_held = false;
+struct OfLongBlock {  // rows are read anew for each pass
+  static constexpr bool is_block = true, is_column = false, is_held = false, is_long = true, is_staged = false;
+  static constexpr int threads = kLongBlock;
+};
+struct OfStagedBlock {  // the same for rows that fit into shared memory, from where a second pass has them
+  static constexpr bool is_block = true, is_column = false, is_held = false, is_long = true, is_staged = true;
   static constexpr int threads = kLongBlock;
 };
 struct OfColumn {  // inner > 1: neighbouring threads have neighbouring columns
-  static constexpr bool is_block = false, is_column = true, is_held = false;
+  static constexpr bool is_block = false, is_column = true, is_held = false, is_long = false;
   static constexpr int threads = kThreads;
 };
 
@@ -97,22 +104,95 @@ class Line {
   // Calls f(c, v) for each vector v of elements from c on.
   template <class F>
   __device__ void each(const F& f) {
-    for_vectors<Way, T>(seat_, [&](int k, Index c) {
-      if constexpr (!Way::is_held) read(c, kept_[0]);
-      f(c, kept_[k]);
-    });
+    if constexpr (Way::is_long) {
+      runs([&](Index c, const Packed<T>(&v)[kRun<T>]) {
+#pragma unroll
+        for (int k = 0; k < kRun<T>; ++k)
+          if (c + k * span() < seat_.classes) f(c + k * span(), Values(v[k]).of);
+      });
+    } else {
+      for_vectors<Way, T>(seat_, [&](int k, Index c) {
+        if constexpr (!Way::is_held) read(c, kept_[0]);
+        f(c, kept_[k]);
+      });
+    }
   }
   // Beside another line of the same row.
   template <class F>
   __device__ void each(Line& other, const F& f) {
-    for_vectors<Way, T>(seat_, [&](int k, Index c) {
-      if constexpr (!Way::is_held) read(c, kept_[0]), other.read(c, other.kept_[0]);
-      f(c, kept_[k], other.kept_[k]);
-    });
+    if constexpr (Way::is_long) {
+      runs([&](Index c, const Packed<T>(&v)[kRun<T>]) {
+        Packed<T> w[kRun<T>];
+        other.fetch(c, w);
+#pragma unroll
+        for (int k = 0; k < kRun<T>; ++k)
+          if (c + k * span() < seat_.classes) f(c + k * span(), Values(v[k]).of, Values(w[k]).of);
+      });
+    } else {
+      for_vectors<Way, T>(seat_, [&](int k, Index c) {
+        if constexpr (!Way::is_held) read(c, kept_[0]), other.read(c, other.kept_[0]);
+        f(c, kept_[k], other.kept_[k]);
+      });
+    }
+  }
+  // Of a long row: calls f(c, v) for vectors v[k] of the elements from c + k * span() on, of which some are beyond its
+  // end. All are on their way before the first is looked at.
+  template <class F>
+  __device__ void runs(const F& f) {
+    for (Index c = static_cast<Index>(seat_.lane) * width; c < seat_.classes; c += kRun<T> * span()) {
+      Packed<T> v[kRun<T>];
+      if constexpr (Way::is_staged) {
+        auto* const staged = reinterpret_cast<float4*>(asked_shared()) + c / width;
+        if (is_staged_) {
+#pragma unroll
+          for (int k = 0; k < kRun<T>; ++k)
+            v[k] = c + k * span() < seat_.classes ? std::bit_cast<Packed<T>>(staged[k * seat_.lanes]) : nothing();
+        } else {
+          fetch(c, v);
+#pragma unroll
+          for (int k = 0; k < kRun<T>; ++k)
+            if (c + k * span() < seat_.classes) staged[k * seat_.lanes] = std::bit_cast<float4>(v[k]);
+        }
+      } else {
+        fetch(c, v);
+      }
+      f(c, v);
+    }
+    is_staged_ = true;
   }
   __device__ C at(Index c) const { return value(x_[c * seat_.step]); }
 
  private:
+  struct Values {
+    C of[width];
+    __device__ explicit Values(const Packed<T>& v) {
+#pragma unroll
+      for (int i = 0; i < width; ++i) of[i] = value(v.of[i]);
+    }
+  };
+  __device__ Index span() const { return static_cast<Index>(seat_.lanes) * width; }
+  __device__ Packed<T> nothing() const {
+    Packed<T> v;
+#pragma unroll
+    for (int i = 0; i < width; ++i) v.of[i] = element<T>(beyond_);
+    return v;
+  }
+  __device__ Packed<T> fetched(Index c) const {
+    if (c + width <= seat_.classes && is_packed(x_))
+      return std::bit_cast<Packed<T>>(*reinterpret_cast<const float4*>(x_ + c));
+    Packed<T> v = nothing();
+#pragma unroll
+    for (int i = 0; i < width; ++i)
+      if (c + i < seat_.classes) v.of[i] = x_[c + i];
+    return v;
+  }
+  __device__ void fetch(Index c, Packed<T> (&v)[kRun<T>]) const {
+    const bool is_whole = is_packed(x_) && c + (kRun<T> - 1) * span() + width <= seat_.classes;
+#pragma unroll
+    for (int k = 0; k < kRun<T>; ++k)
+      v[k] = is_whole ? std::bit_cast<Packed<T>>(*reinterpret_cast<const float4*>(x_ + c + k * span()))
+                      : fetched(c + k * span());
+  }
   __device__ void read(Index c, C (&v)[width]) const {
     if constexpr (Way::is_column) {
       v[0] = value(x_[c * seat_.step]);
@@ -127,6 +207,7 @@ class Line {
   const T* x_;
   const Seat<Way>& seat_;
   C beyond_;
+  bool is_staged_ = false;
   C kept_[kVectors<Way, T>][width];
 };
 
@@ -213,27 +294,46 @@ __device__ inline TopAndSum<Computed<T>> top_and_sum(Line<Way, T>& x, const Seat
   const auto add_terms = [&](const auto& v) {
     for (const C each : v) mine.sum += exp(each - mine.shift());
   };
+  const auto merge = [](const State& a, const State& b) {
+    const C top = a.top > b.top ? a.top : b.top;
+    return State{top, decayed(a.sum, a.top, top) + decayed(b.sum, b.top, top)};
+  };
   if constexpr (Way::is_held) {  // the largest first: no sum is ever rescaled
     x.each([&](Index, const auto& v) { see_top(v); });
     mine = merged(seat, mine, [](const State& a, const State& b) { return State{a.top > b.top ? a.top : b.top, 0}; });
     x.each([&](Index, const auto& v) { add_terms(v); });
     mine.sum = sum_over(seat, mine.sum);
     return mine;
-  } else {  // both in one reading
+  } else if constexpr (Way::is_long) {  // both in one reading
+    x.runs([&](Index, const Packed<T>(&v)[kRun<T>]) {
+      const C before = mine.top;
+#pragma unroll
+      for (int k = 0; k < kRun<T>; ++k)
+#pragma unroll
+        for (int i = 0; i < kWidth<Way, T>; ++i) mine.top = fmax(value(v[k].of[i]), mine.top);  // NaN loses
+      mine.sum = decayed(mine.sum, before, mine.top);
+      const C shift = mine.shift();
+#pragma unroll
+      for (int k = 0; k < kRun<T>; ++k) {
+        C part = 0;
+#pragma unroll
+        for (int i = 0; i < kWidth<Way, T>; ++i) part += exp(value(v[k].of[i]) - shift);
+        mine.sum += part;
+      }
+    });
+    return merged(seat, mine, merge);
+  } else {
     x.each([&](Index, const auto& v) {
       const C before = mine.top;
       see_top(v);
       mine.sum = decayed(mine.sum, before, mine.top);
       add_terms(v);
     });
-    return merged(seat, mine, [](const State& a, const State& b) {
-      const C top = a.top > b.top ? a.top : b.top;
-      return State{top, decayed(a.sum, a.top, top) + decayed(b.sum, b.top, top)};
-    });
+    return merged(seat, mine, merge);
   }
 }
 
-// Runs body for each row, in the way that its size asks for.
+// Runs body for each row, in the way that its size asks for; body says whether it reads one line more than once.
 template <class Way, class Body>
 __global__ void __launch_bounds__(Way::threads, 1) rows_kernel(Body body, Rows rows, int lanes) {
   const Seat<Way> seat(rows, lanes);
@@ -259,6 +359,12 @@ Status for_rows(const Context& context, const Rows& rows, const Body& body) {
   if (n <= kBlock * kHeld)
     return launch(context, blocks(count, 1), dim3(static_cast<unsigned>(threads)), rows_kernel<OfBlock, Body>, body,
                   rows, threads);
+  if constexpr (Body::reads_again) {
+    const std::size_t staged = static_cast<std::size_t>((n + width - 1) / width) * 16, other = 2048;  // shared memory
+    if (staged + other <= std::size_t(device_attribute(cudaDevAttrMaxSharedMemoryPerBlockOptin)))
+      return launch_asking(context, blocks(count, 1), dim3(kLongBlock), staged, false, rows_kernel<OfStagedBlock, Body>,
+                           body, rows, kLongBlock);
+  }
   return launch(context, blocks(count, 1), dim3(kLongBlock), rows_kernel<OfLongBlock, Body>, body, rows, kLongBlock);
 }
 
