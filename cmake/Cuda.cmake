@@ -23,6 +23,10 @@ set(DD2424_CUDA_SOURCES
   csrc/cuda/activation.cu
   csrc/cuda/attention.cu
   csrc/cuda/attention_backward.cu
+  csrc/cuda/attention_float.cu
+  csrc/cuda/attention_float_backward.cu
+  csrc/cuda/attention_tensor.cu
+  csrc/cuda/attention_tensor_backward.cu
   csrc/cuda/conv.cu
   csrc/cuda/conv_direct.cu
   csrc/cuda/copy.cu

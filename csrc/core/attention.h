@@ -41,7 +41,8 @@ struct AttentionForward {
   HeadRows<const T> q, k, v;
   AttentionMask<T> mask;
   HeadRows<T> y;
-  T* lse;  // (batch, heads, queries), for backward, or null: log2 of the sum of exp(score); inf where no key is seen
+  // (batch, heads, queries), for backward, or null: log2 of the sum of exp(score); inf where no key is seen.
+  Accumulator<T>* lse;
 };
 template <class T>
 struct AttentionBackward {
@@ -49,13 +50,14 @@ struct AttentionBackward {
   HeadRows<const T> q, k, v;
   AttentionMask<T> mask;
   HeadRows<const T> y, dy;
-  const T* lse;
+  const Accumulator<T>* lse;
   HeadRows<T> dq, dk, dv;  // data null: not wanted
   T* dmask;                // (batch, heads, queries, keys), zeros where no query sees a key by its place; or null
 };
 
 template <class T>
-struct AttentionKernels {  // float, double
+struct AttentionKernels {                         // float, double; bfloat16 on a GPU with tensor cores
+  bool (*attention_fits)(const AttentionSizes&);  // what there are kernels for; null: all
   Status (*attention_forward)(const Context&, const AttentionForward<T>&);
   Status (*attention_backward)(const Context&, const AttentionBackward<T>&);
   std::size_t (*attention_workspace)(const AttentionSizes&);  // bytes, for either

@@ -44,7 +44,7 @@ using DeviceTables = detail::Joined<
     detail::NumberTables<PoolKernels>, detail::FloatTables<ActivationKernels>, detail::FloatTables<ConvKernels>,
     detail::FloatTables<GemmKernels>, detail::FloatTables<LossKernels>, detail::FloatTables<NormKernels>,
     detail::FloatTables<OptimKernels>, detail::FloatTables<RandomKernels>, detail::FloatTables<ResampleKernels>,
-    detail::TablesOf<AttentionKernels, float, double>, detail::TablesOf<RnnKernels, float, double>,
+    detail::FloatTables<AttentionKernels>, detail::TablesOf<RnnKernels, float, double>,
     detail::TablesOf<SortKernels, float, double, std::int64_t, std::int32_t>>;
 
 }  // namespace dd2424

@@ -28,7 +28,8 @@ std::size_t attention_workspace(const AttentionSizes& s) {
 }
 
 template <class T>
-constexpr AttentionKernels<T> kAttention{.attention_forward = attention_forward<T>,
+constexpr AttentionKernels<T> kAttention{.attention_fits = nullptr,
+                                         .attention_forward = attention_forward<T>,
                                          .attention_backward = attention_backward<T>,
                                          .attention_workspace = attention_workspace<T>};
 
@@ -39,5 +40,6 @@ namespace dd2424 {
 
 DD2424_TABLE(AttentionKernels<float>, cpu::DD2424_ISA::kAttention<float>)
 DD2424_TABLE(AttentionKernels<double>, cpu::DD2424_ISA::kAttention<double>)
+DD2424_TABLE(AttentionKernels<bfloat16>, {})
 
 }  // namespace dd2424

@@ -1,3 +1,6 @@
+#include <algorithm>
+
+#include "cuda/attention_few.h"
 #include "cuda/attention_scores.h"
 #include "cuda/offer.h"
 
@@ -119,18 +122,23 @@ template <class T>
 Status attention_forward(const Context& context, const AttentionForward<T>& a) {
   const AttentionSizes& s = a.sizes;
   if (s.batch * s.heads * s.queries * s.value_features == 0) return Status::ok;
+  if (is_few(a)) return forward_of_few(context, a);
+  if constexpr (std::is_same_v<T, float>)
+    if (takes_floats(a)) return forward_of_floats(context, a);
   if (s.value_features <= Sums<Computed<T>, 1>::width) return attend_tiles<1>(context, a);
   if (s.value_features <= Sums<Computed<T>, 2>::width) return attend_tiles<2>(context, a);
   return attend_tiles<4>(context, a);
 }
 
 template <class T>
-std::size_t attention_workspace(const AttentionSizes& s) {  // backward's sums of dy * y
-  return static_cast<std::size_t>(s.batch * s.heads * s.queries) * sizeof(Computed<T>);
+std::size_t attention_workspace(const AttentionSizes& s) {
+  const std::size_t few = few_workspace<T>(s), deltas = static_cast<std::size_t>(s.batch * s.heads * s.queries);
+  return std::max(few, deltas * sizeof(Computed<T>));  // deltas: backward's sums of dy * y
 }
 
 template <class T>
-constexpr AttentionKernels<T> kAttention{.attention_forward = attention_forward<T>,
+constexpr AttentionKernels<T> kAttention{.attention_fits = nullptr,
+                                         .attention_forward = attention_forward<T>,
                                          .attention_backward = attention_backward<T>,
                                          .attention_workspace = attention_workspace<T>};
 
@@ -139,6 +147,7 @@ constexpr AttentionKernels<T> kAttention{.attention_forward = attention_forward<
 void offer_attention(DeviceTables& tables) {
   offer(tables, kAttention<float>);
   offer(tables, kAttention<double>);
+  offer(tables, kTensorAttention);
 }
 
 }  // namespace dd2424::cuda

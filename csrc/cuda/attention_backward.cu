@@ -1,3 +1,4 @@
+#include "cuda/attention_deltas.h"
 #include "cuda/attention_scores.h"
 
 // Backward: weights are computed again, tile by tile. With P the weights, dS the gradient by the scores,
@@ -8,24 +9,6 @@
 // Source: Dao et al., "FlashAttention", arXiv:2205.14135, algorithm 4.
 namespace dd2424::cuda {
 namespace {
-
-// deltas[row] = sum of dy * y: a warp for each row.
-template <class T>
-__global__ void sum_products(AttentionBackward<T> a, Computed<T>* deltas) {
-  using C = Computed<T>;
-  const AttentionSizes& s = a.sizes;
-  const Index rows = s.batch * s.heads * s.queries;
-  const Index row = (static_cast<Index>(blockIdx.x) * blockDim.x + threadIdx.x) / kWarp;
-  C sum = 0;
-  if (row < rows) {
-    const Index head = quotient(row, s.queries), query = row - head * s.queries;
-    const Index b = quotient(head, s.heads), h = head - b * s.heads;
-    const T *dy = row_at(a.dy, b, h, query), *y = row_at(a.y, b, h, query);
-    for (Index f = threadIdx.x % kWarp; f < s.value_features; f += kWarp) sum = fma(value(dy[f]), value(y[f]), sum);
-  }
-  for (int step = kWarp / 2; step > 0; step /= 2) sum += __shfl_xor_sync(0xffffffff, sum, step);
-  if (row < rows && threadIdx.x % kWarp == 0) deltas[row] = sum;
-}
 
 // What forward and sum_products left for a thread's queries; beyond the last one 0.
 template <class C>
@@ -197,18 +180,14 @@ template <class T>
 Status attention_backward(const Context& context, const AttentionBackward<T>& a) {
   using C = Computed<T>;
   const AttentionSizes& s = a.sizes;
-  const Index rows = s.batch * s.heads * s.queries,
-              features = s.features > s.value_features ? s.features : s.value_features;
+  const Index features = s.features > s.value_features ? s.features : s.value_features;
   if (s.batch * s.heads == 0) return Status::ok;
-  auto* deltas = static_cast<C*>(context.workspace);
-  constexpr Index each = kThreads / kWarp;
-  if (rows > 0) {
-    const dim3 blocks(static_cast<unsigned>((rows + each - 1) / each));
-    const Status status = launch(context, blocks, dim3(kThreads), sum_products<T>, a, deltas);
-    if (status != Status::ok) return status;
-  }
-  return features <= Sums<C, 1>::width ? differentiate_tiles<1>(context, a, features, static_cast<const C*>(deltas))
-                                       : differentiate_tiles<2>(context, a, features, static_cast<const C*>(deltas));
+  const auto* deltas = static_cast<const C*>(context.workspace);
+  if (const Status status = make_deltas(context, a); status != Status::ok) return status;
+  if constexpr (std::is_same_v<T, float>)
+    if (takes_floats(a)) return backward_of_floats(context, a);
+  return features <= Sums<C, 1>::width ? differentiate_tiles<1>(context, a, features, deltas)
+                                       : differentiate_tiles<2>(context, a, features, deltas);
 }
 
 template Status attention_backward<float>(const Context&, const AttentionBackward<float>&);

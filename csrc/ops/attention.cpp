@@ -49,8 +49,21 @@ Index work(const AttentionSizes& s) {
   return s.batch * s.heads * s.queries * s.keys * (s.features + s.value_features) / 8;
 }
 template <class F>
-void dispatch(DType dtype, F&& f) {  // bfloat16 has been converted
-  dtype == DType::float64 ? f(double()) : f(float());
+void dispatch(DType dtype, F&& f) {
+  dispatch_float(kName, dtype, f);
+}
+
+// Kernels of bfloat16 read rows by chunks of 16 bytes. What they do not take has been converted to float32.
+bool is_in_chunks(const Tensor& x) {
+  bool holds = reinterpret_cast<std::uintptr_t>(x.data<bfloat16>()) % 16 == 0;
+  for (int d = 0; d < 3; ++d) holds &= x.strides()[d] % 8 == 0;
+  return holds && x.strides()[3] == 1;
+}
+bool fits(const AttentionSizes& s, const Tensor& q, const Tensor& k, const Tensor& v, const Tensor& mask) {
+  if (q.dtype() != DType::bfloat16) return true;
+  auto* const fits = kernels<AttentionKernels<bfloat16>>(q.device()).attention_fits;
+  return fits && fits(s) && is_in_chunks(q) && is_in_chunks(k) && is_in_chunks(v) &&
+         (!mask.defined() || mask.dtype() == DType::bool_);
 }
 
 struct Operands {
@@ -67,7 +80,7 @@ void run_forward(AttentionSizes s, const Operands& given, const Tensor& y, const
     const auto& table = kernels<AttentionKernels<T>>(y.device());
     run(kName, table.attention_forward, work(s), Scratch(table.attention_workspace(s), y.device()),
         AttentionForward<T>{s, head_rows<const T>(in.q), head_rows<const T>(in.k), head_rows<const T>(in.v),
-                            mask_of<T>(in.mask), head_rows<T>(y), lse.data<T>()});
+                            mask_of<T>(in.mask), head_rows<T>(y), lse.data<Accumulator<T>>()});
   });
 }
 // What is undefined of `out` is not computed.
@@ -78,8 +91,9 @@ void run_backward_on(AttentionSizes s, const Operands& in, const Tensor& y, cons
     const auto& table = kernels<AttentionKernels<T>>(y.device());
     run(kName, table.attention_backward, 3 * work(s), Scratch(table.attention_workspace(s), y.device()),
         AttentionBackward<T>{s, head_rows<const T>(in.q), head_rows<const T>(in.k), head_rows<const T>(in.v),
-                             mask_of<T>(in.mask), head_rows<const T>(y), head_rows<const T>(dy), lse.data<T>(),
-                             head_rows<T>(out.q), head_rows<T>(out.k), head_rows<T>(out.v), out.mask.data<T>()});
+                             mask_of<T>(in.mask), head_rows<const T>(y), head_rows<const T>(dy),
+                             lse.data<Accumulator<T>>(), head_rows<T>(out.q), head_rows<T>(out.k), head_rows<T>(out.v),
+                             out.mask.data<T>()});
   });
 }
 
@@ -93,7 +107,8 @@ Operands one_of(const Operands& x, Index item) {
 Tensor run_backward(AttentionSizes s, const Operands& given, const Tensor& y, const Tensor& lse, const Tensor& grad,
                     Operands out, bool wants_mask) {
   const GradMode off(false);
-  const Tensor dy = features_together(grad);
+  const bool is_read_as_it_lies = y.dtype() != DType::bfloat16 || is_in_chunks(grad);
+  const Tensor dy = is_read_as_it_lies ? features_together(grad) : clone_contiguous(grad);
   const Shape full{s.batch, s.heads, s.queries, s.keys};
   const Operands in{given.q, given.k, given.v, expanded_mask(given.mask, full)};
   if (!wants_mask) return run_backward_on(s, in, y, lse, dy, out), Tensor();
@@ -116,6 +131,17 @@ Tensor run_backward(AttentionSizes s, const Operands& given, const Tensor& y, co
   return total;
 }
 
+Tensor widened(const Tensor& x) { return x.defined() && is_floating(x.dtype()) ? to(x, DType::float32) : x; }
+// By operations; of bfloat16 in float32, as the kernels sum.
+Tensors gradients_by_operations(const AttentionSizes& s, const Operands& in, const Tensor& dy, const Needs& needs) {
+  if (dy.dtype() != DType::bfloat16) return attention_gradients(s, in.q, in.k, in.v, in.mask, dy, needs);
+  Tensors all =
+      attention_gradients(s, widened(in.q), widened(in.k), widened(in.v), widened(in.mask), widened(dy), needs);
+  for (Tensor& x : all)
+    if (x.defined()) x = to(x, dy.dtype());
+  return all;
+}
+
 struct AttentionNode final : Node {
   AttentionSizes sizes;
   Saved q{this}, k{this}, v{this}, mask{this}, y{this}, lse{this};
@@ -124,7 +150,7 @@ struct AttentionNode final : Node {
 
   Tensors backward(const Tensors& grads, const Needs& needs) override {
     const Operands in{q.get(), k.get(), v.get(), mask.get()};
-    if (grad_enabled()) return attention_gradients(sizes, in.q, in.k, in.v, in.mask, grads[0], needs);
+    if (grad_enabled()) return gradients_by_operations(sizes, in, grads[0], needs);
     const auto wanted = [&](int i, const Tensor& x) { return needs[i] ? rows_like(x, x.shape()) : Tensor(); };
     const Operands out{wanted(0, in.q), wanted(1, in.k), wanted(2, in.v), {}};
     const Tensor dmask = run_backward(sizes, in, y.get(), lse.get(), grads[0], out, needs[3]);
@@ -137,7 +163,7 @@ Tensor attend(const AttentionSizes& s, const Operands& given) {
   const Operands in{features_together(given.q), features_together(given.k), features_together(given.v), given.mask};
   const Tensor y = rows_like(in.q, {s.batch, s.heads, s.queries, s.value_features});
   const bool recorded = records({&in.q, &in.k, &in.v, &in.mask});
-  const Tensor lse = recorded ? empty({s.batch, s.heads, s.queries}, y.dtype(), y.device()) : Tensor();
+  const Tensor lse = recorded ? empty({s.batch, s.heads, s.queries}, accumulator(y.dtype()), y.device()) : Tensor();
   run_forward(s, in, y, lse);
   if (auto* node = record<AttentionNode>(y, {&in.q, &in.k, &in.v, &in.mask}, s)) {
     node->q.save(in.q), node->k.save(in.k), node->v.save(in.v), node->mask.save(in.mask);
@@ -168,8 +194,8 @@ struct PackedNode final : Node {
     const Tensor input = packed.get(), added = mask.get();
     if (grad_enabled()) {
       const auto part = [&](Index i) { return transpose(select(input, 2, i), 1, 2); };
-      const Tensors all = attention_gradients(sizes, part(0), part(1), part(2), added, grads[0],
-                                              {needs[0], needs[0], needs[0], needs[1]});
+      const Tensors all = gradients_by_operations(sizes, {part(0), part(1), part(2), added}, grads[0],
+                                                  {needs[0], needs[0], needs[0], needs[1]});
       return {needs[0] ? permute(stack({all[0], all[1], all[2]}, 0), {1, 3, 0, 2, 4}) : Tensor(), all[3]};
     }
     const Tensor dinput = needs[0] ? empty_like(input) : Tensor();
@@ -183,7 +209,8 @@ Tensor attend_packed(const AttentionSizes& s, const Tensor& given, const Tensor&
   const Tensor packed = given.size(4) <= 1 || given.strides()[4] == 1 ? given : contiguous(given);
   const Operands in = unpacked(packed, mask);
   const Tensor y = rows_like(in.q, {s.batch, s.heads, s.queries, s.features});
-  const Tensor lse = records({&packed, &mask}) ? empty({s.batch, s.heads, s.queries}, y.dtype(), y.device()) : Tensor();
+  const Tensor lse =
+      records({&packed, &mask}) ? empty({s.batch, s.heads, s.queries}, accumulator(y.dtype()), y.device()) : Tensor();
   run_forward(s, in, y, lse);
   if (auto* node = record<PackedNode>(y, {&packed, &mask}, s)) {
     node->packed.save(packed), node->mask.save(mask);
@@ -263,12 +290,10 @@ Tensor mask_with_heads(const Tensor& mask, const Shape& shape, DType dtype) {
   return reshape(values, ones);
 }
 
-void set_options(AttentionSizes& s, const AttentionOptions& options, Generator& generator, Device device) {
+void set_options(AttentionSizes& s, const AttentionOptions& options) {
   s.scale = options.scale.value_or(s.features > 0 ? 1 / std::sqrt(static_cast<double>(s.features)) : 1.0);
   s.offset = options.offset, s.window = options.window, s.is_causal = options.is_causal, s.dropout = options.dropout;
-  if (s.dropout > 0) s.bits = generator.next(device);
 }
-Tensor widened(const Tensor& x) { return x.defined() && is_floating(x.dtype()) ? to(x, DType::float32) : x; }
 
 }  // namespace
 
@@ -280,8 +305,6 @@ Tensor attention(const Tensor& q, const Tensor& k, const Tensor& v, const Tensor
                          }});
   check_device(kName, {&q, &mask});
   check_operands(q, k, v, options);
-  if (q.dtype() == DType::bfloat16)
-    return to(attention(widened(q), widened(k), widened(v), widened(mask), options, generator), q.dtype());
   const bool grouped = options.enable_gqa;
   const Shape common = common_leading(q, k, v, grouped);
   const auto heads_of = [&](const Tensor& x) { return x.size(x.ndim() - 3); };
@@ -294,9 +317,12 @@ Tensor attention(const Tensor& q, const Tensor& k, const Tensor& v, const Tensor
   };
   const Tensor q4 = laid_out(q), k4 = laid_out(k), v4 = laid_out(v);
   const Shape lead = grouped ? with(common, {heads_of(q)}) : common;
-  const Tensor mask4 = mask.defined() ? mask_with_heads(mask, with(lead, {q4.size(2), k4.size(2)}), q.dtype()) : mask;
   AttentionSizes s{q4.size(0), q4.size(1), k4.size(1), q4.size(2), k4.size(2), q4.size(3), v4.size(3)};
-  set_options(s, options, generator, q.device());
+  set_options(s, options);
+  if (!fits(s, q4, k4, v4, mask))
+    return to(attention(widened(q), widened(k), widened(v), widened(mask), options, generator), q.dtype());
+  const Tensor mask4 = mask.defined() ? mask_with_heads(mask, with(lead, {s.queries, s.keys}), q.dtype()) : mask;
+  if (s.dropout > 0) s.bits = generator.next(q.device());
   const Tensor y = attend(s, {q4, k4, v4, mask4});
   return y.ndim() == lead.size() + 2 ? y : reshape(y, with(lead, {s.queries, s.value_features}));
 }
@@ -313,13 +339,15 @@ Tensor packed_attention(const Tensor& packed, const Tensor& mask, const Attentio
   check_device("packed_attention", {&packed, &mask});
   const Tensor q = select(detach(packed), 2, 0);
   check_operands(q, q, q, options);
-  if (packed.dtype() == DType::bfloat16)
-    return to(packed_attention(widened(packed), widened(mask), options, generator), packed.dtype());
   const Index batch = packed.size(0), rows = packed.size(1), heads = packed.size(3), features = packed.size(4);
   AttentionSizes s{batch, heads, heads, rows, rows, features, features};
-  set_options(s, options, generator, q.device());
-  return attend_packed(s, packed,
-                       mask.defined() ? mask_with_heads(mask, {batch, heads, rows, rows}, packed.dtype()) : mask);
+  set_options(s, options);
+  const auto part = [&](Index i) { return transpose(select(detach(packed), 2, i), 1, 2); };
+  if (!fits(s, part(0), part(1), part(2), mask))
+    return to(packed_attention(widened(packed), widened(mask), options, generator), packed.dtype());
+  const Tensor mask4 = mask.defined() ? mask_with_heads(mask, {batch, heads, rows, rows}, packed.dtype()) : mask;
+  if (s.dropout > 0) s.bits = generator.next(q.device());
+  return attend_packed(s, packed, mask4);
 }
 
 }  // namespace dd2424::ops
