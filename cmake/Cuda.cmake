@@ -17,7 +17,8 @@ set_property(DIRECTORY APPEND PROPERTY CMAKE_CONFIGURE_DEPENDS ${contracts})
 string(SHA256 DD2424_CONTRACTS "${hashes}")
 string(SUBSTRING ${DD2424_CONTRACTS} 0 16 DD2424_CONTRACTS)
 set(DD2424_CONTRACTS_DEFINITION "DD2424_CONTRACTS=\"${DD2424_CONTRACTS}\"")
-set_source_files_properties(csrc/core/device.cpp PROPERTIES COMPILE_DEFINITIONS "${DD2424_CONTRACTS_DEFINITION}")
+set_source_files_properties(csrc/core/device.cpp csrc/cuda/library.cu
+                            PROPERTIES COMPILE_DEFINITIONS "${DD2424_CONTRACTS_DEFINITION}")
 
 set(DD2424_CUDA_SOURCES
   csrc/cuda/activation.cu
@@ -58,7 +59,6 @@ function(dd2424_cuda_library target name)
   set_target_properties(${target} PROPERTIES PREFIX "" OUTPUT_NAME ${name} CXX_VISIBILITY_PRESET hidden
                         CUDA_VISIBILITY_PRESET hidden)
   target_include_directories(${target} PRIVATE ${PROJECT_SOURCE_DIR}/csrc)
-  target_compile_definitions(${target} PRIVATE ${DD2424_CONTRACTS_DEFINITION})
 endfunction()
 
 if(DD2424_CUDA AND DD2424_CUDA_HOST)
