@@ -29,7 +29,11 @@ set(DD2424_CUDA_SOURCES
   csrc/cuda/attention_tensor.cu
   csrc/cuda/attention_tensor_backward.cu
   csrc/cuda/conv.cu
+  csrc/cuda/conv_arrange.cu
+  csrc/cuda/conv_dense.cu
+  csrc/cuda/conv_depthwise.cu
   csrc/cuda/conv_direct.cu
+  csrc/cuda/conv_few.cu
   csrc/cuda/copy.cu
   csrc/cuda/elementwise.cu
   csrc/cuda/gemm.cu

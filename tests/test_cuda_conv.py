@@ -24,6 +24,7 @@ PROBLEMS = {
     "whole vectors": Problem(2, 8, 12, (6, 5), (3, 3), padding=1),
     "strided": Problem(2, 8, 16, (9, 8), (3, 3), stride=2, padding=1),
     "1x1": Problem(2, 16, 8, (5, 6), (1, 1)),
+    "1x1, planes": Problem(2, 12, 8, (8, 9), (1, 1)),
     "1x1, strided": Problem(2, 4, 35, (6, 6), (1, 1), stride=3),
     "one pixel, padded": Problem(2, 4, 6, (1, 1), (3, 3), padding=1),
     "kernel as large as the image": Problem(2, 3, 4, (5, 4), (5, 4)),
@@ -38,6 +39,16 @@ PROBLEMS = {
     "thin groups": Problem(2, 6, 9, (5, 6), (3, 3), stride=2, padding=1, groups=3),
     "depthwise": Problem(2, 7, 7, (5, 9), (3, 3), padding=1, groups=7),
     "depthwise, multiplied": Problem(1, 17, 34, (5, 4), (2, 2), stride=(1, 2), padding=1, dilation=2, groups=17),
+    "worth laying out anew": Problem(1, 13, 27, (36, 38), (3, 3), padding=1),
+    "worth laying out anew, strided": Problem(1, 20, 40, (44, 49), (3, 3), stride=2, padding=(1, 2)),
+    "few channels, large filters": Problem(1, 3, 20, (38, 40), (7, 7), padding=3),
+    "worth laying out anew, groups": Problem(1, 32, 48, (28, 34), (3, 2), padding=1, groups=2),
+    "few outputs": Problem(2, 12, 3, (17, 40), (3, 3), padding=1),
+    "one output": Problem(1, 10, 1, (18, 33), (2, 3), dilation=2),
+    "few inputs, strided": Problem(1, 3, 16, (40, 35), (5, 4), stride=2, padding=2),
+    "depthwise, whole units": Problem(2, 24, 24, (7, 9), (3, 3), padding=1, groups=24),
+    "depthwise, large filters": Problem(1, 40, 40, (9, 11), (5, 4), stride=2, padding=3, dilation=(1, 2), groups=40),
+    "depthwise, one dimension": Problem(2, 8, 8, (40,), (4,), padding=1, groups=8),
     "sums in chunks": Problem(1, 64, 8, (4, 4), (3, 3), padding=1),
     "many pixels": Problem(2, 3, 4, (20, 20), (3, 3), padding=1),
     "1-d": Problem(2, 3, 4, (17,), (5,), stride=2, padding=2),
@@ -48,6 +59,7 @@ PROBLEMS = {
     "transposed, 1-d": Problem(2, 3, 4, (6,), (4,), stride=3, padding=1, dilation=2, transposed=True),
 }
 # fmt: on
+LARGE = [name for name in PROBLEMS if name.startswith(("worth", "few channels"))]
 FORMATS = [(False, False, False), (True, True, True), (True, False, True), (False, True, False)]
 
 
@@ -66,7 +78,7 @@ def run(problem: Problem, arrays: Any, dtype: str, device: str, formats: Any) ->
     return [y, x.grad, weight.grad, bias.grad]
 
 
-@pytest.mark.parametrize("name", list(PROBLEMS))
+@pytest.mark.parametrize("name", [pytest.param(n, marks=pytest.mark.slow) if n in LARGE else n for n in PROBLEMS])
 @pytest.mark.parametrize("dtype", ["float32", "float64", pytest.param("bfloat16", marks=pytest.mark.slow)])
 def test_all_passes(rng, name, dtype):
     problem = PROBLEMS[name]
@@ -78,14 +90,14 @@ def test_all_passes(rng, name, dtype):
     axes = (0, *range(2, dy.ndim))
     expected = [exact, *problem.gradients(x, weight, dy), dy.sum(axes)]
     scales = [problem.exact(*sizes[:3]), *problem.gradients(sizes[0], sizes[1], sizes[3]), sizes[3].sum(axes)]
-    for formats in FORMATS if x.ndim > 3 else FORMATS[:1]:
+    for formats in FORMATS[: 1 if x.ndim == 3 else 2 if name in LARGE else 4]:
         here, there = (run(problem, arrays, dtype, device, formats) for device in ("cpu", "cuda"))
         for gpu, other, right, scale in zip(there, here, expected, scales, strict=True):
             assert (gpu.is_cuda, gpu.dtype, gpu.stride()) == (True, other.dtype, other.stride())
             assert_accurate(as_float(gpu), right, 2**16 if dtype == "bfloat16" else 4, scale)
 
 
-@pytest.mark.parametrize("name", ["odd sizes", "depthwise", "1x1", "transposed"])
+@pytest.mark.parametrize("name", ["odd sizes", "depthwise", "1x1", "1x1, planes", "transposed"])
 def test_with_relu_and_without_a_bias(rng, name):
     x, weight, bias = PROBLEMS[name].draw(rng, np.float32)
     for b in (None, bias):

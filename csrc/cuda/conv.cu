@@ -1,10 +1,13 @@
 #include "core/conv.h"
 
-#include "cuda/conv_correlation.h"
+#include "cuda/conv_dense.h"
+#include "cuda/conv_depthwise.h"
 #include "cuda/conv_direct.h"
+#include "cuda/conv_few.h"
+#include "cuda/conv_products.h"
 #include "cuda/gemm.h"
-#include "cuda/gemm_product.h"
 #include "cuda/offer.h"
+#include "cuda/pack.h"
 
 // Convolutions as products, by the main loops of gemm_product.h: the pixels of y are the rows, its channels the
 // columns, and taps and channels of x the steps. Only what a tile needs is gathered, while it is loaded.
@@ -13,91 +16,44 @@ namespace {
 
 constexpr Index kWidest = 64;  // columns of a tile: with 128, what says where elements lie would leave the registers
 
+// Wherever elements lie.
 template <class T>
-using Patches = Gather<T, true, false, true>;  // of images: rows are pixels, steps taps
-template <class T>
-using Filters = Gather<T, false, false, false>;
-
-template <class T, class Problem>
-struct CorrelationPart {
-  const Problem& problem;
-  Patches<T> a;
-  Filters<T> b;
-  Index columns, group;
-  using Element = T;
-
-  __device__ bool is_dense() const { return problem.is_dense; }
-  __device__ T* line(Index row) const {
-    return problem.y + problem.places.offset(digits_of(problem.places.counts, row)) + group * columns * problem.channel;
-  }
-  __device__ T result(const T*, Index column, Computed<T> sum) const {
-    if (problem.bias) sum += problem.bias[group * columns + column];
-    return element<T>(problem.relu && sum < 0 ? Computed<T>(0) : sum);
-  }
-  __device__ void store(T* line, Index column, Computed<T> sum) const {
-    line[column * problem.channel] = result(line, column, sum);
-  }
-};
-
-template <class T>
-struct CorrelationProblem {
-  static constexpr Limits limits{.widest = kWidest};
-  Patches<T> a;  // of the first group
-  Filters<T> b;
-  T* y;
-  Walk<true> places;  // in y
-  const Accumulator<T>* bias;
-  bool relu;
-  Index rows, columns, steps, count;
-  Index channel, a_group, b_group;
-  bool is_dense;
-
-  explicit CorrelationProblem(const Correlation<T>& c)
-      : a{.data = c.x},
-        b{.data = c.weight},
-        y(c.y),
-        places{.counts = counts(c.batch, c.axes[0].out, c.axes[1].out, c.axes[2].out), .step = {narrow(c.y_at.image)}},
-        bias(c.bias),
-        relu(c.relu),
-        columns(c.outputs),
-        count(c.groups),
-        channel(c.y_at.channel),
-        a_group(c.inputs * c.x_at.channel),
-        b_group(c.weight_group) {
-    const Axis(&axes)[kSpace] = c.axes;
-    steps = c.inputs * axes[0].taps * axes[1].taps * axes[2].taps;
-    a.rows.counts = places.counts;
-    a.steps.counts = b.steps.counts = counts(axes[0].taps, axes[1].taps, axes[2].taps, c.inputs);
-    a.rows.step[0] = narrow(c.x_at.image);
-    a.steps.step[kSpace] = narrow(c.x_at.channel);
-    b.rows.counts = counts(1, 1, 1, c.outputs);
-    b.rows.step[kSpace] = narrow(c.weight_output);
-    b.steps.step[kSpace] = narrow(c.weight_input);
+struct GatheredPatches : Gather<T, true, false, true> {  // rows are pixels, steps taps
+  static constexpr Index kWidest = cuda::kWidest;
+  explicit GatheredPatches(const Correlation<T>& c) : Gather<T, true, false, true>{.data = c.x} {
+    this->rows.counts = counts(c.batch, c.axes[0].out, c.axes[1].out, c.axes[2].out);
+    this->steps.counts = counts(c.axes[0].taps, c.axes[1].taps, c.axes[2].taps, c.inputs);
+    this->rows.step[0] = narrow(c.x_at.image);
+    this->steps.step[kSpace] = narrow(c.x_at.channel);
     for (int d = 0; d < kSpace; ++d) {
-      const Axis& axis = axes[d];
-      places.start += axis.origin * c.y_at.pixel[d];
-      places.step[d + 1] = narrow(axis.apart * c.y_at.pixel[d]);
-      a.image[d] = axis.image;
-      a.rows.start += axis.at * c.x_at.pixel[d];
-      a.rows.origin[d] = axis.at;
-      a.rows.step[d + 1] = narrow(axis.step * c.x_at.pixel[d]);
-      a.rows.pixel_step[d] = axis.step;
-      a.steps.step[d] = narrow(axis.tap_step * c.x_at.pixel[d]);
-      a.steps.pixel_step[d] = axis.tap_step;
-      b.rows.start += axis.q * c.weight_tap[d];
-      b.steps.step[d] = narrow(axis.q_step * c.weight_tap[d]);
+      const Axis& axis = c.axes[d];
+      this->image[d] = axis.image;
+      this->rows.start += axis.at * c.x_at.pixel[d];
+      this->rows.origin[d] = axis.at;
+      this->rows.step[d + 1] = narrow(axis.step * c.x_at.pixel[d]);
+      this->rows.pixel_step[d] = axis.step;
+      this->steps.step[d] = narrow(axis.tap_step * c.x_at.pixel[d]);
+      this->steps.pixel_step[d] = axis.tap_step;
     }
-    choose_loads(a, unit_of<T>()), choose_loads(b, unit_of<T>());
-    rows = a.row_count;
-    is_dense = channel == 1 && columns % kUnit == 0 && can_load(y, kUnit, Index{0});  // whole channels apart
-  }
-  __device__ CorrelationPart<T, CorrelationProblem> part(Index group) const {
-    CorrelationPart<T, CorrelationProblem> part{*this, a, b, columns, group};
-    part.a.data += group * a_group;
-    part.b.data += group * b_group;
-    return part;
+    choose_loads(*this, unit_of<T>());
   }
 };
+template <class T>
+struct GatheredFilters : Gather<T, false, false, false> {
+  explicit GatheredFilters(const Correlation<T>& c) : Gather<T, false, false, false>{.data = c.weight} {
+    this->rows.counts = counts(1, 1, 1, c.outputs);
+    this->steps.counts = counts(c.axes[0].taps, c.axes[1].taps, c.axes[2].taps, c.inputs);
+    this->rows.step[kSpace] = narrow(c.weight_output);
+    this->steps.step[kSpace] = narrow(c.weight_input);
+    for (int d = 0; d < kSpace; ++d) {
+      this->rows.start += c.axes[d].q * c.weight_tap[d];
+      this->steps.step[d] = narrow(c.axes[d].q_step * c.weight_tap[d]);
+    }
+    choose_loads(*this, unit_of<T>());
+  }
+};
+template <class T>
+using GatheredProblem = CorrelationProblem<T, GatheredPatches<T>, GatheredFilters<T>>;
 
 // dweight: the outputs are the rows, taps and inputs the columns, and the pixels of all images the steps.
 template <class T>
@@ -176,11 +132,17 @@ struct WeightProblem {
   }
 };
 
-// Filters of one tap over dense pixels of which each has its channels side by side: one matrix by another.
-bool is_plain(const ConvSizes& s) {
-  bool plain = s.groups == 1 && s.x_format == Format::channels_last && s.y_format == Format::channels_last;
-  for (int d = 0; d < kSpace; ++d) plain = plain && s.kernel[d] == 1 && s.stride[d] == 1 && s.padding[d] == 0;
-  return plain;
+// Filters of one tap over dense pixels are matrices. Pixels that have their channels side by side are another one;
+// where images are planes of channels, each image is, but a bias is then not the epilogue's, which is by columns.
+bool is_pointwise(const ConvSizes& s, Format format) {
+  bool is = s.groups == 1 && s.x_format == format && s.y_format == format;
+  for (int d = 0; d < kSpace; ++d) is = is && s.kernel[d] == 1 && s.stride[d] == 1 && s.padding[d] == 0;
+  return is;
+}
+bool is_plain(const ConvSizes& s) { return is_pointwise(s, Format::channels_last); }
+Index plane(const ConvSizes& s) { return s.out[0] * s.out[1] * s.out[2]; }
+bool has_planes(const ConvSizes& s) {
+  return is_pointwise(s, Format::channels_first) && s.batch > 0 && plane(s) % kChunk == 0 && plane(s) >= 64;
 }
 Index pixels(const ConvSizes& s) { return s.batch * s.out[0] * s.out[1] * s.out[2]; }
 
@@ -193,6 +155,24 @@ Gemm<T> plain_forward(const ConvForward<T>& a) {
   return g;
 }
 template <class T>
+Gemm<T> planes_forward(const ConvForward<T>& a) {
+  const ConvSizes& s = a.sizes;
+  Gemm<T> g{.a = a.weight, .b = a.x, .c = a.y, .m = s.outputs, .n = plane(s), .k = s.inputs};
+  g.a_row = s.inputs, g.a_column = 1, g.b_row = g.c_row = g.n, g.b_column = g.c_column = 1;
+  g.batch = {.ndim = 1, .shape = {s.batch}, .strides = {{s.outputs * g.n}, {0}, {s.inputs * g.n}}};
+  g.epilogue = a.relu ? Activation::relu : Activation::none;
+  return g;
+}
+template <class T>
+Gemm<T> planes_input(const ConvInput<T>& a) {
+  const ConvSizes& s = a.sizes;
+  Gemm<T> g{.a = a.weight, .b = a.dy, .c = a.dx, .m = s.inputs, .n = plane(s), .k = s.outputs};
+  g.a_row = 1, g.a_column = s.inputs, g.b_row = g.c_row = g.n, g.b_column = g.c_column = 1;
+  g.batch = {.ndim = 1, .shape = {s.batch}, .strides = {{s.inputs * g.n}, {0}, {s.outputs * g.n}}};
+  g.epilogue = a.relu ? Activation::relu : Activation::none;
+  return g;
+}
+template <class T>
 Gemm<T> plain_input(const ConvInput<T>& a) {
   const ConvSizes& s = a.sizes;
   Gemm<T> g{.a = a.dy, .b = a.weight, .c = a.dx, .bias = a.bias, .m = pixels(s), .n = s.inputs, .k = s.outputs};
@@ -201,14 +181,50 @@ Gemm<T> plain_input(const ConvInput<T>& a) {
   return g;
 }
 
+template <class T, class F>
+bool holds_for_each_class(const ConvInput<T>& a, const F& f) {
+  return for_each_class(a.sizes, [&](const Index(&first)[kSpace]) {
+           return f(input_of(a, first)) ? Status::ok : Status::unsupported;
+         }) == Status::ok;
+}
+
+// Of whole units of channels, where that pays and pointers allow it (bits then depend on how operands are aligned).
+template <class T>
+constexpr bool kHasDense = !std::is_same_v<T, double>;
+template <class T>
+bool is_dense(Pass pass, const ConvSizes& s, std::initializer_list<const void*> operands) {
+  if constexpr (kHasDense<T>) return are_aligned(operands) && prefers_dense<T>(pass, s);
+  else return false;
+}
+constexpr std::size_t larger(std::size_t a, std::size_t b) { return a < b ? b : a; }
+template <class T>
+std::size_t workspace_if_dense(Pass pass, const ConvSizes& s) {
+  std::size_t bytes = 0;
+  if constexpr (kHasDense<T>) {
+    if (is_depthwise<T>(s)) bytes = pass == Pass::weight ? depthwise_weight_workspace<T>(s) : depthwise_workspace<T>(s);
+    else if (!prefers_direct(s) && prefers_dense<T>(pass, s)) bytes = dense_workspace<T>(pass, s);
+  }
+  return bytes;
+}
+
 template <class T>
 Status conv_forward(const Context& context, const ConvForward<T>& given) {
   ConvForward<T> a = given;
   a.sizes = settled(a.sizes);
   if (is_too_large(a.sizes)) return Status::unsupported;
   if (is_plain(a.sizes)) return gemm(context, plain_forward(a));
+  if (!a.bias && has_planes(a.sizes)) return gemm(context, planes_forward(a));
   const Correlation<T> c = forward_of(a);
-  return prefers_direct(a.sizes) ? correlate_direct(context, c) : run_product<T>(context, CorrelationProblem<T>(c));
+  if constexpr (kHasDense<T>) {
+    if (is_depthwise<T>(a.sizes, {a.x, a.y})) {
+      const Status status = arrange_depthwise(context, a.sizes, a.weight);
+      return status == Status::ok ? correlate_depthwise(context, c) : status;
+    }
+    if (has_few_outputs(c)) return correlate_few(context, c);
+    if (!prefers_direct(a.sizes) && is_dense<T>(Pass::forward, a.sizes, {a.x, a.weight, a.y}))
+      return forward_dense(context, a);
+  }
+  return prefers_direct(a.sizes) ? correlate_direct(context, c) : run_product<T>(context, GatheredProblem<T>(c));
 }
 template <class T>
 Status conv_input(const Context& context, const ConvInput<T>& given) {
@@ -216,10 +232,24 @@ Status conv_input(const Context& context, const ConvInput<T>& given) {
   a.sizes = settled(a.sizes);
   if (is_too_large(a.sizes)) return Status::unsupported;
   if (is_plain(a.sizes)) return gemm(context, plain_input(a));
+  if (!a.bias && has_planes(a.sizes)) return gemm(context, planes_input(a));
   if (classes(a.sizes) > kMostClasses) return input_by_pixels(context, a);
+  if constexpr (kHasDense<T>) {
+    if (is_depthwise<T>(a.sizes, {a.dy, a.dx})) {
+      const Status status = arrange_depthwise(context, a.sizes, a.weight);
+      if (status != Status::ok) return status;
+      return for_each_class(
+          a.sizes, [&](const Index(&first)[kSpace]) { return correlate_depthwise(context, input_of(a, first)); });
+    }
+    if (holds_for_each_class(a, has_few_outputs<T>))
+      return for_each_class(a.sizes,
+                            [&](const Index(&first)[kSpace]) { return correlate_few(context, input_of(a, first)); });
+    if (!prefers_direct(a.sizes) && is_dense<T>(Pass::input, a.sizes, {a.dy, a.weight, a.dx}))
+      return input_dense(context, a);
+  }
   return for_each_class(a.sizes, [&](const Index(&first)[kSpace]) {
     const Correlation<T> c = input_of(a, first);
-    return prefers_direct(a.sizes) ? correlate_direct(context, c) : run_product<T>(context, CorrelationProblem<T>(c));
+    return prefers_direct(a.sizes) ? correlate_direct(context, c) : run_product<T>(context, GatheredProblem<T>(c));
   });
 }
 template <class T>
@@ -227,12 +257,16 @@ Status conv_weight(const Context& context, const ConvWeight<T>& given) {
   ConvWeight<T> a = given;
   a.sizes = settled(a.sizes);
   if (is_too_large(a.sizes)) return Status::unsupported;
+  if constexpr (kHasDense<T>)
+    if (is_depthwise<T>(a.sizes, {a.x, a.dy})) return weight_depthwise(context, a);
   if (prefers_direct(a.sizes)) return weight_direct(context, a);
+  if constexpr (kHasDense<T>)
+    if (is_dense<T>(Pass::weight, a.sizes, {a.x, a.dy})) return weight_dense(context, a);
   return run_product<T>(context, WeightProblem<T>(a));
 }
 
 template <class T>
-std::size_t workspace_of(const CorrelationProblem<T>& p) {
+std::size_t workspace_of(const GatheredProblem<T>& p) {
   return product_workspace<T>(p.rows, p.columns, p.steps, p.count, p.limits);
 }
 template <class T>
@@ -241,7 +275,9 @@ std::size_t conv_forward_workspace(const ConvSizes& sizes) {
   const ConvForward<T> a{.sizes = s};
   if (is_too_large(s)) return 0;
   if (is_plain(s)) return gemm_workspace(plain_forward(a));
-  return prefers_direct(s) ? 0 : workspace_of(CorrelationProblem<T>(forward_of(a)));
+  const std::size_t planes = has_planes(s) ? gemm_workspace(planes_forward(a)) : 0;
+  const std::size_t dense = larger(planes, workspace_if_dense<T>(Pass::forward, s));
+  return prefers_direct(s) ? dense : larger(dense, workspace_of(GatheredProblem<T>(forward_of(a))));
 }
 template <class T>
 std::size_t conv_input_workspace(const ConvSizes& sizes) {
@@ -249,11 +285,11 @@ std::size_t conv_input_workspace(const ConvSizes& sizes) {
   const ConvInput<T> a{.sizes = s};
   if (is_too_large(s)) return 0;
   if (is_plain(s)) return gemm_workspace(plain_input(a));
-  std::size_t most = 0;
+  const std::size_t planes = has_planes(s) ? gemm_workspace(planes_input(a)) : 0;
+  std::size_t most = larger(planes, workspace_if_dense<T>(Pass::input, s));
   if (prefers_direct(s) || classes(s) > kMostClasses) return most;
   for_each_class(s, [&](const Index(&first)[kSpace]) {
-    const std::size_t bytes = workspace_of(CorrelationProblem<T>(input_of(a, first)));
-    if (bytes > most) most = bytes;
+    most = larger(most, workspace_of(GatheredProblem<T>(input_of(a, first))));
     return Status::ok;
   });
   return most;
@@ -262,9 +298,10 @@ template <class T>
 std::size_t conv_weight_workspace(const ConvSizes& sizes) {
   const ConvSizes s = settled(sizes);
   if (is_too_large(s)) return 0;
-  if (prefers_direct(s)) return weight_direct_workspace<T>(s);
+  const std::size_t dense = workspace_if_dense<T>(Pass::weight, s);
+  if (prefers_direct(s)) return larger(dense, weight_direct_workspace<T>(s));
   const Index rows = s.outputs / s.groups, columns = s.inputs / s.groups * s.kernel[0] * s.kernel[1] * s.kernel[2];
-  return product_workspace<T>(rows, columns, pixels(s), s.groups, WeightProblem<T>::limits);
+  return larger(dense, product_workspace<T>(rows, columns, pixels(s), s.groups, WeightProblem<T>::limits));
 }
 
 template <class T>
