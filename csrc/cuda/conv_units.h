@@ -5,6 +5,18 @@
 // about an element in the innermost loop is answered by a few additions and one comparison of bits.
 namespace dd2424::cuda {
 
+// n / by for 0 <= n < 2^31.
+struct Divisor {
+  int by, shift;
+  std::uint32_t factor;
+  Divisor() : Divisor(1) {}
+  explicit Divisor(Index by) : by(narrow(by)), shift(31) {
+    while ((Index{1} << (shift - 31)) < by) ++shift;
+    factor = static_cast<std::uint32_t>(((std::uint64_t{1} << shift) + by - 1) / by);
+  }
+  __device__ int quotient(int n) const { return static_cast<int>((std::uint64_t{factor} * n) >> shift); }
+};
+
 // Steps over taps and, within a tap, over channels. A tap is told by three bits, one for each dimension of space, and a
 // row by those of all taps that it meets inside of the image.
 constexpr int kMostTapBits = 40;  // some are left over for steps beyond the last tap, which no row meets
@@ -12,28 +24,32 @@ struct TapWalk {
   int channels, channel_step;
   int taps[kSpace], tap_step[kSpace];
   int low[kSpace];  // a dimension's first bit
+  Divisor by_channels, by_lines, by_columns;
 
   struct Step {
-    int channel, offset;
+    int number, channel, offset;
     std::uint64_t bits;
   };
   __device__ std::uint64_t first_bit(int d) const { return std::uint64_t{1} << low[d]; }
   __device__ std::uint64_t last_bit(int d) const { return std::uint64_t{1} << (low[d] + taps[d] - 1); }
   __device__ Step step(Index k) const {
-    int tap = static_cast<int>(k) / channels, at[kSpace];
-    Step y{.channel = static_cast<int>(k) - tap * channels};
-    at[0] = tap / taps[2] / taps[1], at[1] = tap / taps[2] % taps[1], at[2] = tap % taps[2];
+    const int number = static_cast<int>(k), tap = by_channels.quotient(number), line = by_columns.quotient(tap);
+    Step y{.number = number, .channel = number - tap * channels};
+    const int depth = by_lines.quotient(line), at[kSpace] = {depth, line - depth * taps[1], tap - line * taps[2]};
     y.offset = y.channel * channel_step;
 #pragma unroll
     for (int d = 0; d < kSpace; ++d) y.offset += at[d] * tap_step[d], y.bits |= first_bit(d) << at[d];
     return y;
   }
   __device__ void advance(Step& x, int by) const {
-    x.channel += by, x.offset += by * channel_step;
-    while (x.channel >= channels) {
-      x.channel -= channels, x.offset -= channels * channel_step;
-      next_tap(x);
+    if (by > channels) {  // over several taps at once
+      x = step(x.number + by);
+      return;
     }
+    x.number += by, x.channel += by, x.offset += by * channel_step;
+    if (x.channel < channels) return;
+    x.channel -= channels, x.offset -= channels * channel_step;
+    next_tap(x);
   }
 
  private:
@@ -60,6 +76,7 @@ inline TapWalk tap_walk(Index channels, Index channel_step, const Axis (&axes)[k
     y.taps[d] = axes[d].taps > 0 ? axes[d].taps : 1;  // without taps there are no steps
     y.low[d] = low, low += y.taps[d];
   }
+  y.by_channels = Divisor(channels), y.by_lines = Divisor(y.taps[1]), y.by_columns = Divisor(y.taps[2]);
   return y;
 }
 
@@ -144,17 +161,6 @@ struct Filters {
     return step.channel < channels && (row.meets & step.bits) == step.bits;
   }
   __device__ Index offset(const Row& row, const Step& step) const { return row.offset + step.offset; }
-};
-
-// n / by for 0 <= n < 2^31.
-struct Divisor {
-  int by, shift;
-  std::uint32_t factor;
-  explicit Divisor(Index by = 1) : by(narrow(by)), shift(31) {
-    while ((Index{1} << (shift - 31)) < by) ++shift;
-    factor = static_cast<std::uint32_t>(((std::uint64_t{1} << shift) + by - 1) / by);
-  }
-  __device__ int quotient(int n) const { return static_cast<int>((std::uint64_t{factor} * n) >> shift); }
 };
 
 // Images, for the gradient of the filters: rows are taps and channels, steps the pixels of y that meet them.
