@@ -98,7 +98,7 @@ std::size_t workspace_of(const Problem& p) {
 template <class Problem>
 struct SlicePart {
   Surroundings<typename Problem::Element> a;
-  Matrix<typename Problem::Element> b;
+  Slopes<typename Problem::Element> b;
   Index columns;
   float* sums;
   using Element = float;
@@ -117,7 +117,7 @@ struct SliceProblem {
   static constexpr Limits limits{};
   using Element = T;
   Surroundings<T> a;
-  Matrix<T> b;
+  Slopes<T> b;
   float* sums;
   Index rows, columns, steps, count, slices, pixels;
 
@@ -133,7 +133,7 @@ struct SliceProblem {
     if (steps < kShortest) steps = kShortest;
     slices = ceil_div(pixels, steps);
     count = slices * s.groups;
-    b = {.data = dy, .row_stride = 1, .k_stride = s.outputs, .rows = columns, .k_first = false, .vector = true};
+    b = {.data = dy, .row_count = narrow(columns), .pixels = 0, .pixel_step = narrow(s.outputs)};
   }
   std::size_t bytes() const { return rounded_up(static_cast<std::size_t>(count * rows * columns) * sizeof(float)); }
   __device__ SlicePart<SliceProblem> part(Index item) const {
@@ -141,8 +141,8 @@ struct SliceProblem {
     SlicePart<SliceProblem> part{a, b, columns, sums + item * rows * columns};
     part.a.data += group * a.channels;
     part.a.first = static_cast<int>(first);
-    part.b.data += first * b.k_stride + group * columns;
-    part.b.steps = pixels - first;
+    part.b.data += first * b.pixel_step + group * columns;
+    part.b.pixels = static_cast<int>(pixels - first);
     return part;
   }
 };

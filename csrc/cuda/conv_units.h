@@ -231,4 +231,21 @@ struct Surroundings {
   }
 };
 
+// The gradient by y beside them: rows are the channels of y, steps its pixels.
+template <class T>
+struct Slopes {
+  static constexpr bool k_first = false, vector = true;
+  const T* data;
+  int row_count, pixels, pixel_step;
+  using Row = int;  // beyond the last, -1
+  using Step = int;
+  __device__ Row row(Index r) const { return r < row_count ? static_cast<int>(r) : -1; }
+  __device__ Step step(Index k) const { return static_cast<int>(k); }
+  __device__ void advance(Step& step, int by) const { step += by; }
+  __device__ bool inside(const Row& row, const Step& step) const { return row >= 0 && step < pixels; }
+  __device__ Index offset(const Row& row, const Step& step) const {
+    return static_cast<Index>(step) * pixel_step + row;
+  }
+};
+
 }  // namespace dd2424::cuda
