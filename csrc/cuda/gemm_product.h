@@ -274,6 +274,8 @@ __global__ void __launch_bounds__(Main::threads, 1)
         if (partial)
           store_partial(partial + work.z * problem.rows * problem.columns, problem.rows, problem.columns, r,
                         work.column, sums[block]);
+        else if constexpr (std::is_same_v<typename std::decay_t<decltype(part)>::Element, float>)
+          store_partial(part.line(0), problem.rows, problem.columns, r, work.column, sums[block]);
         else store_block(part, problem.rows, r, work.column, sums[block]);
       }
     });
