@@ -247,7 +247,7 @@ __global__ void __launch_bounds__(Main::threads, 1)
       start_barrier(full[i], is_boxed ? 1 : kWarpgroup / kWarp);
       start_barrier(empty[i], Main::consumers * kWarpgroup / kWarp);
     }
-    start_barrier(*meeting, kWarpgroup / kWarp);
+    start_barrier(*meeting, kWarpgroup);
     show_barriers();
   }
   __syncthreads();

@@ -136,8 +136,8 @@ struct WarpgroupLoop {
     __syncwarp();
     if (threadIdx.x % kWarp == 0) arrive(barrier);
   }
-  __device__ static void meet(Ring& ring) {  // the producers
-    arrive_together(*ring.meeting);
+  __device__ static void meet(Ring& ring) {  // the producers, each for itself, as it reads what others wrote
+    arrive(*ring.meeting);
     wait_for_phase(*ring.meeting, ring.meetings++ % 2);
   }
 
