@@ -14,7 +14,7 @@ import machine
 import report
 from case import Unavailable
 from dd2424 import _core, cuda
-from harness import LIMIT, Harness, Result, to_json
+from harness import LIMIT, Disagreement, Harness, Result, to_json
 
 ROUNDS = 7
 TEXT = """Made by `dd2424 bench --device cuda`; do not edit. The raw times are in `benchmarks/results/`.
@@ -57,7 +57,8 @@ def main(given: argparse.Namespace, peers: Mapping[str, str]) -> int:
                     failures += 1
                     left_out.append(f"{family}: {case.name}: FAILED: {error}")
                     print(left_out[-1], flush=True)
-                    break  # a contender may have died: the others go on with fresh ones
+                    if not isinstance(error, Disagreement):
+                        break  # a contender may have died: the others go on with fresh ones
                 _write(given, chip, results, left_out, list(peers))
     _write(given, chip, results, left_out, list(peers))
     return 1 if failures else 0

@@ -114,24 +114,6 @@ LONG = Attention(size(4, 1), size(16, 2), size(4096, 33), size(128, 8), is_causa
 KINDS = ("float32", "bfloat16")
 
 CASES: dict[str, list[Case]] = {
-    "copy": [
-        elementwise("copy", lambda torch, x: x.clone(), 1, "float32"),
-        elementwise("to bfloat16", lambda torch, x: x.bfloat16(), 1, "float32"),
-        rows("transpose", lambda torch, x: x.t().contiguous(), "float32", 1),
-    ],
-    "elementwise": [
-        *(elementwise("x + y", lambda torch, x, y: x + y, 2, dtype) for dtype in KINDS),
-        *(elementwise("gelu", lambda torch, x: torch.nn.functional.gelu(x), 1, dtype) for dtype in KINDS),
-        elementwise("exp", lambda torch, x: x.exp(), 1, "float32"),
-    ],
-    "random": [
-        elementwise("dropout", dropped, 1, "float32"),
-    ],
-    "reduce": [
-        *(rows(f"sum, dim {d}", lambda torch, x, d=d: x.sum(d), dtype, 0) for d in (0, 1) for dtype in KINDS),
-        rows("argmax, dim 1", lambda torch, x: x.argmax(1), "float32", 0),
-        rows("var, dim 1", lambda torch, x: x.var(1), "float32", 0),
-    ],
     "gemm": [
         *squares((size(1024, 33), size(4096, 65), size(8192, 70)), "float32", torch=0.95),
         *squares((size(1024, 33), size(4096, 65), size(8192, 70)), "bfloat16", torch=0.8),
@@ -174,5 +156,23 @@ CASES: dict[str, list[Case]] = {
         step
         for program in (images_step("small_cnn" if TINY else "resnet18", size(512, 2)), gpt_step(GPT, size(16, 2)))
         for step in (whole(program, torch=0.8), mixed(whole(program, torch=0.8)))
+    ],
+    "copy": [
+        elementwise("copy", lambda torch, x: x.clone(), 1, "float32"),
+        elementwise("to bfloat16", lambda torch, x: x.bfloat16(), 1, "float32"),
+        rows("transpose", lambda torch, x: x.t().contiguous(), "float32", 1),
+    ],
+    "elementwise": [
+        *(elementwise("x + y", lambda torch, x, y: x + y, 2, dtype) for dtype in KINDS),
+        *(elementwise("gelu", lambda torch, x: torch.nn.functional.gelu(x), 1, dtype) for dtype in KINDS),
+        elementwise("exp", lambda torch, x: x.exp(), 1, "float32"),
+    ],
+    "random": [
+        elementwise("dropout", dropped, 1, "float32"),
+    ],
+    "reduce": [
+        *(rows(f"sum, dim {d}", lambda torch, x, d=d: x.sum(d), dtype, 0) for d in (0, 1) for dtype in KINDS),
+        rows("argmax, dim 1", lambda torch, x: x.argmax(1), "float32", 0),
+        rows("var, dim 1", lambda torch, x: x.var(1), "float32", 0),
     ],
 }  # fmt: skip

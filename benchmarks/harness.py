@@ -54,6 +54,10 @@ class Result:
         return {k: self.ratios[k] for k, goal in self.goals.items() if self.ratios.get(k, 1e9) < goal - slack[goal]}
 
 
+class Disagreement(RuntimeError):
+    """Contenders that live and go on do not compute the same."""
+
+
 class Contender:
     """A worker process and the pipe to it."""
 
@@ -202,11 +206,11 @@ def check_agreement(case: Case, folder: str, names: Iterable[str]) -> None:
     ours = results.pop(OURS)
     for name, theirs in results.items():
         if len(theirs) != len(ours):
-            raise RuntimeError(f"{case.name}: {name} gives {len(theirs)} arrays, dd2424 {len(ours)}")
+            raise Disagreement(f"{case.name}: {name} gives {len(theirs)} arrays, dd2424 {len(ours)}")
         for x, y in zip(ours, theirs, strict=True):
             error = _difference(x, y) if x.shape == y.shape else float("inf")
             if not error <= case.tolerance * ROUNDINGS[case.dtype]:
-                raise RuntimeError(f"{case.name}: {name} and dd2424 differ: {error:.2e}, shapes {x.shape}, {y.shape}")
+                raise Disagreement(f"{case.name}: {name} and dd2424 differ: {error:.2e}, shapes {x.shape}, {y.shape}")
 
 
 def _difference(x: np.ndarray, y: np.ndarray) -> float:
