@@ -17,6 +17,33 @@ from dd2424 import _core, cuda
 from harness import LIMIT, Disagreement, Harness, Result, to_json
 
 ROUNDS = 7
+NOTES = """
+Goals that were missed on an H100, and what limits them.
+
+- **float32 products**: 81 to 82 % of the multiply-adds that the chip does without tensor cores, 0.88x cuBLAS. Tiles
+  of 256 by 128 and 128 by 256, with 8 by 16 sums to a thread, reached the same 44 to 46 TFLOP/s as 128 by 128, and so
+  did deeper slices. What a thread reads from shared memory is believed to be the limit; counters were not read again.
+- **Convolutions in bfloat16** are products whose operands are gathered by `cp.async`, which one warpgroup does for
+  two that multiply: 0.5x cuDNN forward, where plain matrices, brought by TMA, reach cuBLAS. Copies of boxes of an
+  image by TMA are what is left to do, and results in planes without another pass.
+- **float32 is float32 here.** PyTorch's convolutions and recurrent layers use TF32, of 10 bits, unless told not to.
+  They differ by 2.5e-4 from ours in the run above, which compares before it measures: these cases were left out.
+  Against TF32 our exact convolutions have 0.08 to 0.24 of its speed, and a step of ResNet-18 0.27. The benchmark now
+  tells PyTorch not to, so that the next run compares equals.
+- **LSTM** T100 B64 H512, forward and backward: 2831 us, cuDNN (TF32) 4815 us, 1.70x; forward 998 and 1822 us. The
+  captured step of assignment 4 took 159 us in another run, of which its RNN alone 125: 2.5 us for each of 25 steps
+  there and back, most of which is what one block waits for another's words.
+- **Attention in bfloat16** is on `mma.sync`: 0.53x forward with 128 features, 0.57 to 0.68x with 64, 1.5x and more
+  for short sequences. `wgmma` is what is left to do. In float32 backward computes seven products where five would do
+  with the slopes of scores kept in memory.
+- **Bfloat16 elementwise**: 92 % of a copy for two operands; gelu, at 69 %, computes as much for half the bytes of
+  float32, where it is at 101 %.
+- **Sums** have 85 to 91 % of the bandwidth in float32, and 73 to 85 % in bfloat16, whose passes take 55 to 64 us in
+  all.
+
+`benchmarks/results/h100-sweep.csv` has 230 cases more, both contenders in one process (PyTorch's float32 with TF32
+where that is its default), before and after the kernels were changed for what the first run had shown.
+"""
 TEXT = """Made by `dd2424 bench --device cuda`; do not edit. The raw times are in `benchmarks/results/`.
 
 Times are those between two events of a stream around a block of steps. Kernels work on several copies of their inputs
@@ -132,6 +159,7 @@ def page(chip: Mapping[str, Any], results: Sequence[Result], left_out: Sequence[
         parts += [f"## {family}", "", *_table([r for r in results if r.family == family], peers), ""]
     if left_out:
         parts += ["## Not measured", "", *(f"- {each}" for each in left_out), ""]
+    parts += ["## Notes", NOTES.rstrip(), ""]
     return "\n".join(parts)
 
 

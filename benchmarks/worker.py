@@ -156,6 +156,8 @@ class Worker:
         import torch
 
         torch.compile = lambda model: model  # in this process, as in dd2424
+        if self.device != "cpu":
+            torch.backends.cudnn.allow_tf32 = False  # float32 is to be compared with float32
         return None if case.baseline else self._program(case.program, torch, case, inputs)
 
     def _compile(self, case: Case, inputs: Sequence[Array]) -> Step | None:
