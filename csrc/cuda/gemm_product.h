@@ -9,7 +9,8 @@
 //   line(row), store(line, column, sum)               row and column; is_dense() where four neighbours of a line lie
 //   result(line, column, sum)                         side by side and can be stored at once: these are what to store
 // Where there are too few tiles to keep a GPU busy, steps are cut into chunks, whose sums stand in the workspace until
-// a second pass adds them in their order. All is read off the sizes, so that results have the same bits on every GPU.
+// a second pass adds them in their order. All is read off the sizes, so that results have the same bits on every GPU of
+// a compute capability.
 namespace dd2424::cuda {
 
 struct Cut {
