@@ -41,8 +41,9 @@ Goals that were missed on an H100, and what limits them.
 - **Sums** have 85 to 91 % of the bandwidth in float32, and 73 to 85 % in bfloat16, whose passes take 55 to 64 us in
   all.
 
-`benchmarks/results/h100-sweep.csv` has 230 cases more, both contenders in one process (PyTorch's float32 with TF32
-where that is its default), before and after the kernels were changed for what the first run had shown.
+`benchmarks/results/h100-sweep.csv` has 230 cases more, by `python benchmarks/sweep.py`: both contenders in one process,
+PyTorch's float32 with TF32 where that is its default, before and after the kernels were changed for what the first run
+had shown.
 """
 TEXT = """Made by `dd2424 bench --device cuda`; do not edit. The raw times are in `benchmarks/results/`.
 

@@ -265,3 +265,11 @@ def test_a_gpus_page_names_the_chip_and_what_was_left_out():
     assert "| 4000 |" in lines
     assert "| x + x | 1 s |  | 90% | 3.00x |" in lines
     assert lines.index("- f: y: no kernels") < lines.index("## Notes")
+
+
+def test_the_cases_of_a_sweep_have_names_of_their_own():
+    import sweep
+
+    families = (sweep.products, sweep.elements, sweep.indices, sweep.norms, sweep.images, sweep.sequences, sweep.small)
+    names = [name for family in families for name, _ in family()]
+    assert len(set(names)) == len(names) > 200
