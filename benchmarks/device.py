@@ -24,8 +24,8 @@ Goals that were missed on an H100, and what limits them.
   of 256 by 128 and 128 by 256, with 8 by 16 sums to a thread, reached the same 44 to 46 TFLOP/s as 128 by 128, and so
   did deeper slices. What a thread reads from shared memory is believed to be the limit; counters were not read again.
 - **Convolutions in bfloat16** are products whose operands are gathered by `cp.async`, which one warpgroup does for
-  two that multiply: 0.5x cuDNN forward, where plain matrices, brought by TMA, reach cuBLAS. Copies of boxes of an
-  image by TMA are what is left to do, and results in planes without another pass.
+  two that multiply: 0.3 to 0.5x cuDNN forward, where plain matrices, brought by TMA, reach cuBLAS. Copies of boxes of
+  an image by TMA are what is left to do, and results in planes without another pass.
 - **float32 is float32 here.** PyTorch's convolutions and recurrent layers use TF32, of 10 bits, unless told not to.
   They differ by 2.5e-4 from ours in the run above, which compares before it measures: these cases were left out.
   Against TF32 our exact convolutions have 0.08 to 0.24 of its speed, and a step of ResNet-18 0.27. The benchmark now

@@ -83,6 +83,7 @@ def gradients(case: Case, arrays: Any, mask: Any = None, dtype: Any = None) -> l
 
 
 def compare(actual: Any, expected: Any, roundings: float = 24) -> None:
+    assert 0 < len(actual) <= len(expected)  # y alone, or with gradients
     for got, exact in zip(actual, expected, strict=False):
         assert_accurate(got, exact, roundings, scale=np.abs(exact).max(initial=1e-3))
 

@@ -32,9 +32,8 @@ struct ArgReduce {  // terms >= 1; the first of equals; a NaN wins
 template <class T>
 struct Variance {
   const T* x;
-  Accumulator<T>* mean;  // (outputs)
-  Accumulator<T>*
-      variance;  // (outputs): sum of (x - mean)^2 / (terms - correction), over two passes, about the first term
+  Accumulator<T>* mean;      // (outputs)
+  Accumulator<T>* variance;  // (outputs): sum of (x - mean)^2 / (terms - correction), about the first term
   ReduceShape at;
   double correction;
 };

@@ -46,7 +46,8 @@ def kernels(name: str) -> Iterator[None]:
     """Compute products and convolutions, forward and backward, by a rung of the ladder in docs/ladder.md.
 
     "naive" is the definition, "blocked", "vectorised" and "threaded" are each a step from the one before, "fast" are
-    the kernels that run otherwise. Results are equal but for rounding. For this thread, in float32 and float64:
+    the kernels that run otherwise. Results are equal but for rounding. For this thread, in float32 and float64; on a
+    GPU products have rungs, and convolutions run as ever:
 
         with dd2424.kernels("naive"):
             loss = model(x).sum()
