@@ -165,7 +165,8 @@ def plot(path: Path, machine: Mapping[str, Any], results: Sequence[Result]) -> b
     most = max(r.threads for r in shown)
     shown = [r for r in shown if r.threads == most]
     families = list(dict.fromkeys(r.family for r in shown))
-    colours = {family: f"C{families.index(family) % 10}" for family in families}
+    on_roof = [r.family for r in shown if r.unit == "GFLOP/s"]  # these share a legend, so they come first
+    colours = {family: f"C{i % 10}" for i, family in enumerate(dict.fromkeys([*on_roof, *families]))}
     height = 0.3 * len(families) + 0.8
     figure, (roof, shares) = pyplot.subplots(
         2, 1, figsize=(8, 4.5 + height), height_ratios=(4.5, height), layout="constrained"
