@@ -25,6 +25,7 @@ from sequences import Sizes
 from shapes import ASSIGNMENTS, Attention, Convolution
 
 TINY = os.environ.get("DD2424_BENCH_TINY") == "1"
+WIDTHS = {"float32": 4, "bfloat16": 2, "float16": 2}
 
 
 def size(full: int, tiny: int) -> int:
@@ -34,9 +35,25 @@ def size(full: int, tiny: int) -> int:
 def on_gpu(case: Case, dtype: str = "float32", **goals: float) -> Case:
     """The case with a GPU's goals, in one kind of numbers; the largest errors of a sum are those of its order."""
     name = case.name if dtype == "float32" else f"{case.name}, {dtype}"
-    width = 2 if dtype == "bfloat16" else 4
-    return replace(case, name=name, dtype=dtype, goals=goals, array_bytes=case.array_bytes * width // 4, numpy=None,
+    return replace(case, name=name, dtype=dtype, goals=goals, array_bytes=case.array_bytes * WIDTHS[dtype] // 4, numpy=None,
                    jax=None, compiles=False, threads=(1,), tolerance=max(case.tolerance, 1024))  # fmt: skip
+
+
+def rounded(case: Case) -> Case:
+    """float32 that may be rounded to TF32, by each contender's own switches."""
+
+    def program(torch: Any, *inputs: Any) -> Step:
+        step = case.program(torch, *inputs)
+
+        def run() -> Any:
+            torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = True
+            result = step()
+            torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = False
+            return result
+
+        return run
+
+    return replace(case, name=f"{case.name}, TF32", program=program, tolerance=2**18)
 
 
 def whole(case: Case, **goals: float) -> Case:
@@ -82,7 +99,7 @@ def captured(case: Case) -> Case:
 
 
 def elementwise(name: str, function: Callable[..., Any], reads: int, dtype: str, writes: int = 1) -> Case:
-    n, width = size(1 << 26, 1 << 10), 2 if dtype == "bfloat16" else 4
+    n, width = size(1 << 26, 1 << 10), WIDTHS[dtype]
     return Case(f"{name}, {n} numbers, {dtype}", lambda torch, *x: lambda: function(torch, *x), normal(*[(n,)] * reads),
                 dtype=dtype, reads=reads, writes=writes, array_bytes=n * width, threads=(1,), tolerance=1024,
                 goals={"torch": 1.0})  # fmt: skip
@@ -96,7 +113,7 @@ def dropped(torch: Any, x: Any) -> None:
 def rows(name: str, function: Callable[..., Any], dtype: str, writes: int) -> Case:
     """Of 16 thousand rows of 4096."""
     shape = (size(1 << 14, 5), size(4096, 64))
-    width = 2 if dtype == "bfloat16" else 4
+    width = WIDTHS[dtype]
     return Case(f"{name} {shape}, {dtype}", lambda torch, x: lambda: function(torch, x), normal(shape), dtype=dtype,
                 reads=1, writes=writes, array_bytes=shape[0] * shape[1] * width, threads=(1,), tolerance=4096,
                 goals={"torch": 1.0, "limit": 0.9})  # fmt: skip
@@ -117,12 +134,18 @@ CASES: dict[str, list[Case]] = {
     "gemm": [
         *squares((size(1024, 33), size(4096, 65), size(8192, 70)), "float32", torch=0.95),
         *squares((size(1024, 33), size(4096, 65), size(8192, 70)), "bfloat16", torch=0.8),
+        *squares((size(4096, 65), size(8192, 70)), "float16", torch=0.8),
+        *map(rounded, squares((size(4096, 65), size(8192, 70)), "float32", torch=0.8)),
         on_gpu(batched(size(256, 2), size(512, 17), size(512, 17), size(64, 9)), torch=0.9),
     ],
     "conv": [
         on_gpu(convolution(f"3x3 of {c}", Convolution(*(size(c, 3),) * 2, size(n, 6), 3, batch=BATCH), 0.7), dtype,
                torch=0.7)
         for c, n in RESNET_LAYERS for dtype in KINDS
+    ] + [
+        rounded(on_gpu(convolution(f"3x3 of {c}", Convolution(*(size(c, 3),) * 2, size(n, 6), 3, batch=BATCH), 0.7),
+                       torch=0.7))
+        for c, n in RESNET_LAYERS
     ] + [on_gpu(convolution("depthwise", Convolution(*(size(256, 3),) * 2, size(28, 6), 3,
                                                      groups=size(256, 3), batch=BATCH), 0.9), torch=0.9)],
     "norm": [
@@ -136,7 +159,7 @@ CASES: dict[str, list[Case]] = {
         on_gpu(cross_entropy(size(8192, 5), size(50304, 70)), torch=1.0),
     ],
     "attention": [
-        *(on_gpu(attention("GPT", LONG, 0, 0), dtype, torch=0.5) for dtype in KINDS),
+        *(on_gpu(attention("GPT", LONG, 0, 0), dtype, torch=0.5) for dtype in WIDTHS),
         *(on_gpu(decoding("long", (size(16, 1), size(32, 2), size(4096, 33), size(128, 8))), dtype, torch=1.0)
           for dtype in KINDS),
     ],

@@ -23,7 +23,7 @@ OURS, AGAIN, LIMIT, BASELINE = "dd2424", "dd2424*", "limit", "baseline"
 NO_PEERS = (AGAIN, LIMIT, BASELINE)  # AGAIN is ours once more: what it differs by is noise
 NEAR_NS = 110.0  # a handoff between two threads takes less where their processors share a cache
 ENOUGH_ROUNDS = 3  # with processors that share one, for only these to count
-ROUNDINGS = {"float64": 2.0**-52, "float32": 2.0**-23, "bfloat16": 2.0**-8}
+ROUNDINGS = {"float64": 2.0**-52, "float32": 2.0**-23, "bfloat16": 2.0**-8, "float16": 2.0**-11}
 
 
 @dataclass

@@ -230,7 +230,7 @@ class Worker:
         dd2424.cuda.init()
         rounds = 1 if device_is_tiny() else 2000
         if case.flops:
-            by_tensor_cores = case.dtype == "bfloat16"
+            by_tensor_cores = case.dtype in ("bfloat16", "float16")
             self.flops = _core.cuda_multiply_adds(by_tensor_cores, rounds)
             return lambda: _core.cuda_multiply_adds(by_tensor_cores, rounds)
         if not case.moved_bytes:

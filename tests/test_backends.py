@@ -1,4 +1,4 @@
-"""Switches that programs for PyTorch set: remembered, and without effect."""
+"""Switches that programs for PyTorch set: remembered; what TF32 does is in test_cuda_tf32.py."""
 
 from __future__ import annotations
 

@@ -22,6 +22,13 @@ pytestmark = [
 ]
 
 
+SHAPES = {  # of a product by a warp, and by a warpgroup
+    "bfloat16": (r"HMMA\.16816\.F32\.BF16", r"16\.F32\.BF16"),
+    "float16": (r"HMMA\.16816\.F32\s", r"16\.F32\s"),
+    "tfloat32": (r"HMMA\.1688\.F32\.TF32", r"8\.F32\.TF32"),
+}
+
+
 def dumped(what: str, name: str) -> dict[str, str]:
     """By the mangled name of each function of an object, what cuobjdump says of it."""
     done = subprocess.run([str(CUOBJDUMP), what, OBJECTS / name], capture_output=True, text=True, check=True)
@@ -37,11 +44,13 @@ def dumped_targets(name: str) -> str:
 @pytest.mark.parametrize("name", ["gemm.cu.o", "conv.cu.o"])
 def test_products_have_the_instructions_that_were_meant(name):
     products = {f: code for f, code in dumped("-sass", name).items() if "product_kernel" in f}
-    tensor = [code for f, code in products.items() if "TensorLoop" in f]
+    tensor = {f: code for f, code in products.items() if "TensorLoop" in f}
     assert tensor
-    for code in tensor:
-        for instruction in (r"HMMA\.16816\.F32\.BF16", r"LDGSTS\.E\S*\.128", r"LDSM\.16\.M88\.4", r"LDSM\.16\.MT88\.4"):
-            assert re.search(instruction, code), instruction
+    for function, code in tensor.items():
+        kind = re.findall(r"TensorLoopIN?\w*?(bfloat16|float16|tfloat32)", function)[0]
+        meant = [SHAPES[kind][0], r"LDGSTS\.E\S*\.128", r"LDSM\.16\.M88\.4"]
+        for instruction in meant if kind == "tfloat32" else [*meant, r"LDSM\.16\.MT88\.4"]:
+            assert re.search(instruction, code), (function, instruction)
     for function, code in products.items():
         if "SimtLoop" not in function:
             continue
@@ -56,11 +65,11 @@ def test_products_on_warpgroups_have_the_instructions_that_were_meant(name):
     groups = {f: code for f, code in dumped("-sass", name).items() if "warpgroup_kernel" in f and "HGMMA" in code}
     assert groups or "sm_90a" not in dumped_targets(name)
     for function, code in groups.items():
-        rows, columns = map(int, re.findall(r"WarpgroupLoopILi(\d+)ELi(\d+)E", function)[0])
-        assert re.search(rf"HGMMA\.64x{columns}x16\.F32\.BF16", code), function
+        kind, rows, columns = re.findall(r"WarpgroupLoopIN?\w*?(bfloat16|float16|tfloat32)\w*?Li(\d+)ELi(\d+)E", function)[0]
+        assert re.search(rf"HGMMA\.64x{columns}x{SHAPES[kind][1]}", code), function
         load = r"UTMALDG\.3D" if "Boxed" in function else r"LDGSTS\.E\S*\.128"
         assert re.search(load, code), function
-        assert re.search(r"STG\.E\S*\.128", code), function
+        assert re.search(r"STG\.E\S*\.64" if kind == "tfloat32" else r"STG\.E\S*\.128", code), function
         assert rows * columns < 2**15 or re.search(r"USETMAXREG", code), function
 
 

@@ -37,6 +37,8 @@ void bind_conv(py::module_& m) {
       "input"_a, "weight"_a, "bias"_a, "stride"_a, "padding"_a, "output_padding"_a, "dilation"_a, "groups"_a, "relu"_a);
   m.def("set_winograd", &ops::set_winograd, "enabled"_a);
   m.def("winograd_enabled", &ops::winograd_allowed);
+  m.def("set_conv_tf32", &ops::set_conv_tf32, "allowed"_a);
+  m.def("conv_tf32_allowed", &ops::conv_tf32_allowed);
 }
 
 }  // namespace dd2424

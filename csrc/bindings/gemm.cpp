@@ -35,6 +35,8 @@ Tensor add_product(const Tensor& input, const Tensor& a, const Tensor& b, double
 }  // namespace
 
 void bind_gemm(py::module_& m) {
+  m.def("set_matmul_tf32", &ops::set_matmul_tf32, "allowed"_a);
+  m.def("matmul_tf32_allowed", &ops::matmul_tf32_allowed);
   define(m, "matmul", &ops::matmul, "input"_a, "other"_a);
   const auto checked = [&](const char* name, const char* first, const char* second, int a_dims, int b_dims) {
     define(

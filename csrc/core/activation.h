@@ -34,7 +34,7 @@ struct BiasBackward {
 };
 
 template <class T>
-struct ActivationKernels {  // float, double, bfloat16 (computes in float)
+struct ActivationKernels {  // float, double, bfloat16, float16 (these compute in float)
   Status (*gated)(const Context&, const Gated<T>&);
   Status (*gated_backward)(const Context&, const GatedBackward<T>&);
   Status (*bias_backward)(const Context&, const BiasBackward<T>&);

@@ -24,6 +24,7 @@ struct ConvSizes {
   // those of 7x7 with stride 2. Errors are below 3.5e-6 of the largest result, some 6 times those of a plain sum, and
   // what is not finite spreads over its tile of 4x4 to 2x2.
   bool allows_winograd = true;
+  bool allows_tf32 = false;  // of float: a GPU may round what it multiplies to 10 bits of mantissa
 };
 
 template <class T>
@@ -56,7 +57,7 @@ struct ConvWeight {
 };
 
 template <class T>
-struct ConvKernels {  // float, double, bfloat16
+struct ConvKernels {  // float, double, bfloat16, float16
   Status (*conv_forward)(const Context&, const ConvForward<T>&);
   Status (*conv_input)(const Context&, const ConvInput<T>&);
   Status (*conv_weight)(const Context&, const ConvWeight<T>&);

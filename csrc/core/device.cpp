@@ -67,6 +67,10 @@ void throw_missing_kernels(const char* function) {  // ... [with Table = dd2424:
                                     "); move its tensors with .cpu()"));
 }
 
+void throw_float16_on_cpu() {
+  throw RuntimeError("float16 is for storage on the CPU: convert it with .float() or .bfloat16() first");
+}
+
 void* allocate_on(Device device, std::size_t bytes) {
   if (device == Device::cpu) return allocate(bytes);
   void* block = nullptr;

@@ -147,7 +147,7 @@ struct Where {
   Strided<4> at;  // y, condition, a, b
 };
 
-// For every type but float16. A floating-only operation on an integer type answers Status::unsupported.
+// A floating-only operation on an integer type answers Status::unsupported.
 template <class T>
 struct ElementwiseKernels {
   Status (*unary)(const Context&, UnaryOp, const Unary<T>&);

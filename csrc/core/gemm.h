@@ -9,7 +9,8 @@ namespace dd2424 {
 // For every item of the batch: c = epilogue(alpha * a b + beta * c + bias). Any strides, so any transposition; no
 // operand overlaps c. Batch dimensions broadcast by stride 0. As in BLAS, c is not read where beta is 0, nor a and b
 // where alpha is 0 or k is 0: a NaN there stays unseen. Bits follow from m, n, k, whether each operand's rows or
-// columns lie closer together, and the ISA level: never from other strides or the batch.
+// columns lie closer together, and the ISA level: never from other strides or the batch (with TF32 also from whether rows
+// begin at multiples of 16 bytes).
 template <class T>
 struct Gemm {
   using Acc = Accumulator<T>;
@@ -22,9 +23,10 @@ struct Gemm {
   Strided<3> batch{.ndim = 0};  // c, a, b; ndim 0 for a single product
   double alpha = 1, beta = 0;
   Activation epilogue = Activation::none;
+  bool allows_tf32 = false;  // of float: a GPU may round what it multiplies to 10 bits of mantissa
 };
 
-// float, double, bfloat16 (products and sums in float, one rounding at the end).
+// float, double, bfloat16 and float16 (products and sums in float, one rounding at the end).
 template <class T>
 struct GemmKernels {
   Status (*gemm)(const Context&, const Gemm<T>&);

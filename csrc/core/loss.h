@@ -61,7 +61,7 @@ struct CrossEntropyBackward {
 };
 
 template <class T>
-struct LossKernels {  // float, double, bfloat16
+struct LossKernels {  // float, double, bfloat16, float16
   Status (*softmax)(const Context&, const Softmax<T>&);
   Status (*log_softmax)(const Context&, const Softmax<T>&);
   Status (*softmax_backward)(const Context&, const SoftmaxBackward<T>&);

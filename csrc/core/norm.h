@@ -125,7 +125,7 @@ struct LocalResponse {
 };
 
 template <class T>
-struct NormKernels {  // float, double, bfloat16
+struct NormKernels {  // float, double, bfloat16, float16
   Status (*batch_norm_forward)(const Context&, const BatchNormForward<T>&);
   Status (*batch_norm_backward)(const Context&, const BatchNormBackward<T>&);
   std::size_t (*batch_norm_workspace)(Index outer, Index channels, Index inner);  // bytes, for both

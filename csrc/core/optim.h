@@ -76,7 +76,7 @@ struct ClipNorm {
 };
 
 template <class T>
-struct OptimKernels {  // float, double, bfloat16
+struct OptimKernels {  // float, double, bfloat16, float16
   Status (*sgd)(const Context&, const Sgd<T>&);
   Status (*adaptive)(const Context&, const Adaptive<T>&);
   Status (*clip_norm)(const Context&, const ClipNorm<T>&);  // null for bfloat16

@@ -54,7 +54,7 @@ struct AveragePool {
 };
 
 template <class T>
-struct PoolKernels {  // float, double, bfloat16; max alone for integers
+struct PoolKernels {  // float, double, bfloat16, float16; max alone for integers
   Status (*max_pool_forward)(const Context&, const MaxPoolForward<T>&);
   Status (*max_pool_backward)(const Context&, const MaxPoolBackward<T>&);
   Status (*max_pool_locate)(const Context&, const MaxPoolLocate&);

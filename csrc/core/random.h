@@ -43,7 +43,7 @@ struct RandomIntegerKernels {
   Status (*permutation)(const Context&, const Permutation&);
 };
 template <class T>
-struct RandomKernels {  // float, double, bfloat16
+struct RandomKernels {  // float, double, bfloat16, float16
   Status (*random)(const Context&, Distribution, const Random<T>&);
   Status (*dropout)(const Context&, const Dropout<T>&);
 };

@@ -33,3 +33,12 @@ constexpr float below(double bound, bfloat16) {
   if (x > 0) return __builtin_bit_cast(float, cut < bits ? cut : cut - 0x10000);
   return x == 0 ? -0x1p-133f : __builtin_bit_cast(float, cut + 0x10000);
 }
+constexpr float below(double bound, float16) {
+  constexpr float largest = 65504;
+  const float x = static_cast<float>(bound);
+  if (x > largest || x <= -largest) return x > 0 ? largest : -__builtin_inff();
+  float apart = 0x1p-24f;  // how far neighbours of x lie from each other, towards zero
+  while (apart * 0x1p11f < (x < 0 ? -x : x)) apart *= 2;
+  const float cut = static_cast<float>(static_cast<std::int64_t>(x / apart)) * apart;  // towards zero
+  return cut < x ? cut : cut - (x == -apart * 0x1p11f ? 2 * apart : apart);
+}

@@ -86,7 +86,7 @@ struct GridGradient {  // the gradient of sum(y * dy) by the grid
 };
 
 template <class T>
-struct ResampleKernels {  // float, double, bfloat16
+struct ResampleKernels {  // float, double, bfloat16, float16
   Status (*separable)(const Context&, const Separable<T>&);
   std::size_t (*separable_workspace)(const Separable<T>&);  // bytes
   Status (*unfold)(const Context&, const Patches<T>&);

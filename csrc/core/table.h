@@ -8,6 +8,12 @@
 // A family's entry points stand in a table, a struct of function pointers. Each device and each ISA level has its own.
 namespace dd2424 {
 
+// float16 is computed on GPUs alone.
+template <class Table>
+inline constexpr bool has_cpu_kernels = true;
+template <template <class> class Table>
+inline constexpr bool has_cpu_kernels<Table<float16>> = false;
+
 namespace cpu {
 namespace generic {
 struct Level;
@@ -30,6 +36,7 @@ const Table* table_of();
 template <class Table>
 inline const Table* cuda_table = nullptr;  // set when the CUDA library is opened, where it has one
 [[noreturn]] void throw_missing_kernels(const char* function);
+[[noreturn]] void throw_float16_on_cpu();
 
 namespace detail {
 template <class Table>
@@ -84,7 +91,8 @@ inline const Table& kernels(Device device) {
     if (current_rung() != Rung::fast) [[unlikely]]
       return *detail::cpu_rungs<Table>[static_cast<std::size_t>(current_isa())](current_rung());
   }
-  return *detail::cpu_tables<Table>[static_cast<std::size_t>(current_isa())];
+  if constexpr (has_cpu_kernels<Table>) return *detail::cpu_tables<Table>[static_cast<std::size_t>(current_isa())];
+  else throw_float16_on_cpu();
 }
 
 }  // namespace dd2424

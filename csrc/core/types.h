@@ -18,7 +18,7 @@ enum class Status : std::uint8_t { ok, unsupported, device_error };
 struct bfloat16 {  // storage only: kernels compute in float
   std::uint16_t bits;
 };
-struct float16 {  // storage only: copies convert it, nothing computes in it
+struct float16 {  // the same; on the CPU nothing but copies knows it
   std::uint16_t bits;
 };
 

@@ -185,6 +185,7 @@ void offer_activation(DeviceTables& tables) {
   offer(tables, kActivation<float>);
   offer(tables, kActivation<double>);
   offer(tables, kActivation<bfloat16>);
+  offer(tables, kActivation<float16>);
 }
 
 }  // namespace dd2424::cuda

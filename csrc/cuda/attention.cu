@@ -147,7 +147,7 @@ constexpr AttentionKernels<T> kAttention{.attention_fits = nullptr,
 void offer_attention(DeviceTables& tables) {
   offer(tables, kAttention<float>);
   offer(tables, kAttention<double>);
-  offer(tables, kTensorAttention);
+  offer_tensor_attention(tables);
 }
 
 }  // namespace dd2424::cuda

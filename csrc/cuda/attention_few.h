@@ -40,7 +40,7 @@ struct FewShared {
   Computed<T> tops[groups], totals[groups], sums[groups][lanes * kInChunk<T>];
 };
 
-// 16 bytes of a row, as words: two bfloat16 share a register until they are used.
+// 16 bytes of a row, as words: two of a short type share a register until they are used.
 struct alignas(16) Chunk {
   std::uint32_t words[4];
 };
@@ -52,7 +52,7 @@ __device__ inline Computed<T> value_in(const Chunk& chunk, int i) {
   if constexpr (sizeof(T) == 8)
     return std::bit_cast<double>(chunk.words[2 * i] | static_cast<std::uint64_t>(chunk.words[2 * i + 1]) << 32);
   else if constexpr (sizeof(T) == 4) return std::bit_cast<float>(chunk.words[i]);
-  else return std::bit_cast<float>(i % 2 == 0 ? chunk.words[i / 2] << 16 : chunk.words[i / 2] & 0xffff0000);
+  else return value(T{static_cast<std::uint16_t>(chunk.words[i / 2] >> i % 2 * 16)});
 }
 
 template <class T>

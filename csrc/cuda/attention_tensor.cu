@@ -5,7 +5,7 @@
 #include "cuda/attention_few.h"
 #include "cuda/offer.h"
 
-// Forward of bfloat16 on tensor cores: a block of four warps has 128 queries, a warp 32 of them, and walks along the
+// Forward of the short types on tensor cores: a block of four warps has 128 queries, a warp 32 of them, and walks along the
 // keys, 64 at a time; the next tile is on its way while this one is multiplied.
 namespace dd2424::cuda {
 namespace {
@@ -16,8 +16,8 @@ constexpr int kForwardThreads = 128, kForwardQueries = 128, kOfWarp = 32, kDown 
 using Scores = float[kDown][kAcross][4];
 
 // The first query and key of a warp's scores; `row` and `column` count from there.
-template <bool masked>
-__device__ void hide(Scores& scores, const AttentionForward<bfloat16>& a, const Place& at) {
+template <bool masked, class T>
+__device__ void hide(Scores& scores, const AttentionForward<T>& a, const Place& at) {
   const AttentionSizes& s = a.sizes;
 #pragma unroll
   for (int m = 0; m < kDown; ++m)
@@ -95,8 +95,8 @@ __device__ inline void exponentiate(Scores& scores, RowSums& rows, float scale) 
     }
 }
 
-template <int features>
-__device__ void finish_rows(const AttentionForward<bfloat16>& a, const Place& at, std::byte* queries, RowSums& rows,
+template <int features, class T>
+__device__ void finish_rows(const AttentionForward<T>& a, const Place& at, std::byte* queries, RowSums& rows,
                             const float (&sums)[kDown][features / 8][4], float scale) {
   const AttentionSizes& s = a.sizes;
   float scales[kDown][2];
@@ -117,8 +117,8 @@ __device__ void finish_rows(const AttentionForward<bfloat16>& a, const Place& at
 template <int features>
 constexpr std::size_t kForwardShared = (kForwardQueries + 4 * kTensorRows) * Lines<features>::row_bytes;
 
-template <int features, bool masked>
-__global__ void __launch_bounds__(kForwardThreads, 2) attend_on_tensor_cores(AttentionForward<bfloat16> a) {
+template <class T, int features, bool masked>
+__global__ void __launch_bounds__(kForwardThreads, 2) attend_on_tensor_cores(AttentionForward<T> a) {
   using L = Lines<features>;
   const AttentionSizes& s = a.sizes;
   const Index tiles = (s.queries + kForwardQueries - 1) / kForwardQueries, head = quotient(blockIdx.x, tiles);
@@ -158,16 +158,16 @@ __global__ void __launch_bounds__(kForwardThreads, 2) attend_on_tensor_cores(Att
     wait_for_copies<0>();
     bool unhidden = false;  // does a value that is not finite meet weights that hide it?
     if (masked || !seen_by_all.has(key, kTensorRows))
-      unhidden = __syncthreads_or(copied_not_finite<features, kTensorRows, kForwardThreads>(keys + tile_bytes));
+      unhidden = __syncthreads_or(copied_not_finite<T, features, kTensorRows, kForwardThreads>(keys + tile_bytes));
     else __syncthreads();
     if (key + kTensorRows < end) load(key + kTensorRows, stage ^ 1);
     if (!any.meets(key, kTensorRows)) continue;
     Scores scores;
-    multiply_rows<features>(scores, queries, warp() * kOfWarp, keys);
+    multiply_rows<T, features>(scores, queries, warp() * kOfWarp, keys);
     if (masked || !all.has(key, kTensorRows)) hide<masked>(scores, a, {at.b, at.h, first_of_warp, key});
     raise_tops<features>(scores, rows, sums, scale);
     exponentiate(scores, rows, scale);
-    const Weights<kDown, kAcross> weights(scores);
+    const Weights<T, kDown, kAcross> weights(scores);
     if (unhidden) add_rows_unhidden<features>(sums, weights, keys + tile_bytes);
     else add_rows<features>(sums, weights, keys + tile_bytes);
   }
@@ -176,14 +176,14 @@ __global__ void __launch_bounds__(kForwardThreads, 2) attend_on_tensor_cores(Att
   finish_rows<features>(a, at, queries, rows, sums, scale);
 }
 
-template <int features>
-Status attend_tiles(const Context& context, const AttentionForward<bfloat16>& a) {
+template <int features, class T>
+Status attend_tiles(const Context& context, const AttentionForward<T>& a) {
   const AttentionSizes& s = a.sizes;
   const Index tiles = (s.queries + kForwardQueries - 1) / kForwardQueries;
   const dim3 blocks(static_cast<unsigned>(s.batch * s.heads * tiles));
-  return launch_asking(context, blocks, dim3(kForwardThreads), kForwardShared<features>, false,
-                       a.mask.seen ? attend_on_tensor_cores<features, true> : attend_on_tensor_cores<features, false>,
-                       a);
+  auto* const kernel =
+      a.mask.seen ? attend_on_tensor_cores<T, features, true> : attend_on_tensor_cores<T, features, false>;
+  return launch_asking(context, blocks, dim3(kForwardThreads), kForwardShared<features>, false, kernel, a);
 }
 
 bool fits_tensor_cores(const AttentionSizes& s) {
@@ -194,21 +194,28 @@ bool fits_tensor_cores(const AttentionSizes& s) {
 
 std::size_t workspace_on_tensor_cores(const AttentionSizes& s) {
   const std::size_t deltas = static_cast<std::size_t>(s.batch * s.heads * s.queries) * sizeof(float);
-  return std::max(few_workspace<bfloat16>(s), deltas);
+  return std::max(few_workspace<bfloat16>(s), deltas);  // of float16 it takes as much
 }
 
-Status forward_on_tensor_cores(const Context& context, const AttentionForward<bfloat16>& a) {
+template <class T>
+Status forward_on_tensor_cores(const Context& context, const AttentionForward<T>& a) {
   const AttentionSizes& s = a.sizes;
   if (s.batch * s.heads * s.queries == 0) return Status::ok;
   if (is_few(a)) return forward_of_few(context, a);
   return s.features <= 64 && s.value_features <= 64 ? attend_tiles<64>(context, a) : attend_tiles<128>(context, a);
 }
 
+template <class T>
+constexpr AttentionKernels<T> kTensorAttention{.attention_fits = fits_tensor_cores,
+                                               .attention_forward = forward_on_tensor_cores<T>,
+                                               .attention_backward = backward_on_tensor_cores<T>,
+                                               .attention_workspace = workspace_on_tensor_cores};
+
 }  // namespace
 
-const AttentionKernels<bfloat16> kTensorAttention{.attention_fits = fits_tensor_cores,
-                                                  .attention_forward = forward_on_tensor_cores,
-                                                  .attention_backward = backward_on_tensor_cores,
-                                                  .attention_workspace = workspace_on_tensor_cores};
+void offer_tensor_attention(DeviceTables& tables) {
+  offer(tables, kTensorAttention<bfloat16>);
+  offer(tables, kTensorAttention<float16>);
+}
 
 }  // namespace dd2424::cuda

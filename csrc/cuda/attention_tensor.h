@@ -3,7 +3,7 @@
 #include "cuda/cooperative.h"
 #include "cuda/tensor_core.h"
 
-// What attention of bfloat16 on tensor cores is made of, forward and backward. Rows of a head lie in shared memory, a
+// What attention of the short types on tensor cores is made of, forward and backward. Rows of a head lie in shared memory, a
 // warp has 16 or 32 rows of scores in registers, and weights go from the registers that the scores were summed in
 // straight into the next product: where a warp finds its sums is where it must have what it multiplies, two by two.
 // Source: Dao, "FlashAttention-2", arXiv:2307.08691; PTX ISA, "Matrix Fragments for mma.m16n8k16".
@@ -40,15 +40,6 @@ __device__ inline float power_of_two(float x) {
   return exp2f(x);
 #endif
 }
-__device__ inline std::uint32_t two_of(float first, float second) {  // as bfloat16
-#if defined(__CUDA_ARCH__) && __CUDA_ARCH__ >= 800
-  std::uint32_t two;
-  asm("cvt.rn.bf16x2.f32 %0, %1, %2;" : "=r"(two) : "f"(second), "f"(first));
-  return two;
-#else
-  return narrowed_bfloat16(first).bits | static_cast<std::uint32_t>(narrowed_bfloat16(second).bits) << 16;
-#endif
-}
 
 // Rows in shared memory, `features` of each; chunks of 16 bytes change places within a row so that eight rows, read at
 // the same place in each, lie in different banks.
@@ -65,19 +56,23 @@ struct Lines {
 };
 
 // Starts to copy rows of a head, zeros beyond its last row and its last feature.
-template <int features, int rows, int threads>
-__device__ void start_rows(std::byte* to, const bfloat16* from, Index stride, Index left, Index has) {
+template <int features, int rows, int threads, class T>
+__device__ void start_rows(std::byte* to, const T* from, Index stride, Index left, Index has) {
   using L = Lines<features>;
   constexpr int step = threads / L::chunks;
   const int chunk = static_cast<int>(threadIdx.x) % L::chunks, first = static_cast<int>(threadIdx.x) / L::chunks;
   const int end = chunk * 8 >= has ? 0 : left < rows ? static_cast<int>(left) : rows;
-  const bfloat16* at = from + first * stride + chunk * 8;
+  const T* at = from + first * stride + chunk * 8;
 #pragma unroll
   for (int i = 0; i < rows / step; ++i, at += step * stride)
     start_copy(to + L::place(first + i * step, chunk), at, first + i * step < end);
 }
+template <class T>
+__device__ inline bool is_finite(std::uint32_t x) {
+  return (x & kExponentBits<T>) != kExponentBits<T>;
+}
 // Whether what this thread copied so has an infinity or NaN.
-template <int features, int rows, int threads>
+template <class T, int features, int rows, int threads>
 __device__ bool copied_not_finite(const std::byte* from) {
   using L = Lines<features>;
   constexpr int step = threads / L::chunks;
@@ -86,13 +81,13 @@ __device__ bool copied_not_finite(const std::byte* from) {
 #pragma unroll 1
   for (int i = 0; i < rows / step; ++i) {
     const auto* two = reinterpret_cast<const std::uint32_t*>(from + L::place(first + i * step, chunk));
-    for (int w = 0; w < 4; ++w) found |= (two[w] & 0x7f80) == 0x7f80 || (two[w] & 0x7f800000) == 0x7f800000;
+    for (int w = 0; w < 4; ++w) found |= !is_finite<T>(two[w]) || !is_finite<T>(two[w] >> 16);
   }
   return found;
 }
 
 // sums = left right^T: `down` times 16 rows of the left from `row` on, all of the right ones.
-template <int features, int down, int across>
+template <class T, int features, int down, int across>
 __device__ void multiply_rows(float (&sums)[down][across][4], const std::byte* left, int row, const std::byte* right) {
   using L = Lines<features>;
   const int left_start = L::below(row), right_start = L::beside(0);
@@ -116,14 +111,14 @@ __device__ void multiply_rows(float (&sums)[down][across][4], const std::byte* l
 #pragma unroll
         for (int i = 0; i < 2; ++i) {
           float (&c)[4] = sums[m][n + i];
-          multiply_add(c[0], c[1], c[2], c[3], a[m], b[2 * i], b[2 * i + 1]);
+          multiply_add<T>(c[0], c[1], c[2], c[3], a[m], b[2 * i], b[2 * i + 1]);
         }
     }
   }
 }
 
 // Sums of a warp, rounded, as what it multiplies next.
-template <int down, int across>
+template <class T, int down, int across>
 struct Weights {
   std::uint32_t at[down][across / 2][4];
   __device__ explicit Weights(const float (&sums)[down][across][4]) {
@@ -131,15 +126,15 @@ struct Weights {
     for (int m = 0; m < down; ++m)
 #pragma unroll
       for (int n = 0; n < across; ++n) {
-        at[m][n / 2][n % 2 * 2] = two_of(sums[m][n][0], sums[m][n][1]);
-        at[m][n / 2][n % 2 * 2 + 1] = two_of(sums[m][n][2], sums[m][n][3]);
+        at[m][n / 2][n % 2 * 2] = two_of<T>(sums[m][n][0], sums[m][n][1]);
+        at[m][n / 2][n % 2 * 2 + 1] = two_of<T>(sums[m][n][2], sums[m][n][3]);
       }
   }
 };
 
 // sums += weights right.
-template <int features, int down, int across>
-__device__ void add_rows(float (&sums)[down][features / 8][4], const Weights<down, across>& weights,
+template <int features, class T, int down, int across>
+__device__ void add_rows(float (&sums)[down][features / 8][4], const Weights<T, down, across>& weights,
                          const std::byte* right) {
   using L = Lines<features>;
   const int start = L::below(0);
@@ -154,7 +149,7 @@ __device__ void add_rows(float (&sums)[down][features / 8][4], const Weights<dow
 #pragma unroll
         for (int i = 0; i < 2; ++i) {
           float (&c)[4] = sums[m][n + i];
-          multiply_add(c[0], c[1], c[2], c[3], weights.at[m][k], b[2 * i], b[2 * i + 1]);
+          multiply_add<T>(c[0], c[1], c[2], c[3], weights.at[m][k], b[2 * i], b[2 * i + 1]);
         }
     }
 }
@@ -164,20 +159,29 @@ __device__ void add_rows(float (&sums)[down][features / 8][4], const Weights<dow
 __device__ inline std::uint32_t each_of_two(std::uint32_t two, std::uint32_t (*f)(std::uint32_t)) {
   return f(two & 0xffff) | f(two >> 16) << 16;
 }
-__device__ inline std::uint32_t finite_or_zero(std::uint32_t x) { return (x & 0x7f80) == 0x7f80 ? 0 : x; }
-__device__ inline std::uint32_t one_unless_zero(std::uint32_t x) { return (x & 0x7fff) == 0 ? 0 : 0x3f80; }
-__device__ inline std::uint32_t told_apart(std::uint32_t x) {  // 1 for infinity, 2^8 for -infinity, 2^16 for NaN
-  return (x & 0x7f80) != 0x7f80 ? 0 : (x & 0x7f) != 0 ? 0x4780 : x < 0x8000 ? 0x3f80 : 0x4380;
+template <class T>
+__device__ inline std::uint32_t finite_or_zero(std::uint32_t x) {
+  return is_finite<T>(x) ? x : 0;
+}
+template <class T>
+__device__ inline std::uint32_t one_unless_zero(std::uint32_t x) {
+  return (x & 0x7fff) == 0 ? 0 : bits_of_power<T>(0);
+}
+template <class T>
+__device__ inline std::uint32_t told_apart(std::uint32_t x) {  // 1 for infinity, 2^7 for -infinity, 2^14 for NaN
+  const bool is_nan = (x & 0x7fff) > kExponentBits<T>;
+  return is_finite<T>(x) ? 0 : bits_of_power<T>(is_nan ? 14 : x < 0x8000 ? 0 : 7);
 }
 __device__ inline float sum_of_told(float told) {
   const int met = static_cast<int>(told);
-  const bool up = (met & 0xff) != 0, down = (met & 0xff00) != 0;
-  return met >= 0x10000 || (up && down) ? NAN : up ? HUGE_VALF : down ? -HUGE_VALF : 0.f;
+  const bool up = (met & 0x7f) != 0, down = (met & 0x3f80) != 0;
+  return met >= 0x4000 || (up && down) ? NAN : up ? HUGE_VALF : down ? -HUGE_VALF : 0.f;
 }
-template <int features, int down, int across>
-__device__ void add_rows_unhidden(float (&sums)[down][features / 8][4], const Weights<down, across>& weights,
+template <int features, class T, int down, int across>
+__device__ void add_rows_unhidden(float (&sums)[down][features / 8][4], const Weights<T, down, across>& weights,
                                   const std::byte* right) {
   using L = Lines<features>;
+  static_assert(across * 8 < 1 << 7);  // keys, which are counted
   const int start = L::below(0);
 #pragma unroll
   for (int n = 0; n < features / 8; n += 2) {
@@ -197,10 +201,10 @@ __device__ void add_rows_unhidden(float (&sums)[down][features / 8][4], const We
           for (int j = 0; j < across / 2; ++j)
 #pragma unroll
             for (int e = 0; e < 4; ++e)
-              if (j == k) chosen[e] = weights.at[m][j][e], a[e] = each_of_two(chosen[e], one_unless_zero);
-          multiply_add(c[0], c[1], c[2], c[3], chosen, each_of_two(b0, finite_or_zero),
-                       each_of_two(b1, finite_or_zero));
-          multiply_add(t[0], t[1], t[2], t[3], a, each_of_two(b0, told_apart), each_of_two(b1, told_apart));
+              if (j == k) chosen[e] = weights.at[m][j][e], a[e] = each_of_two(chosen[e], one_unless_zero<T>);
+          multiply_add<T>(c[0], c[1], c[2], c[3], chosen, each_of_two(b0, finite_or_zero<T>),
+                          each_of_two(b1, finite_or_zero<T>));
+          multiply_add<T>(t[0], t[1], t[2], t[3], a, each_of_two(b0, told_apart<T>), each_of_two(b1, told_apart<T>));
         }
     }
 #pragma unroll
@@ -214,8 +218,8 @@ __device__ void add_rows_unhidden(float (&sums)[down][features / 8][4], const We
 }
 
 // Writes a warp's sums, scaled row by row, through its own rows of shared memory, so that memory gets whole chunks.
-template <int features, int down>
-__device__ void store_rows(std::byte* own, int row, const HeadRows<bfloat16>& y, Index b, Index h, Index first,
+template <int features, class T, int down>
+__device__ void store_rows(std::byte* own, int row, const HeadRows<T>& y, Index b, Index h, Index first,
                            Index rows, Index has, const float (&sums)[down][features / 8][4],
                            const float (&scales)[down][2]) {
   using L = Lines<features>;
@@ -227,7 +231,7 @@ __device__ void store_rows(std::byte* own, int row, const HeadRows<bfloat16>& y,
       for (int half = 0; half < 2; ++half) {
         const float scale = scales[m][half];
         *reinterpret_cast<std::uint32_t*>(own + L::place(row + m * 16 + half * 8 + lane() / 4, n) + lane() % 4 * 4) =
-            two_of(sums[m][n][2 * half] * scale, sums[m][n][2 * half + 1] * scale);
+            two_of<T>(sums[m][n][2 * half] * scale, sums[m][n][2 * half + 1] * scale);
       }
   __syncwarp();
   const int chunk = lane() % L::chunks;

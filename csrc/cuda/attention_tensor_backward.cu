@@ -1,7 +1,7 @@
 #include "cuda/attention_deltas.h"
 #include "cuda/attention_tensor.h"
 
-// Backward of bfloat16 on tensor cores, with the names and the two kernels of attention_backward.cu: a block of four
+// Backward of the short types on tensor cores, with the names and the two kernels of attention_backward.cu: a block of four
 // warps has keys and walks along the queries for dK and dV; another has queries and walks along the keys for dQ.
 namespace dd2424::cuda {
 namespace {
@@ -13,8 +13,8 @@ template <int down, int across>
 using Fragment = float[down][across][4];
 
 // Hides scores. Rows are keys where keys lead, else queries; `at` is the first of each.
-template <bool keys_lead, bool masked, int down, int across>
-__device__ void hide(Fragment<down, across>& scores, const AttentionBackward<bfloat16>& a, const Place& at) {
+template <bool keys_lead, bool masked, class T, int down, int across>
+__device__ void hide(Fragment<down, across>& scores, const AttentionBackward<T>& a, const Place& at) {
   const AttentionSizes& s = a.sizes;
   const Index first_row = keys_lead ? at.key : at.query, first_column = keys_lead ? at.query : at.key;
   const Index down_step = keys_lead ? a.mask.key : a.mask.query, across_step = keys_lead ? a.mask.query : a.mask.key;
@@ -90,7 +90,8 @@ struct Step {  // of that walk
 };
 
 // lse and delta of the queries of a tile, by a thread each; a weight of a query that is not there is 0.
-__device__ inline float of_query(const AttentionBackward<bfloat16>& a, const float* deltas, Index b, Index h,
+template <class T>
+__device__ float of_query(const AttentionBackward<T>& a, const float* deltas, Index b, Index h,
                                  Index query) {
   const AttentionSizes& s = a.sizes;
   const int thread = static_cast<int>(threadIdx.x);
@@ -99,8 +100,8 @@ __device__ inline float of_query(const AttentionBackward<bfloat16>& a, const flo
   return thread < kTensorRows ? a.lse[row] : deltas[row];
 }
 
-template <int features>
-__device__ void start_queries(std::byte* stage, const AttentionBackward<bfloat16>& a, const KeyBlock& block,
+template <int features, class T>
+__device__ void start_queries(std::byte* stage, const AttentionBackward<T>& a, const KeyBlock& block,
                               const Step& step) {
   const Index h = step.head, query = step.query(block), left = a.sizes.queries - query;
   start_rows<features, kTensorRows, kBackwardThreads>(stage, row_at(a.q, block.b, h, query), a.q.row, left,
@@ -115,15 +116,15 @@ struct KeySums {
   float dk[OfKeys<features>::down][features / 8][4], dv[OfKeys<features>::down][features / 8][4];
 };
 // Adds what some queries bring to the keys of a warp; `at` is the first of each.
-template <int features, bool masked>
-__device__ __forceinline__ void add_queries(KeySums<features>& sums, const AttentionBackward<bfloat16>& a,
+template <int features, bool masked, class T>
+__device__ __forceinline__ void add_queries(KeySums<features>& sums, const AttentionBackward<T>& a,
                                             const Place& at, const std::byte* keys, const std::byte* values, int own,
                                             const std::byte* queries, const float* lse, float scale, bool hides) {
   constexpr int down = OfKeys<features>::down, across = OfKeys<features>::across;
   const std::byte* slopes_of_y = queries + OfKeys<features>::tile_bytes;
   const float* delta = lse + kTensorRows;
   Fragment<down, across> weights, slopes;
-  multiply_rows<features>(weights, keys, own, queries);
+  multiply_rows<T, features>(weights, keys, own, queries);
   if (hides) hide<true, masked>(weights, a, at);
 #pragma unroll
   for (int n = 0; n < across; ++n)
@@ -138,15 +139,15 @@ __device__ __forceinline__ void add_queries(KeySums<features>& sums, const Atten
           weight = power_of_two(fmaf(weight, scale, -of_column));
         }
     }
-  add_rows<features>(sums.dv, Weights<down, across>(weights), slopes_of_y);
-  multiply_rows<features>(slopes, values, own, slopes_of_y);
+  add_rows<features>(sums.dv, Weights<T, down, across>(weights), slopes_of_y);
+  multiply_rows<T, features>(slopes, values, own, slopes_of_y);
   differentiate(slopes, weights, hides, [&](int, int n, int e) { return delta[n * 8 + lane() % 4 * 2 + e % 2]; });
-  add_rows<features>(sums.dk, Weights<down, across>(slopes), queries);
+  add_rows<features>(sums.dk, Weights<T, down, across>(slopes), queries);
 }
 
-template <int features, bool masked>
+template <class T, int features, bool masked>
 __global__ void __launch_bounds__(kBackwardThreads, 2)
-    differentiate_keys_on_tensor_cores(AttentionBackward<bfloat16> a, const float* deltas) {
+    differentiate_keys_on_tensor_cores(AttentionBackward<T> a, const float* deltas) {
   using S = OfKeys<features>;
   constexpr int down = S::down, part_rows = S::across * 8;
   const AttentionSizes& s = a.sizes;
@@ -215,7 +216,8 @@ struct OfQueryBlock {  // how the block of dQ is laid out
 struct OfRows {  // of a lane
   float lse[2][2], delta[2][2];
 };
-__device__ inline OfRows rows_of_lane(const AttentionBackward<bfloat16>& a, const float* deltas, Index head,
+template <class T>
+__device__ OfRows rows_of_lane(const AttentionBackward<T>& a, const float* deltas, Index head,
                                       Index first) {
   OfRows found;
 #pragma unroll
@@ -229,15 +231,15 @@ __device__ inline OfRows rows_of_lane(const AttentionBackward<bfloat16>& a, cons
   return found;
 }
 // Adds what a tile of keys brings to the queries of a warp. `unhidden`: a key that is not finite meets weights of 0.
-template <int features, bool masked>
-__device__ __forceinline__ void add_keys(float (&dq)[2][features / 8][4], const AttentionBackward<bfloat16>& a,
+template <int features, bool masked, class T>
+__device__ __forceinline__ void add_keys(float (&dq)[2][features / 8][4], const AttentionBackward<T>& a,
                                          const Place& at, const std::byte* queries, const std::byte* slopes_of_y,
                                          int own, const std::byte* keys, const OfRows& rows, float scale, bool hides,
                                          bool unhidden) {
   using S = OfQueryBlock<features>;
   constexpr int down = S::down, across = S::across;
   Fragment<down, across> weights, slopes;
-  multiply_rows<features>(weights, queries, own, keys);
+  multiply_rows<T, features>(weights, queries, own, keys);
   if (hides) hide<false, masked>(weights, a, at);
 #pragma unroll
   for (int m = 0; m < down; ++m)
@@ -245,16 +247,16 @@ __device__ __forceinline__ void add_keys(float (&dq)[2][features / 8][4], const 
     for (int n = 0; n < across; ++n)
 #pragma unroll
       for (int e = 0; e < 4; ++e) weights[m][n][e] = power_of_two(fmaf(weights[m][n][e], scale, -rows.lse[m][e / 2]));
-  multiply_rows<features>(slopes, slopes_of_y, own, keys + S::tile_bytes);
+  multiply_rows<T, features>(slopes, slopes_of_y, own, keys + S::tile_bytes);
   differentiate(slopes, weights, hides, [&](int m, int, int e) { return rows.delta[m][e / 2]; });
-  const Weights<down, across> rounded(slopes);
+  const Weights<T, down, across> rounded(slopes);
   if (unhidden) add_rows_unhidden<features>(dq, rounded, keys);
   else add_rows<features>(dq, rounded, keys);
 }
 
-template <int features, bool masked>
+template <class T, int features, bool masked>
 __global__ void __launch_bounds__(kBackwardThreads, 2)
-    differentiate_queries_on_tensor_cores(AttentionBackward<bfloat16> a, const float* deltas) {
+    differentiate_queries_on_tensor_cores(AttentionBackward<T> a, const float* deltas) {
   using S = OfQueryBlock<features>;
   const AttentionSizes& s = a.sizes;
   const Index blocks = (s.queries + S::rows - 1) / S::rows, head = quotient(blockIdx.x, blocks);
@@ -293,7 +295,7 @@ __global__ void __launch_bounds__(kBackwardThreads, 2)
     wait_for_copies<0>();
     bool unhidden = false;
     if (masked || !seen_by_all.has(key, S::keys))
-      unhidden = __syncthreads_or(copied_not_finite<features, S::keys, kBackwardThreads>(keys));
+      unhidden = __syncthreads_or(copied_not_finite<T, features, S::keys, kBackwardThreads>(keys));
     else __syncthreads();
     if (key + S::keys < end) load(key + S::keys, stage ^ 1);
     if (!any.meets(key, S::keys)) continue;
@@ -308,8 +310,8 @@ __global__ void __launch_bounds__(kBackwardThreads, 2)
   store_rows<features>(queries, own, a.dq, b, h, query, s.queries, s.features, dq, scales);
 }
 
-template <int features, bool masked>
-Status differentiate_tiles(const Context& context, const AttentionBackward<bfloat16>& a) {
+template <int features, bool masked, class T>
+Status differentiate_tiles(const Context& context, const AttentionBackward<T>& a) {
   const AttentionSizes& s = a.sizes;
   const auto* deltas = static_cast<const float*>(context.workspace);
   const auto grid = [](Index heads, Index count, Index rows) {
@@ -318,17 +320,18 @@ Status differentiate_tiles(const Context& context, const AttentionBackward<bfloa
   Status status = Status::ok;
   if ((a.dk.data || a.dv.data) && s.keys > 0)
     status = launch_asking(context, grid(s.batch * s.key_heads, s.keys, OfKeys<features>::rows), dim3(kBackwardThreads),
-                           OfKeys<features>::shared_bytes, false, differentiate_keys_on_tensor_cores<features, masked>,
+                           OfKeys<features>::shared_bytes, false, differentiate_keys_on_tensor_cores<T, features, masked>,
                            a, deltas);
   if (status != Status::ok || !a.dq.data || s.queries == 0) return status;
   return launch_asking(context, grid(s.batch * s.heads, s.queries, OfQueryBlock<features>::rows),
                        dim3(kBackwardThreads), OfQueryBlock<features>::shared_bytes, false,
-                       differentiate_queries_on_tensor_cores<features, masked>, a, deltas);
+                       differentiate_queries_on_tensor_cores<T, features, masked>, a, deltas);
 }
 
 }  // namespace
 
-Status backward_on_tensor_cores(const Context& context, const AttentionBackward<bfloat16>& a) {
+template <class T>
+Status backward_on_tensor_cores(const Context& context, const AttentionBackward<T>& a) {
   const AttentionSizes& s = a.sizes;
   if (s.batch * s.heads == 0) return Status::ok;
   if (const Status status = make_deltas(context, a); status != Status::ok) return status;
@@ -336,5 +339,7 @@ Status backward_on_tensor_cores(const Context& context, const AttentionBackward<
     return a.mask.seen ? differentiate_tiles<64, true>(context, a) : differentiate_tiles<64, false>(context, a);
   return a.mask.seen ? differentiate_tiles<128, true>(context, a) : differentiate_tiles<128, false>(context, a);
 }
+template Status backward_on_tensor_cores(const Context&, const AttentionBackward<bfloat16>&);
+template Status backward_on_tensor_cores(const Context&, const AttentionBackward<float16>&);
 
 }  // namespace dd2424::cuda

@@ -236,8 +236,7 @@ bool takes_floats(const AttentionForward<float>& a);                            
 bool takes_floats(const AttentionBackward<float>& a);
 Status backward_of_floats(const Context& context, const AttentionBackward<float>& a);  // in attention_float_backward.cu
 Status forward_of_floats(const Context& context, const AttentionForward<float>& a);    // what it takes
-Status backward_on_tensor_cores(const Context& context,
-                                const AttentionBackward<bfloat16>& a);  // in attention_tensor_backward.cu
-extern const AttentionKernels<bfloat16> kTensorAttention;               // in attention_tensor.cu
+template <class T>
+Status backward_on_tensor_cores(const Context& context, const AttentionBackward<T>& a);  // in attention_tensor_backward.cu
 
 }  // namespace dd2424::cuda

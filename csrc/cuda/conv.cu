@@ -1,5 +1,7 @@
 #include "core/conv.h"
 
+#include <bit>
+
 #include "cuda/conv_dense.h"
 #include "cuda/conv_depthwise.h"
 #include "cuda/conv_direct.h"
@@ -142,7 +144,7 @@ bool is_pointwise(const ConvSizes& s, Format format) {
 bool is_plain(const ConvSizes& s) { return is_pointwise(s, Format::channels_last); }
 Index plane(const ConvSizes& s) { return s.out[0] * s.out[1] * s.out[2]; }
 bool has_planes(const ConvSizes& s) {
-  return is_pointwise(s, Format::channels_first) && s.batch > 0 && plane(s) % kChunk == 0 && plane(s) >= 64;
+  return is_pointwise(s, Format::channels_first) && s.batch > 0 && plane(s) % kChunk<bfloat16> == 0 && plane(s) >= 64;
 }
 Index pixels(const ConvSizes& s) { return s.batch * s.out[0] * s.out[1] * s.out[2]; }
 
@@ -152,6 +154,7 @@ Gemm<T> plain_forward(const ConvForward<T>& a) {
   Gemm<T> g{.a = a.x, .b = a.weight, .c = a.y, .bias = a.bias, .m = pixels(s), .n = s.outputs, .k = s.inputs};
   g.a_row = s.inputs, g.a_column = 1, g.b_row = 1, g.b_column = s.inputs, g.c_row = s.outputs, g.c_column = 1;
   g.epilogue = a.relu ? Activation::relu : Activation::none;
+  g.allows_tf32 = s.allows_tf32;
   return g;
 }
 template <class T>
@@ -161,6 +164,7 @@ Gemm<T> planes_forward(const ConvForward<T>& a) {
   g.a_row = s.inputs, g.a_column = 1, g.b_row = g.c_row = g.n, g.b_column = g.c_column = 1;
   g.batch = {.ndim = 1, .shape = {s.batch}, .strides = {{s.outputs * g.n}, {0}, {s.inputs * g.n}}};
   g.epilogue = a.relu ? Activation::relu : Activation::none;
+  g.allows_tf32 = s.allows_tf32;
   return g;
 }
 template <class T>
@@ -170,6 +174,7 @@ Gemm<T> planes_input(const ConvInput<T>& a) {
   g.a_row = 1, g.a_column = s.inputs, g.b_row = g.c_row = g.n, g.b_column = g.c_column = 1;
   g.batch = {.ndim = 1, .shape = {s.batch}, .strides = {{s.inputs * g.n}, {0}, {s.outputs * g.n}}};
   g.epilogue = a.relu ? Activation::relu : Activation::none;
+  g.allows_tf32 = s.allows_tf32;
   return g;
 }
 template <class T>
@@ -178,6 +183,7 @@ Gemm<T> plain_input(const ConvInput<T>& a) {
   Gemm<T> g{.a = a.dy, .b = a.weight, .c = a.dx, .bias = a.bias, .m = pixels(s), .n = s.inputs, .k = s.outputs};
   g.a_row = s.outputs, g.a_column = 1, g.b_row = s.inputs, g.b_column = 1, g.c_row = s.inputs, g.c_column = 1;
   g.epilogue = a.relu ? Activation::relu : Activation::none;
+  g.allows_tf32 = s.allows_tf32;
   return g;
 }
 
@@ -196,13 +202,24 @@ bool is_dense(Pass pass, const ConvSizes& s, std::initializer_list<const void*> 
   if constexpr (kHasDense<T>) return are_aligned(operands) && prefers_dense<T>(pass, s);
   else return false;
 }
+// Float32 that may be rounded for tensor cores, as the type that is.
+template <class T>
+bool may_round(const ConvSizes& s) {
+  return std::is_same_v<T, float> && s.allows_tf32 && uses_tensor_cores<tfloat32>();
+}
+template <class T, template <class> class Arguments>
+auto rounding(const Arguments<T>& a) {
+  if constexpr (std::is_same_v<T, float>) return std::bit_cast<Arguments<tfloat32>>(a);
+  else return a;
+}
 constexpr std::size_t larger(std::size_t a, std::size_t b) { return a < b ? b : a; }
 template <class T>
 std::size_t workspace_if_dense(Pass pass, const ConvSizes& s) {
   std::size_t bytes = 0;
   if constexpr (kHasDense<T>) {
     if (is_depthwise<T>(s)) bytes = pass == Pass::weight ? depthwise_weight_workspace<T>(s) : depthwise_workspace<T>(s);
-    else if (!prefers_direct(s) && prefers_dense<T>(pass, s)) bytes = dense_workspace<T>(pass, s);
+    else if (!prefers_direct(s) && prefers_dense<T>(pass, s))
+      bytes = may_round<T>(s) ? dense_workspace<tfloat32>(pass, s) : dense_workspace<T>(pass, s);
   }
   return bytes;
 }
@@ -222,7 +239,7 @@ Status conv_forward(const Context& context, const ConvForward<T>& given) {
     }
     if (has_few_outputs(c)) return correlate_few(context, c);
     if (!prefers_direct(a.sizes) && is_dense<T>(Pass::forward, a.sizes, {a.x, a.weight, a.y}))
-      return forward_dense(context, a);
+      return may_round<T>(a.sizes) ? forward_dense(context, rounding<T>(a)) : forward_dense(context, a);
   }
   return prefers_direct(a.sizes) ? correlate_direct(context, c) : run_product<T>(context, GatheredProblem<T>(c));
 }
@@ -245,7 +262,7 @@ Status conv_input(const Context& context, const ConvInput<T>& given) {
       return for_each_class(a.sizes,
                             [&](const Index(&first)[kSpace]) { return correlate_few(context, input_of(a, first)); });
     if (!prefers_direct(a.sizes) && is_dense<T>(Pass::input, a.sizes, {a.dy, a.weight, a.dx}))
-      return input_dense(context, a);
+      return may_round<T>(a.sizes) ? input_dense(context, rounding<T>(a)) : input_dense(context, a);
   }
   return for_each_class(a.sizes, [&](const Index(&first)[kSpace]) {
     const Correlation<T> c = input_of(a, first);
@@ -261,7 +278,7 @@ Status conv_weight(const Context& context, const ConvWeight<T>& given) {
     if (is_depthwise<T>(a.sizes, {a.x, a.dy})) return weight_depthwise(context, a);
   if (prefers_direct(a.sizes)) return weight_direct(context, a);
   if constexpr (kHasDense<T>)
-    if (is_dense<T>(Pass::weight, a.sizes, {a.x, a.dy})) return weight_dense(context, a);
+    if (is_dense<T>(Pass::weight, a.sizes, {a.x, a.dy})) return may_round<T>(a.sizes) ? weight_dense(context, rounding<T>(a)) : weight_dense(context, a);
   return run_product<T>(context, WeightProblem<T>(a));
 }
 
@@ -318,6 +335,7 @@ void offer_conv(DeviceTables& tables) {
   offer(tables, kConv<float>);
   offer(tables, kConv<double>);
   offer(tables, kConv<bfloat16>);
+  offer(tables, kConv<float16>);
 }
 
 }  // namespace dd2424::cuda

@@ -82,7 +82,7 @@ __global__ void __launch_bounds__(kThreads, kTileBlocks)
 // A thread makes a unit of channels of a pixel.
 template <class T>
 __global__ void pad_units_kernel(Images images, Index units, const T* x, T* y) {
-  constexpr int unit = kUnitOf<T>;
+  constexpr int unit = kChunk<T>;
   const Index apart = images.is_last ? 1 : images.pixels, along = images.is_last ? images.channels : 1;
   for_each_item(images.batch * images.pixels * units, [&](Index i) {
     const Index place = quotient(i, units), first = (i - place * units) * unit;
@@ -106,7 +106,7 @@ dim3 tiles_of(const Images& images, Index padded) {
 
 template <class T>
 Status to_units(const Context& context, const Images& images, const T* x, T* y) {
-  const Index padded = whole_units<T>(images.channels), units = padded / kUnitOf<T>;
+  const Index padded = whole_units<T>(images.channels), units = padded / kChunk<T>;
   if (images.batch * images.pixels * padded == 0) return Status::ok;
   if (images.is_last || units == 1)
     return launch_items(context, images.batch * images.pixels * units, pad_units_kernel<T>, images, units, x, y);
@@ -121,7 +121,11 @@ Status from_units(const Context& context, const Images& images, const T* x, T* y
 
 template Status to_units(const Context&, const Images&, const float*, float*);
 template Status to_units(const Context&, const Images&, const bfloat16*, bfloat16*);
+template Status to_units(const Context&, const Images&, const float16*, float16*);
+template Status to_units(const Context&, const Images&, const tfloat32*, tfloat32*);
 template Status from_units(const Context&, const Images&, const float*, float*);
 template Status from_units(const Context&, const Images&, const bfloat16*, bfloat16*);
+template Status from_units(const Context&, const Images&, const float16*, float16*);
+template Status from_units(const Context&, const Images&, const tfloat32*, tfloat32*);
 
 }  // namespace dd2424::cuda

@@ -5,10 +5,8 @@
 namespace dd2424::cuda {
 
 template <class T>
-constexpr int kUnitOf = sizeof(T) == 2 ? 8 : 4;  // channels: 16 bytes
-template <class T>
 Index whole_units(Index channels) {
-  return ceil_div(channels, kUnitOf<T>) * kUnitOf<T>;
+  return ceil_div(channels, kChunk<T>) * kChunk<T>;
 }
 
 struct Images {

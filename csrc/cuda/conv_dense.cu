@@ -21,7 +21,7 @@ struct Arranged {
   std::size_t x_bytes, weight_bytes, y_bytes;
 
   Arranged(Pass pass, const ConvSizes& s) : given(s), sizes(s) {
-    const Index inputs = s.inputs / s.groups, unit = kUnitOf<T>;
+    const Index inputs = s.inputs / s.groups, unit = kChunk<T>;
     const bool odd_x = s.inputs % unit != 0, odd_y = s.outputs % unit != 0;
     x = !has_last(s.x_format, s.inputs, s.image) || (odd_x && pass != Pass::input);
     y = !has_last(s.y_format, s.outputs, s.out) || (odd_y && pass != Pass::forward);
@@ -175,7 +175,7 @@ constexpr Index kArrangedWork = Index{1} << 22;  // multiplications that are wor
 template <class T>
 bool prefers_dense(Pass pass, const ConvSizes& s) {
   constexpr Index most = (Index{1} << 31) - 4096;  // of pixels and of all weights, that 32 bits number
-  const Index inputs = s.inputs / s.groups, outputs = s.outputs / s.groups, unit = kUnitOf<T>;
+  const Index inputs = s.inputs / s.groups, outputs = s.outputs / s.groups, unit = kChunk<T>;
   if (s.groups > 1 && (inputs % unit != 0 || outputs % unit != 0)) return false;
   if (s.inputs == 0 || s.outputs == 0 || s.batch == 0) return false;
   Index taps = 1;
@@ -283,13 +283,22 @@ Status weight_dense(const Context& context, const ConvWeight<T>& a) {
 
 template bool prefers_dense<float>(Pass, const ConvSizes&);
 template bool prefers_dense<bfloat16>(Pass, const ConvSizes&);
+template bool prefers_dense<float16>(Pass, const ConvSizes&);
 template std::size_t dense_workspace<float>(Pass, const ConvSizes&);
 template std::size_t dense_workspace<bfloat16>(Pass, const ConvSizes&);
+template std::size_t dense_workspace<float16>(Pass, const ConvSizes&);
+template std::size_t dense_workspace<tfloat32>(Pass, const ConvSizes&);
 template Status forward_dense(const Context&, const ConvForward<float>&);
 template Status forward_dense(const Context&, const ConvForward<bfloat16>&);
+template Status forward_dense(const Context&, const ConvForward<float16>&);
+template Status forward_dense(const Context&, const ConvForward<tfloat32>&);
 template Status input_dense(const Context&, const ConvInput<float>&);
 template Status input_dense(const Context&, const ConvInput<bfloat16>&);
+template Status input_dense(const Context&, const ConvInput<float16>&);
+template Status input_dense(const Context&, const ConvInput<tfloat32>&);
 template Status weight_dense(const Context&, const ConvWeight<float>&);
 template Status weight_dense(const Context&, const ConvWeight<bfloat16>&);
+template Status weight_dense(const Context&, const ConvWeight<float16>&);
+template Status weight_dense(const Context&, const ConvWeight<tfloat32>&);
 
 }  // namespace dd2424::cuda

@@ -1,7 +1,7 @@
 #pragma once
 #include "cuda/conv_arrange.h"
 
-// Convolutions by operands of whole units of channels (conv_units.h), of float and bfloat16: what lies otherwise is
+// Convolutions by operands of whole units of channels (conv_units.h), of all types but double: what lies otherwise is
 // laid out so in the workspace first, where there is work enough to pay for it.
 namespace dd2424::cuda {
 

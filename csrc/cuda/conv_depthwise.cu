@@ -8,7 +8,7 @@ namespace dd2424::cuda {
 namespace {
 
 template <class T>
-using UnitPack = Pack<T, kUnitOf<T>>;
+using UnitPack = Pack<T, kChunk<T>>;
 template <class T>
 __device__ UnitPack<T> load_unit(const T* p) {
   return *reinterpret_cast<const UnitPack<T>*>(p);
@@ -22,7 +22,7 @@ struct DepthwisePlaces {
 template <class T>
 __global__ void __launch_bounds__(kThreads)
     depthwise_kernel(Correlation<T> c, DepthwisePlaces places, const T* weight, Index count) {
-  constexpr int unit = kUnitOf<T>;
+  constexpr int unit = kChunk<T>;
   const Axis &depth = c.axes[0], &height = c.axes[1], &width = c.axes[2];
   for_each_item(count, [&](Index i) {
     const int number = static_cast<int>(i), run = places.units.quotient(number);
@@ -84,7 +84,7 @@ struct TapPlaces {
 template <class T>
 __global__ void __launch_bounds__(kThreads) depthwise_weight_kernel(Surroundings<T> x, const T* dy, TapPlaces taps,
                                                                     int across, int units, int chunk, float* partial) {
-  constexpr int unit = kUnitOf<T>;
+  constexpr int unit = kChunk<T>;
   __shared__ float shared[kThreads][unit + 1];
   const int thread = static_cast<int>(threadIdx.x), lane = thread % across, sharers = kThreads / across;
   const int u = static_cast<int>(blockIdx.x) * across + lane, first_tap = static_cast<int>(blockIdx.y) * kSomeTaps;
@@ -149,13 +149,13 @@ Index out_pixels(const ConvSizes& s) { return s.batch * s.out[0] * s.out[1] * s.
 template <class T>
 int units_across(const ConvSizes& s) {
   int across = 1;
-  while (across < kWarp && across * kUnitOf<T> < s.groups) across *= 2;
+  while (across < kWarp && across * kChunk<T> < s.groups) across *= 2;
   return across;
 }
 constexpr Index kDepthwiseBlocks = 1024, kLeastPixels = 256, kMostPixels = 4096;
 template <class T>
 Index chunk_of(const ConvSizes& s) {  // pixels of a block
-  const Index pixels = out_pixels(s), blocks = ceil_div(s.groups, units_across<T>(s) * kUnitOf<T>);
+  const Index pixels = out_pixels(s), blocks = ceil_div(s.groups, units_across<T>(s) * kChunk<T>);
   const Index chunk = ceil_div(pixels, ceil_div(kDepthwiseBlocks, blocks));
   return chunk < kLeastPixels ? kLeastPixels : chunk < kMostPixels ? chunk : kMostPixels;
 }
@@ -165,7 +165,7 @@ Index chunk_of(const ConvSizes& s) {  // pixels of a block
 template <class T>
 bool is_depthwise(const ConvSizes& s, std::initializer_list<const void*> images) {
   constexpr Index most = Index{1} << 29;
-  bool is = s.groups > 1 && s.inputs == s.groups && s.outputs == s.groups && s.groups % kUnitOf<T> == 0;
+  bool is = s.groups > 1 && s.inputs == s.groups && s.outputs == s.groups && s.groups % kChunk<T> == 0;
   is = is && s.x_format == Format::channels_last && s.y_format == Format::channels_last && are_aligned(images);
   const Index of_x = s.image[0] * s.image[1] * s.image[2];
   if (!is || of_x == 0 || out_pixels(s) == 0) return false;
@@ -191,7 +191,7 @@ Status arrange_depthwise(const Context& context, const ConvSizes& s, const T* we
 }
 template <class T>
 Status correlate_depthwise(const Context& context, const Correlation<T>& c) {
-  const Index units = c.groups / kUnitOf<T>, runs = ceil_div(c.axes[2].out, kAlong);
+  const Index units = c.groups / kChunk<T>, runs = ceil_div(c.axes[2].out, kAlong);
   const Index count = c.batch * c.axes[0].out * c.axes[1].out * runs * units;
   if (count == 0) return Status::ok;
   const DepthwisePlaces places{Divisor(units), Divisor(runs), Divisor(c.axes[1].out), Divisor(c.axes[0].out)};
@@ -203,7 +203,7 @@ Status weight_depthwise(const Context& context, const ConvWeight<T>& a) {
   const Surroundings<T> x(a.x, s, Layout(s.x_format, s.inputs, s.image));
   TapPlaces taps{.count = narrow(taps_of(s))};
   for (int d = 0; d < kSpace; ++d) taps.by[d] = narrow(s.dilation[d]), taps.kernel[d] = narrow(s.kernel[d]);
-  const int across = units_across<T>(s), units = narrow(s.groups / kUnitOf<T>);
+  const int across = units_across<T>(s), units = narrow(s.groups / kChunk<T>);
   const Index chunk = chunk_of<T>(s), chunks = ceil_div(out_pixels(s), chunk);
   auto* partial = static_cast<float*>(context.workspace);
   const dim3 blocks(static_cast<unsigned>(ceil_div(units, across)),
@@ -217,15 +217,21 @@ Status weight_depthwise(const Context& context, const ConvWeight<T>& a) {
 
 template bool is_depthwise<float>(const ConvSizes&, std::initializer_list<const void*>);
 template bool is_depthwise<bfloat16>(const ConvSizes&, std::initializer_list<const void*>);
+template bool is_depthwise<float16>(const ConvSizes&, std::initializer_list<const void*>);
 template std::size_t depthwise_workspace<float>(const ConvSizes&);
 template std::size_t depthwise_workspace<bfloat16>(const ConvSizes&);
+template std::size_t depthwise_workspace<float16>(const ConvSizes&);
 template std::size_t depthwise_weight_workspace<float>(const ConvSizes&);
 template std::size_t depthwise_weight_workspace<bfloat16>(const ConvSizes&);
+template std::size_t depthwise_weight_workspace<float16>(const ConvSizes&);
 template Status arrange_depthwise(const Context&, const ConvSizes&, const float*);
 template Status arrange_depthwise(const Context&, const ConvSizes&, const bfloat16*);
+template Status arrange_depthwise(const Context&, const ConvSizes&, const float16*);
 template Status correlate_depthwise(const Context&, const Correlation<float>&);
 template Status correlate_depthwise(const Context&, const Correlation<bfloat16>&);
+template Status correlate_depthwise(const Context&, const Correlation<float16>&);
 template Status weight_depthwise(const Context&, const ConvWeight<float>&);
 template Status weight_depthwise(const Context&, const ConvWeight<bfloat16>&);
+template Status weight_depthwise(const Context&, const ConvWeight<float16>&);
 
 }  // namespace dd2424::cuda

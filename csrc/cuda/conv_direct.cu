@@ -226,14 +226,18 @@ std::size_t weight_direct_workspace(const ConvSizes& s) {
 template Status correlate_direct(const Context&, const Correlation<float>&);
 template Status correlate_direct(const Context&, const Correlation<double>&);
 template Status correlate_direct(const Context&, const Correlation<bfloat16>&);
+template Status correlate_direct(const Context&, const Correlation<float16>&);
 template Status input_by_pixels(const Context&, const ConvInput<float>&);
 template Status input_by_pixels(const Context&, const ConvInput<double>&);
 template Status input_by_pixels(const Context&, const ConvInput<bfloat16>&);
+template Status input_by_pixels(const Context&, const ConvInput<float16>&);
 template Status weight_direct(const Context&, const ConvWeight<float>&);
 template Status weight_direct(const Context&, const ConvWeight<double>&);
 template Status weight_direct(const Context&, const ConvWeight<bfloat16>&);
+template Status weight_direct(const Context&, const ConvWeight<float16>&);
 template std::size_t weight_direct_workspace<float>(const ConvSizes&);
 template std::size_t weight_direct_workspace<double>(const ConvSizes&);
 template std::size_t weight_direct_workspace<bfloat16>(const ConvSizes&);
+template std::size_t weight_direct_workspace<float16>(const ConvSizes&);
 
 }  // namespace dd2424::cuda

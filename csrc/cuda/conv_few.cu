@@ -191,7 +191,9 @@ Status correlate_few(const Context& context, const Correlation<T>& c) {
 
 template bool has_few_outputs(const Correlation<float>&);
 template bool has_few_outputs(const Correlation<bfloat16>&);
+template bool has_few_outputs(const Correlation<float16>&);
 template Status correlate_few(const Context&, const Correlation<float>&);
 template Status correlate_few(const Context&, const Correlation<bfloat16>&);
+template Status correlate_few(const Context&, const Correlation<float16>&);
 
 }  // namespace dd2424::cuda

@@ -264,6 +264,7 @@ void offer_elementwise(DeviceTables& tables) {
   offer(tables, kElementwise<float>);
   offer(tables, kElementwise<double>);
   offer(tables, kElementwise<bfloat16>);
+  offer(tables, kElementwise<float16>);
   offer(tables, kElementwise<std::int64_t>);
   offer(tables, kElementwise<std::int32_t>);
   offer(tables, kElementwise<std::int16_t>);

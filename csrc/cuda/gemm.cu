@@ -1,5 +1,8 @@
 #include "core/gemm.h"
 
+#include <algorithm>
+#include <bit>
+
 #include "cuda/gemm.h"
 #include "cuda/gemm_narrow.h"
 #include "cuda/gemm_outer.h"
@@ -66,35 +69,39 @@ bool allows_units(const Gemm<T>& g, int unit, const T* data, int operand) {
 }
 
 // The same product with its operands as boxes, where their places allow it: with at most one dimension of a batch.
-bool make_operand_boxes(Boxes& boxes, const Matrix<bfloat16>& x, const Strided<3>& batch, int operand, bool& is_batch) {
+template <class T>
+bool make_operand_boxes(Boxes& boxes, const Matrix<T>& x, const Strided<3>& batch, int operand, bool& is_batch) {
   const Index along = x.k_first ? x.k_stride : x.row_stride, across = x.k_first ? x.row_stride : x.k_stride;
   const Index inner = x.k_first ? x.steps : x.rows, outer = x.k_first ? x.rows : x.steps;
-  constexpr Index most = Index{1} << 31, farthest = Index{1} << 39;
+  constexpr Index most = Index{1} << 31, farthest = Index{1} << 39, bytes = sizeof(T);
   const Index items = batch.ndim > 0 ? batch.shape[0] : 1, apart = batch.ndim > 0 ? batch.strides[operand][0] : 0;
   is_batch = items > 1 && apart != 0;
   const Index next = is_batch ? apart : outer * across;
   if (batch.ndim > 1 || (along != 1 && inner > 1) || inner == 0 || inner >= most || outer >= most || items >= most ||
-      across < inner || next <= 0 || across * 2 >= farthest || next * 2 >= farthest ||
-      !can_load(x.data, kChunk, across, next))
+      across < inner || next <= 0 || across * bytes >= farthest || next * bytes >= farthest ||
+      !can_load(x.data, kChunk<T>, across, next))
     return false;
-  return make_boxes(boxes, x.data, {inner, outer, is_batch ? items : 1}, {across * 2, next * 2});
+  return make_boxes(boxes, x.data, {inner, outer, is_batch ? items : 1}, {across * bytes, next * bytes});
 }
-Status run_gemm(const Context& context, const GemmProblem<bfloat16>& problem) {
-  Boxed<GemmProblem<bfloat16>> boxed{problem};
+template <class T>
+Plan boxed_plan(const GemmProblem<T>& p) {
+  return warpgroup_plan<T>(p.rows, p.columns, p.steps, p.count, p.limits);
+}
+// On tensor cores. Warpgroups take tfloat32 along k alone.
+template <class T>
+Status run_tensor_product(const Context& context, const GemmProblem<T>& problem) {
+  Boxed<GemmProblem<T>> boxed{problem};
   const Strided<3>& batch = problem.g.batch;
-  if (uses_warpgroups<bfloat16>() && problem.steps > 0 && problem.count > 0 &&
+  if (uses_warpgroups<T>() && problem.steps > 0 && problem.count > 0 &&
+      (kIsShort<T> || (problem.a.k_first && problem.b.k_first)) &&
       make_operand_boxes(boxed.a_boxes, problem.a, batch, 1, boxed.a_is_batch) &&
-      make_operand_boxes(boxed.b_boxes, problem.b, batch, 2, boxed.b_is_batch)) {
-    const Plan plan = plan_of<bfloat16>(problem.rows, problem.columns, problem.steps, problem.count, problem.limits);
-    if (is_of_warpgroups(plan)) return run_warpgroups(context, boxed, plan);
-  }
-  return run_product<bfloat16>(context, problem);
+      make_operand_boxes(boxed.b_boxes, problem.b, batch, 2, boxed.b_is_batch))
+    return run_warpgroups<T>(context, boxed, boxed_plan(problem));
+  return run_product<T>(context, problem);
 }
-
-}  // namespace
 
 template <class T>
-Status gemm(const Context& context, const Gemm<T>& g) {
+GemmProblem<T> problem_of(const Gemm<T>& g) {
   const Index steps = steps_of(g);
   const int unit = unit_of<T>();
   GemmProblem<T> problem{.g = g,
@@ -110,9 +117,21 @@ Status gemm(const Context& context, const Gemm<T>& g) {
   problem.b.vector = problem.b.vector && allows_units(g, unit, g.b, 2);
   problem.dense =
       g.c_column == 1 && g.n % kUnit == 0 && can_load(g.c, kUnit, g.c_row) && allows_units<T>(g, kUnit, g.c, 0);
-  if (is_outer(g.m, g.n, steps)) return run_outer<T>(context, problem);
-  if (is_narrow<T>(g.m, g.n, steps)) return run_narrow<T>(context, problem);
-  if constexpr (std::is_same_v<T, bfloat16>) return run_gemm(context, problem);
+  return problem;
+}
+bool may_round(const Gemm<float>& g) { return g.allows_tf32 && uses_tensor_cores<tfloat32>(); }
+GemmProblem<tfloat32> rounding_problem(const Gemm<float>& g) { return problem_of(std::bit_cast<Gemm<tfloat32>>(g)); }
+
+}  // namespace
+
+template <class T>
+Status gemm(const Context& context, const Gemm<T>& g) {
+  const GemmProblem<T> problem = problem_of(g);
+  if (is_outer(g.m, g.n, problem.steps)) return run_outer<T>(context, problem);
+  if (is_narrow<T>(g.m, g.n, problem.steps)) return run_narrow<T>(context, problem);
+  if constexpr (std::is_same_v<T, float>)
+    if (may_round(g)) return run_tensor_product(context, rounding_problem(g));
+  if constexpr (kIsShort<T>) return run_tensor_product(context, problem);
   else return run_product<T>(context, problem);
 }
 
@@ -120,15 +139,24 @@ template <class T>
 std::size_t gemm_workspace(const Gemm<T>& g) {
   if (is_outer(g.m, g.n, steps_of(g))) return 0;
   if (is_narrow<T>(g.m, g.n, steps_of(g))) return narrow_workspace<T>(g.m, g.n, g.k, items_of(g.batch));
+  if constexpr (std::is_same_v<T, float>) {
+    if (may_round(g)) {
+      const GemmProblem<tfloat32> p = rounding_problem(g);
+      const std::size_t boxed = plan_workspace<tfloat32>(boxed_plan(p), p.rows, p.columns, p.count);
+      return std::max(boxed, product_workspace<tfloat32>(p.rows, p.columns, p.steps, p.count, p.limits));
+    }
+  }
   return product_workspace<T>(g.m, g.n, steps_of(g), items_of(g.batch), GemmProblem<T>::limits);
 }
 
 template Status gemm(const Context&, const Gemm<float>&);
 template Status gemm(const Context&, const Gemm<double>&);
 template Status gemm(const Context&, const Gemm<bfloat16>&);
+template Status gemm(const Context&, const Gemm<float16>&);
 template std::size_t gemm_workspace(const Gemm<float>&);
 template std::size_t gemm_workspace(const Gemm<double>&);
 template std::size_t gemm_workspace(const Gemm<bfloat16>&);
+template std::size_t gemm_workspace(const Gemm<float16>&);
 
 namespace {
 template <class T>
@@ -139,6 +167,7 @@ void offer_gemm(DeviceTables& tables) {
   offer(tables, kGemm<float>);
   offer(tables, kGemm<double>);
   offer(tables, kGemm<bfloat16>);
+  offer(tables, kGemm<float16>);
 }
 
 }  // namespace dd2424::cuda

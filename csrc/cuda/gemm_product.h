@@ -18,6 +18,7 @@ struct Cut {
 };
 constexpr Index kBusyTiles = 128;  // about one for each multiprocessor of the largest GPUs
 constexpr Index kLeastChunk = 256, kLeastSimtChunk = 128, kMostChunks = 64;
+constexpr Index kWholeSlices = 32;  // steps
 
 struct Limits {
   Index longest = Index{1} << 62;  // steps whose sum may be one chain
@@ -29,7 +30,7 @@ inline Cut cut_of(Index tiles, Index steps, Index longest = Limits{}.longest) {
   if (chunks > steps / kLeastChunk) chunks = steps / kLeastChunk;
   if (chunks > kMostChunks) chunks = kMostChunks;
   if (chunks <= 1) return {1, steps};
-  const Index size = ceil_div(ceil_div(steps, chunks), kTensorSlice) * kTensorSlice;  // whole slices
+  const Index size = ceil_div(ceil_div(steps, chunks), kWholeSlices) * kWholeSlices;
   return {ceil_div(steps, size), size};
 }
 
@@ -53,86 +54,81 @@ struct Plan {
 inline bool is_of_warpgroups(const Plan& plan) { return plan.loop >= Loop::group_128_64; }
 template <class T>
 int unit_of() {  // of operands of products
-  return uses_tensor_cores<T>() ? kChunk : kUnit;
+  return uses_tensor_cores<T>() ? kChunk<T> : kUnit;
 }
-// The cheapest tile and cut of float32, by what was measured on an H100, in microseconds: a step of a tile on a
-// multiprocessor that has one, and that has more; beginning and ending; adding chunks.
-inline Plan simt_plan(Index rows, Index columns, Index steps, Index count) {
-  struct Tile {
-    Loop loop;
-    Index rows, columns;
-    double alone, shared;
-  };
+// What tiles cost on a GPU of 132 multiprocessors, in any unit of time: a slice of a tile where each multiprocessor has
+// one at most, and where some have more.
+struct Tile {
+  Loop loop;
+  Index rows, columns;
+  double alone, shared;
+};
+struct Costs {
+  Index slice;                      // steps
+  Index whole, least;               // chunks have multiples of so many steps, and at least so many
+  double once, tile, second_pass;   // whatever the sizes; for each tile that follows another; where there are chunks
+  double bytes;                     // that a second pass reads and writes in a unit of time
+  Index enough;                     // tiles and chunks: more cuts are not tried
+};
+constexpr Index kMultiprocessors = 132;
+
+// The cheapest tile and cut.
+template <int tiles>
+Plan cheapest(const Tile (&all)[tiles], const Costs& costs, Index rows, Index columns, Index steps, Index count,
+              Index longest) {
+  const Index most = steps / costs.least < kMostChunks ? steps / costs.least : kMostChunks;
+  Plan best{};
+  double lowest = 1e300;
+  for (const Tile& tile : all) {
+    Plan plan{
+        .loop = tile.loop, .row_tiles = ceil_div(rows, tile.rows), .column_tiles = ceil_div(columns, tile.columns)};
+    for (Index chunks = 1; chunks == 1 || chunks <= most; ++chunks) {
+      if (chunks < ceil_div(steps, longest) && chunks < most) continue;
+      const Index size = ceil_div(ceil_div(steps, chunks), costs.whole) * costs.whole;
+      plan.cut = chunks > 1 ? Cut{ceil_div(steps, size), size} : Cut{1, steps};
+      const Index pieces = plan.row_tiles * plan.column_tiles * count * plan.cut.chunks;
+      const double turns = static_cast<double>(ceil_div(pieces, kMultiprocessors));
+      const double of_slice = turns == 1 ? tile.alone : turns * tile.shared;
+      double time = costs.once + turns * costs.tile + of_slice * static_cast<double>(ceil_div(plan.cut.size, costs.slice));
+      if (plan.cut.chunks > 1)
+        time += costs.second_pass + static_cast<double>(plan.cut.chunks * rows * columns * count * 8) / costs.bytes;
+      if (time < lowest) lowest = time, best = plan;
+      if (pieces >= costs.enough && longest >= plan.cut.size) break;
+    }
+  }
+  return best;
+}
+// Of float32, in microseconds by what was measured on an H100.
+inline Plan simt_plan(Index rows, Index columns, Index steps, Index count, const Limits& limits) {
   constexpr Tile tiles[] = {{Loop::simt_128, 128, 128, 0.115, 0.095},
                             {Loop::simt_128_64, 128, 64, 0.07, 0.056},
                             {Loop::simt_64, 64, 64, 0.04, 0.035}};
-  constexpr Index multiprocessors = 132;
-  constexpr double once = 3, second_pass = 2, bytes = 2.5e6;
-  Plan best{};
-  double least = 1e300;
-  for (const Tile& tile : tiles) {
-    Plan plan{
-        .loop = tile.loop, .row_tiles = ceil_div(rows, tile.rows), .column_tiles = ceil_div(columns, tile.columns)};
-    const Index all = plan.row_tiles * plan.column_tiles * count;
-    for (Index chunks = 1; chunks <= kMostChunks && (chunks == 1 || chunks <= steps / kLeastSimtChunk); ++chunks) {
-      const Index size = ceil_div(ceil_div(steps, chunks), kTensorSlice) * kTensorSlice;
-      plan.cut = chunks > 1 ? Cut{ceil_div(steps, size), size} : Cut{1, steps};
-      const Index turns = ceil_div(all * plan.cut.chunks, multiprocessors);
-      double time = turns == 1 ? tile.alone : static_cast<double>(turns) * tile.shared;
-      time = once + time * static_cast<double>(plan.cut.size);
-      if (plan.cut.chunks > 1)
-        time += second_pass + static_cast<double>(plan.cut.chunks * rows * columns * count) * 8 / bytes;
-      if (time < least) least = time, best = plan;
-      if (turns > 1) break;
-    }
-  }
-  return best;
+  constexpr Costs costs{.slice = 1, .whole = kWholeSlices, .least = kLeastSimtChunk, .once = 3, .tile = 0,
+                        .second_pass = 2, .bytes = 2.5e6, .enough = kMultiprocessors + 1};
+  return cheapest(tiles, costs, rows, columns, steps, count, limits.longest);
 }
 template <class T>
 bool uses_warpgroups() {
-  return kHasWarpgroups && std::is_same_v<T, bfloat16> && compute_capability() == 90;
+  return kHasWarpgroups && kIsForTensorCores<T> && compute_capability() == 90;
 }
-// The cheapest tile and cut for warpgroups, in times of a slice of 128 by 256 sums on one of 132 multiprocessors.
-inline Plan warpgroup_plan(Index rows, Index columns, Index steps, Index count, const Limits& limits) {
-  struct Tile {
-    Loop loop;
-    Index rows, columns;
-    double slice;
-  };
-  constexpr Tile tiles[] = {{Loop::group_128_256, 128, 256, 1},
-                            {Loop::group_256_128, 256, 128, 1},
-                            {Loop::group_128, 128, 128, 0.6},
-                            {Loop::group_128_64, 128, 64, 0.42}};
-  constexpr Index multiprocessors = 132;
-  constexpr double begin = 4, bytes = 2e6, second_pass = 4;  // of a tile; of partial sums in such a time
-  Plan best{};
-  double least = 1e300;
-  for (const Tile& tile : tiles) {
-    Plan plan{
-        .loop = tile.loop, .row_tiles = ceil_div(rows, tile.rows), .column_tiles = ceil_div(columns, tile.columns)};
-    const Index all = plan.row_tiles * plan.column_tiles * count;
-    for (Index chunks = 1; chunks <= kMostChunks; ++chunks) {
-      if (chunks > 1 && chunks > steps / kLeastChunk) break;
-      if (chunks < ceil_div(steps, limits.longest) && chunks < kMostChunks && chunks < steps / kLeastChunk) continue;
-      const Index size = chunks > 1 ? ceil_div(ceil_div(steps, chunks), kGroupSlice) * kGroupSlice : steps;
-      plan.cut = chunks > 1 ? Cut{ceil_div(steps, size), size} : Cut{1, steps};
-      const double turns = static_cast<double>(ceil_div(all * plan.cut.chunks, multiprocessors));
-      double time = turns * (begin + tile.slice * static_cast<double>(ceil_div(size, kGroupSlice)));
-      if (plan.cut.chunks > 1)
-        time += second_pass + static_cast<double>(plan.cut.chunks * rows * columns * count * 8) / bytes;
-      if (time < least) least = time, best = plan;
-      if (all * chunks >= 2 * multiprocessors && limits.longest >= size) break;
-    }
-  }
-  return best;
+// In times of a slice of 128 by 256 sums.
+template <class T>
+Plan warpgroup_plan(Index rows, Index columns, Index steps, Index count, const Limits& limits) {
+  constexpr Tile tiles[] = {{Loop::group_128_256, 128, 256, 1, 1},
+                            {Loop::group_256_128, 256, 128, 1, 1},
+                            {Loop::group_128, 128, 128, 0.6, 0.6},
+                            {Loop::group_128_64, 128, 64, 0.42, 0.42}};
+  constexpr Costs costs{.slice = kGroupSlice<T>, .whole = kGroupSlice<T>, .least = kLeastChunk, .once = 0, .tile = 4,
+                        .second_pass = 4, .bytes = 2e6, .enough = 2 * kMultiprocessors};
+  return cheapest(tiles, costs, rows, columns, steps, count, limits.longest);
 }
 template <class T>
 Plan plan_of(Index rows, Index columns, Index steps, Index count, const Limits& limits) {
   const auto has = [&](Index r, Index c) {  // tiles enough, and not half empty
     return rows > r / 2 && columns > c / 2 && ceil_div(rows, r) * ceil_div(columns, c) * count >= kBusyTiles;
   };
-  if (uses_warpgroups<T>()) return warpgroup_plan(rows, columns, steps, count, limits);
-  if (std::is_same_v<T, float> && limits.widest == 128) return simt_plan(rows, columns, steps, count);
+  if (kIsShort<T> && uses_warpgroups<T>()) return warpgroup_plan<T>(rows, columns, steps, count, limits);
+  if (std::is_same_v<T, float> && limits.widest == 128) return simt_plan(rows, columns, steps, count, limits);
   Plan plan{.loop = Loop::simt_64};
   if (uses_tensor_cores<T>()) {
     plan.loop = has(128, 128) ? Loop::tensor_128 : Loop::tensor_64;
@@ -231,7 +227,7 @@ __device__ void for_each_work(const Problem& problem, const Tiles& tiles, const 
     const TilePlace place = tile_place(tiles, static_cast<unsigned>(w - z * all));
     const Index end = begin + cut.size < problem.steps ? begin + cut.size : problem.steps;
     f(GroupWork{z, item, place.row * Main::rows, place.column * Main::columns, begin,
-                static_cast<int>((end - begin + kGroupSlice - 1) / kGroupSlice)});
+                static_cast<int>((end - begin + Main::slice - 1) / Main::slice)});
   }
 }
 
@@ -277,7 +273,9 @@ __global__ void __launch_bounds__(Main::threads, 1)
                         work.column, sums[block]);
         else if constexpr (std::is_same_v<typename std::decay_t<decltype(part)>::Element, float>)
           store_partial(part.line(0), problem.rows, problem.columns, r, work.column, sums[block]);
-        else store_block(part, problem.rows, r, work.column, sums[block]);
+        else if constexpr (kIsShort<typename std::decay_t<decltype(part)>::Element>)
+          store_block(part, problem.rows, r, work.column, sums[block]);
+        else store_pairs(part, problem.rows, r, work.column, sums[block]);
       }
     });
   }
@@ -311,7 +309,7 @@ Status run_plan(const Context& context, const Problem& problem, const Plan& plan
                       plan.cut.chunks, static_cast<const Computed<T>*>(partial));
 }
 
-template <class Main, class Problem>
+template <class T, class Main, class Problem>
 Status launch_warpgroups(const Context& context, const Problem& problem, const Plan& plan) {
   constexpr Index most = (Index{1} << 31) - 1;
   if (plan.row_tiles > most / plan.column_tiles) return Status::unsupported;
@@ -324,42 +322,47 @@ Status launch_warpgroups(const Context& context, const Problem& problem, const P
   const Status status = launch_asking(context, blocks, dim3(Main::threads), Main::shared_bytes, false,
                                       warpgroup_kernel<Main, Problem>, problem, tiles, plan.cut, partial);
   if (status != Status::ok || !partial) return status;
-  return launch_items(context, problem.count * problem.rows * problem.columns, add_chunks<bfloat16, Problem>, problem,
+  return launch_items(context, problem.count * problem.rows * problem.columns, add_chunks<T, Problem>, problem,
                       plan.cut.chunks, static_cast<const float*>(partial));
 }
 
-template <class Problem>
+template <class T, class Problem>
 Status run_warpgroups(const Context& context, const Problem& problem, const Plan& plan) {
   switch (plan.loop) {
-    case Loop::group_128_256: return launch_warpgroups<WarpgroupLoop<128, 256>>(context, problem, plan);
-    case Loop::group_256_128: return launch_warpgroups<WarpgroupLoop<256, 128>>(context, problem, plan);
-    case Loop::group_128: return launch_warpgroups<WarpgroupLoop<128, 128>>(context, problem, plan);
-    default: return launch_warpgroups<WarpgroupLoop<128, 64>>(context, problem, plan);
+    case Loop::group_128_256: return launch_warpgroups<T, WarpgroupLoop<T, 128, 256>>(context, problem, plan);
+    case Loop::group_256_128: return launch_warpgroups<T, WarpgroupLoop<T, 256, 128>>(context, problem, plan);
+    case Loop::group_128: return launch_warpgroups<T, WarpgroupLoop<T, 128, 128>>(context, problem, plan);
+    default: return launch_warpgroups<T, WarpgroupLoop<T, 128, 64>>(context, problem, plan);
   }
 }
 
 template <class T>
-std::size_t product_workspace(Index rows, Index columns, Index steps, Index count, const Limits& limits) {
-  const Plan plan = plan_of<T>(rows, columns, steps, count, limits);
+std::size_t plan_workspace(const Plan& plan, Index rows, Index columns, Index count) {
   if (plan.cut.chunks <= 1) return 0;
   return static_cast<std::size_t>(plan.cut.chunks * count * rows * columns) * sizeof(Computed<T>);
+}
+template <class T>
+std::size_t product_workspace(Index rows, Index columns, Index steps, Index count, const Limits& limits) {
+  return plan_workspace<T>(plan_of<T>(rows, columns, steps, count, limits), rows, columns, count);
 }
 
 template <class T, class Problem>
 Status run_product(const Context& context, const Problem& problem) {
   if (problem.rows == 0 || problem.columns == 0 || problem.count == 0) return Status::ok;
   const Plan plan = plan_of<T>(problem.rows, problem.columns, problem.steps, problem.count, Problem::limits);
-  if constexpr (std::is_same_v<T, bfloat16>) {
-    if (is_of_warpgroups(plan)) return run_warpgroups(context, problem, plan);
-    if (plan.loop == Loop::tensor_128) return run_plan<T, TensorLoop<128, 128>>(context, problem, plan);
-    if (plan.loop == Loop::tensor_64) return run_plan<T, TensorLoop<64, 64>>(context, problem, plan);
+  if constexpr (kIsForTensorCores<T>) {
+    if constexpr (kIsShort<T>)
+      if (is_of_warpgroups(plan)) return run_warpgroups<T>(context, problem, plan);
+    if (plan.loop == Loop::tensor_128) return run_plan<T, TensorLoop<T, 128, 128>>(context, problem, plan);
+    if (plan.loop == Loop::tensor_64) return run_plan<T, TensorLoop<T, 64, 64>>(context, problem, plan);
   }
   if constexpr (std::is_same_v<T, float>) {
     if constexpr (Problem::limits.widest == 128)
       if (plan.loop == Loop::simt_128) return run_plan<T, SimtLoop<T, 128, 128, 16>>(context, problem, plan);
     if (plan.loop == Loop::simt_128_64) return run_plan<T, SimtLoop<T, 128, 64, 16>>(context, problem, plan);
   }
-  return run_plan<T, SimtLoop<T, 64, 64, 16>>(context, problem, plan);
+  if constexpr (std::is_same_v<T, tfloat32>) return Status::unsupported;  // nobody asks where there are no tensor cores
+  else return run_plan<T, SimtLoop<T, 64, 64, 16>>(context, problem, plan);
 }
 
 }  // namespace dd2424::cuda

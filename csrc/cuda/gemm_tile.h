@@ -19,7 +19,9 @@
 //   bool vector                           and `unit` neighbours of them can be loaded at once, at every such number
 namespace dd2424::cuda {
 
-constexpr int kUnit = 4, kChunk = 8;  // elements that a thread loads together here, and for tensor cores
+constexpr int kUnit = 4;  // elements that a thread loads together here
+template <class T>
+constexpr int kChunk = sizeof(T) == 2 ? 8 : 4;  // and for tensor cores: 16 bytes
 constexpr int kBlockThreads = 256;
 
 constexpr Index ceil_div(Index a, Index b) { return (a + b - 1) / b; }

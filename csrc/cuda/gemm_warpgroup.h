@@ -5,13 +5,15 @@
 #include "cuda/gemm_tile.h"
 #include "cuda/warpgroup.h"
 
-// The main loop of products of bfloat16 on the tensor cores of compute capability 9.0. One warpgroup of a block carries
+// The main loop of products on the tensor cores of compute capability 9.0. One warpgroup of a block carries
 // slices of the operands into a ring of places in shared memory, the others multiply them there; barriers say which
 // places are full and which are empty. Slices are blocks of 64 lines of 128 bytes, along k or along the rows as the
-// operand lies in memory (warpgroup.h). Every sum is one chain over k in steps of 16, whatever the tile.
+// operand lies in memory (warpgroup.h). Every sum is one chain over k, whatever the tile.
 namespace dd2424::cuda {
 
-constexpr int kGroupSlice = 64, kRingBytes = 192 << 10;
+constexpr int kRingBytes = 192 << 10;
+template <class T>
+constexpr int kGroupSlice = 8 * kChunk<T>;
 
 // A place of the ring, and in which turn: both sides count alike.
 struct Turn {
@@ -24,7 +26,7 @@ __device__ void go_on(Turn& turn) {
 }
 
 // One operand's part of slices, carried by the threads of a warpgroup: 16 bytes by each at a time.
-template <class Operand, int rows>
+template <class T, class Operand, int rows>
 class BlockCarrier {
  public:
   using Row = typename Operand::Row;
@@ -32,7 +34,7 @@ class BlockCarrier {
   __device__ BlockCarrier(const Operand& x, Row (&places)[rows], Index first_row, Index first_k)
       : x_(x), places_(places) {
     for (int r = thread(); r < rows; r += kWarpgroup) places[r] = x.row(first_row + r);
-    step_ = x.step(first_k + (x.k_first ? chunk() * kChunk : line()));
+    step_ = x.step(first_k + (x.k_first ? chunk() * kChunk<T> : line()));
   }
   // Starts to copy the next slice.
   __device__ void load(std::byte* slice) {
@@ -45,15 +47,14 @@ class BlockCarrier {
         for (int i = 0; i < kAtOnce; ++i) row[i] = places_[line() + r + 16 * i];
         copy(y + r * 128, 16 * 128, row, line() + r, 16);
       }
-      x_.advance(step_, 32);
-      x_.advance(step_, 32);
+      for (int k = 0; k < kGroupSlice<T>; k += 32) x_.advance(step_, 32);
     } else {
       Row row[blocks];
 #pragma unroll
-      for (int i = 0; i < blocks; ++i) row[i] = places_[i * kBlockLines + chunk() * kChunk];
+      for (int i = 0; i < blocks; ++i) row[i] = places_[i * kBlockLines + chunk() * kChunk<T>];
 #pragma unroll 1
-      for (int k = 0; k < kGroupSlice; k += 16) {
-        copy(y + k * 128, kBlockBytes, row, chunk() * kChunk, kBlockLines);
+      for (int k = 0; k < kGroupSlice<T>; k += 16) {
+        copy(y + k * 128, kBlockBytes, row, chunk() * kChunk<T>, kBlockLines);
         x_.advance(step_, 16);
       }
     }
@@ -72,10 +73,10 @@ class BlockCarrier {
   __device__ void copy(std::byte* y, int apart, const Row (&row)[count], int first, int rows_apart) const {
     if (!x_.vector) {
 #pragma unroll 1
-      for (int i = 0; i < count; ++i) gather(reinterpret_cast<bfloat16*>(y + i * apart), first + i * rows_apart);
+      for (int i = 0; i < count; ++i) gather(reinterpret_cast<T*>(y + i * apart), first + i * rows_apart);
       return;
     }
-    const bfloat16* from[count];
+    const T* from[count];
     bool inside[count];
 #pragma unroll
     for (int i = 0; i < count; ++i) {
@@ -85,12 +86,12 @@ class BlockCarrier {
 #pragma unroll
     for (int i = 0; i < count; ++i) start_copy(y + i * apart, from[i], inside[i]);
   }
-  __device__ void gather(bfloat16* y, int r) const {
+  __device__ void gather(T* y, int r) const {
     auto step = step_;
 #pragma unroll 1
-    for (int i = 0; i < kChunk; ++i) {
+    for (int i = 0; i < kChunk<T>; ++i) {
       const Row row = places_[x_.k_first ? r : r + i];
-      y[i] = x_.inside(row, step) ? x_.data[x_.offset(row, step)] : bfloat16{};
+      y[i] = x_.inside(row, step) ? x_.data[x_.offset(row, step)] : T{};
       if (x_.k_first) x_.advance(step, 1);
     }
   }
@@ -111,9 +112,9 @@ constexpr bool kIsBoxed = false;
 template <class Problem>
 constexpr bool kIsBoxed<Boxed<Problem>> = true;
 
-template <int rows_, int columns_>
+template <class T, int rows_, int columns_>
 struct WarpgroupLoop {
-  static constexpr int rows = rows_, columns = columns_;
+  static constexpr int rows = rows_, columns = columns_, slice = kGroupSlice<T>;
   static constexpr int consumers = 2, threads = (1 + consumers) * kWarpgroup;
   static constexpr int high = rows / kBlockLines / consumers;  // blocks of rows of a consumer
   static constexpr int a_bytes = rows / kBlockLines * kBlockBytes, b_bytes = columns / kBlockLines * kBlockBytes;
@@ -146,8 +147,8 @@ struct WarpgroupLoop {
     __shared__ typename A::Row a_rows[rows];
     __shared__ typename B::Row b_rows[columns];
     meet(ring);  // nobody reads the last tile's rows any more
-    BlockCarrier<A, rows> left(a, a_rows, row, begin);
-    BlockCarrier<B, columns> right(b, b_rows, column, begin);
+    BlockCarrier<T, A, rows> left(a, a_rows, row, begin);
+    BlockCarrier<T, B, columns> right(b, b_rows, column, begin);
     meet(ring);
     Turn copied = ring.turn;
 #pragma unroll 1
@@ -176,7 +177,7 @@ struct WarpgroupLoop {
     };
 #pragma unroll 1
     for (int i = 0; i < slices; ++i) {
-      const Index k = begin + Index{i} * kGroupSlice;
+      const Index k = begin + Index{i} * slice;
       wait_for_phase(ring.empty[ring.turn.place], ring.turn.parity ^ 1);
       arrive_and_announce(ring.full[ring.turn.place], a_bytes + b_bytes);
 #pragma unroll
@@ -198,8 +199,12 @@ struct WarpgroupLoop {
   }
   // sums += a b over so many slices, of the rows of this warpgroup.
   __device__ static void multiply(bool a_along_k, bool b_along_k, int slices, Ring& ring, Sums& y) {
-    if (a_along_k) b_along_k ? multiply<true, true>(slices, ring, y) : multiply<true, false>(slices, ring, y);
-    else b_along_k ? multiply<false, true>(slices, ring, y) : multiply<false, false>(slices, ring, y);
+    if constexpr (kIsShort<T>) {
+      if (a_along_k) b_along_k ? multiply<true, true>(slices, ring, y) : multiply<true, false>(slices, ring, y);
+      else b_along_k ? multiply<false, true>(slices, ring, y) : multiply<false, false>(slices, ring, y);
+    } else {
+      multiply<true, true>(slices, ring, y);
+    }
   }
   template <bool a_along_k, bool b_along_k>
   __device__ static void multiply(int slices, Ring& ring, Sums& y) {
@@ -211,10 +216,10 @@ struct WarpgroupLoop {
       const std::uint64_t b = described(ring.slice() + a_bytes);
       open_products();
 #pragma unroll
-      for (int k = 0; k < kGroupSlice / 16; ++k)
+      for (int k = 0; k < 4; ++k)
 #pragma unroll
         for (int block = 0; block < high; ++block)
-          start_product<!a_along_k, !b_along_k>(
+          start_product<T, !a_along_k, !b_along_k>(
               y[block], steps_on<!a_along_k>(described(ring.slice() + mine + block * kBlockBytes), k),
               steps_on<!b_along_k>(b, k));
       close_products();
@@ -288,9 +293,9 @@ __device__ void finish_simple(const Part& part, Index column, float (&y)[sums]) 
     }
   }
 }
-template <class Part, class T>
+template <class T, class Part>
 __device__ std::uint32_t pair_of(const Part& part, const T* line, Index c, float first, float second) {
-  if constexpr (requires { part.is_simple(); }) return narrowed_pair(first, second);
+  if constexpr (requires { part.is_simple(); }) return two_of<T>(first, second);
   else return part.result(line, c, first).bits | std::uint32_t{part.result(line, c + 1, second).bits} << 16;
 }
 
@@ -354,6 +359,33 @@ __device__ void store_block(const Part& part, Index rows, Index r, Index column,
     if (half == 0) continue;
 #pragma unroll
     for (int i = 0; i < sums - 16; ++i) y[i] = y[i + 16];
+  }
+}
+// The same where results are of 32 bits: two neighbours at a time.
+template <int sums, class Part>
+__device__ void store_pairs(const Part& part, Index rows, Index r, Index column, float (&y)[sums]) {
+  using T = typename Part::Element;
+  const Index mine = column + threadIdx.x % 4 * 2;
+  if (part.is_dense() && column + sums * 2 <= part.columns && is_simple(part)) {
+    finish_simple(part, mine, y);
+#pragma unroll
+    for (int half = 0; half < 2; ++half) {
+      if (r + 8 * half >= rows) break;
+      T* const line = part.line(r + 8 * half) + mine;
+#pragma unroll
+      for (int i = 2 * half; i < sums; i += 4) *reinterpret_cast<Run<float, 2>*>(line + i / 4 * 8) = {y[i], y[i + 1]};
+    }
+    return;
+  }
+#pragma unroll 1
+  for (int turn = 0; turn < sums / 4; ++turn) {  // what is written once serves all sums: they move up to be the first
+#pragma unroll
+    for (int i = 0; i < 4; ++i) {
+      const Index row = r + i / 2 * 8, c = mine + turn * 8 + i % 2;
+      if (row < rows && c < part.columns) part.store(part.line(row), c, y[i]);
+    }
+#pragma unroll
+    for (int i = 0; i < sums - 4; ++i) y[i] = y[i + 4];
   }
 }
 template <int sums>

@@ -248,6 +248,7 @@ void offer_index_add(DeviceTables& tables) {
   offer(tables, kIndexAdd<float>);
   offer(tables, kIndexAdd<double>);
   offer(tables, kIndexAdd<bfloat16>);
+  offer(tables, kIndexAdd<float16>);
   offer(tables, kIndexAdd<std::int64_t>);
   offer(tables, kIndexAdd<std::int32_t>);
   offer(tables, kIndexAdd<std::int16_t>);

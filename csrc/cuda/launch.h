@@ -5,6 +5,7 @@
 #include <type_traits>
 
 #include "core/types.h"
+#include "cuda/value.h"
 
 // How kernels are started and what they share. Nothing here, or in any .cu file, knows whether the GPU is a real one or
 // that of tests/cuda_host.
@@ -18,7 +19,7 @@ Status checked(cudaError_t error);  // keeps the reason for last_error()
 int compute_capability();           // of the GPU in use, 90 for 9.0
 template <class T>
 bool uses_tensor_cores() {
-  return std::is_same_v<T, bfloat16> && compute_capability() >= 80;
+  return kIsForTensorCores<T> && compute_capability() >= 80;
 }
 
 // Runs kernel(args...) on the context's stream.

@@ -96,6 +96,7 @@ void offer_loss(DeviceTables& tables) {
   offer(tables, kLoss<float>);
   offer(tables, kLoss<double>);
   offer(tables, kLoss<bfloat16>);
+  offer(tables, kLoss<float16>);
 }
 
 }  // namespace dd2424::cuda

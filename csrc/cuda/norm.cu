@@ -30,6 +30,7 @@ void offer_norm(DeviceTables& tables) {
   offer(tables, kNorm<float>);
   offer(tables, kNorm<double>);
   offer(tables, kNorm<bfloat16>);
+  offer(tables, kNorm<float16>);
 }
 
 }  // namespace dd2424::cuda

@@ -28,6 +28,7 @@ void offer_reduce(DeviceTables& tables);
 void offer_resample(DeviceTables& tables);
 void offer_rnn(DeviceTables& tables);
 void offer_sort(DeviceTables& tables);
+void offer_tensor_attention(DeviceTables& tables);
 void offer_graphs(DeviceServices& services);
 void offer_machine(DeviceServices& services);
 void offer_memory(DeviceServices& services);

@@ -336,15 +336,17 @@ Status clip_norm(const Context& context, const ClipNorm<T>& a) {
 template <class T>
 constexpr OptimKernels<T> kOptim{
     .sgd = sgd<T>, .adaptive = adaptive<T>, .clip_norm = clip_norm<T>, .clip_norm_workspace = clip_norm_workspace<T>};
-constexpr OptimKernels<bfloat16> kHalf{
-    .sgd = sgd<bfloat16>, .adaptive = adaptive<bfloat16>, .clip_norm = nullptr, .clip_norm_workspace = nullptr};
+template <class T>
+constexpr OptimKernels<T> kShortOptim{
+    .sgd = sgd<T>, .adaptive = adaptive<T>, .clip_norm = nullptr, .clip_norm_workspace = nullptr};
 
 }  // namespace
 
 void offer_optim(DeviceTables& tables) {
   offer(tables, kOptim<float>);
   offer(tables, kOptim<double>);
-  offer(tables, kHalf);
+  offer(tables, kShortOptim<bfloat16>);
+  offer(tables, kShortOptim<float16>);
 }
 
 }  // namespace dd2424::cuda

@@ -195,6 +195,7 @@ void offer_pool(DeviceTables& tables) {
   offer(tables, kPool<float>);
   offer(tables, kPool<double>);
   offer(tables, kPool<bfloat16>);
+  offer(tables, kPool<float16>);
   offer(tables, kPool<std::int64_t>);
   offer(tables, kPool<std::int32_t>);
   offer(tables, kPool<std::int16_t>);

@@ -59,6 +59,7 @@ struct Words {
 // [0, 1) with as many bits as the type holds
 __device__ inline float uniform(std::uint32_t word, float) { return static_cast<float>(word >> 8) * 0x1p-24f; }
 __device__ inline float uniform(std::uint32_t word, bfloat16) { return static_cast<float>(word >> 24) * 0x1p-8f; }
+__device__ inline float uniform(std::uint32_t word, float16) { return static_cast<float>(word >> 21) * 0x1p-11f; }
 
 // What an element of a distribution is made from: one word in float, two in double.
 template <class T>
@@ -308,6 +309,7 @@ void offer_random(DeviceTables& tables) {
   offer(tables, kRandom<float>);
   offer(tables, kRandom<double>);
   offer(tables, kRandom<bfloat16>);
+  offer(tables, kRandom<float16>);
   offer(tables, kRandomInteger);
 }
 

@@ -209,6 +209,7 @@ void offer_reduce(DeviceTables& tables) {
   offer(tables, kReduce<float>);
   offer(tables, kReduce<double>);
   offer(tables, kReduce<bfloat16>);
+  offer(tables, kReduce<float16>);
   offer(tables, kReduce<std::int64_t>);
   offer(tables, kReduce<std::int32_t>);
   offer(tables, kReduce<std::int16_t>);

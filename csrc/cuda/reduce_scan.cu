@@ -292,6 +292,7 @@ Status cumprod(const Context& context, const Scan<T>& a) {
 template Status cumsum(const Context&, const Scan<float>&);
 template Status cumsum(const Context&, const Scan<double>&);
 template Status cumsum(const Context&, const Scan<bfloat16>&);
+template Status cumsum(const Context&, const Scan<float16>&);
 template Status cumsum(const Context&, const Scan<std::int64_t>&);
 template Status cumsum(const Context&, const Scan<std::int32_t>&);
 template Status cumsum(const Context&, const Scan<std::int16_t>&);
@@ -300,6 +301,7 @@ template Status cumsum(const Context&, const Scan<std::uint8_t>&);
 template Status cumprod(const Context&, const Scan<float>&);
 template Status cumprod(const Context&, const Scan<double>&);
 template Status cumprod(const Context&, const Scan<bfloat16>&);
+template Status cumprod(const Context&, const Scan<float16>&);
 template Status cumprod(const Context&, const Scan<std::int64_t>&);
 template Status cumprod(const Context&, const Scan<std::int32_t>&);
 template Status cumprod(const Context&, const Scan<std::int16_t>&);

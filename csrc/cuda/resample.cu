@@ -173,10 +173,11 @@ constexpr ResampleKernels<T> kResample{.separable = separable<T>,
                                        .grid_scatter = grid_scatter<T>,
                                        .grid_scatter_workspace = grid_scatter_workspace,
                                        .grid_gradient = grid_gradient<T>};
-constexpr ResampleKernels<bfloat16> kHalf{.separable = separable<bfloat16>,
-                                          .separable_workspace = separable_workspace<bfloat16>,
-                                          .unfold = unfold<bfloat16>,
-                                          .fold = fold<bfloat16>};  // operations convert for a grid
+template <class T>
+constexpr ResampleKernels<T> kShortResample{.separable = separable<T>,
+                                            .separable_workspace = separable_workspace<T>,
+                                            .unfold = unfold<T>,
+                                            .fold = fold<T>};  // operations convert for a grid
 
 }  // namespace
 
@@ -184,7 +185,8 @@ void offer_resample(DeviceTables& tables) {
   offer(tables, kTake);
   offer(tables, kResample<float>);
   offer(tables, kResample<double>);
-  offer(tables, kHalf);
+  offer(tables, kShortResample<bfloat16>);
+  offer(tables, kShortResample<float16>);
 }
 
 }  // namespace dd2424::cuda

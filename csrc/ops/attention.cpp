@@ -53,15 +53,16 @@ void dispatch(DType dtype, F&& f) {
   dispatch_float(kName, dtype, f);
 }
 
-// Kernels of bfloat16 read rows by chunks of 16 bytes. What they do not take has been converted to float32.
+// Kernels of the short types read rows by chunks of 16 bytes. What they do not take has been converted to float32.
 bool is_in_chunks(const Tensor& x) {
-  bool holds = reinterpret_cast<std::uintptr_t>(x.data<bfloat16>()) % 16 == 0;
+  bool holds = reinterpret_cast<std::uintptr_t>(x.data<std::byte>()) % 16 == 0;
   for (int d = 0; d < 3; ++d) holds &= x.strides()[d] % 8 == 0;
   return holds && x.strides()[3] == 1;
 }
 bool fits(const AttentionSizes& s, const Tensor& q, const Tensor& k, const Tensor& v, const Tensor& mask) {
-  if (q.dtype() != DType::bfloat16) return true;
-  auto* const fits = kernels<AttentionKernels<bfloat16>>(q.device()).attention_fits;
+  if (!is_short(q.dtype())) return true;
+  auto* const fits = q.dtype() == DType::float16 ? kernels<AttentionKernels<float16>>(q.device()).attention_fits
+                                                 : kernels<AttentionKernels<bfloat16>>(q.device()).attention_fits;
   return fits && fits(s) && is_in_chunks(q) && is_in_chunks(k) && is_in_chunks(v) &&
          (!mask.defined() || mask.dtype() == DType::bool_);
 }
@@ -107,7 +108,7 @@ Operands one_of(const Operands& x, Index item) {
 Tensor run_backward(AttentionSizes s, const Operands& given, const Tensor& y, const Tensor& lse, const Tensor& grad,
                     Operands out, bool wants_mask) {
   const GradMode off(false);
-  const bool is_read_as_it_lies = y.dtype() != DType::bfloat16 || is_in_chunks(grad);
+  const bool is_read_as_it_lies = !is_short(y.dtype()) || is_in_chunks(grad);
   const Tensor dy = is_read_as_it_lies ? features_together(grad) : clone_contiguous(grad);
   const Shape full{s.batch, s.heads, s.queries, s.keys};
   const Operands in{given.q, given.k, given.v, expanded_mask(given.mask, full)};
@@ -132,9 +133,9 @@ Tensor run_backward(AttentionSizes s, const Operands& given, const Tensor& y, co
 }
 
 Tensor widened(const Tensor& x) { return x.defined() && is_floating(x.dtype()) ? to(x, DType::float32) : x; }
-// By operations; of bfloat16 in float32, as the kernels sum.
+// By operations; of short types in float32, as the kernels sum.
 Tensors gradients_by_operations(const AttentionSizes& s, const Operands& in, const Tensor& dy, const Needs& needs) {
-  if (dy.dtype() != DType::bfloat16) return attention_gradients(s, in.q, in.k, in.v, in.mask, dy, needs);
+  if (!is_short(dy.dtype())) return attention_gradients(s, in.q, in.k, in.v, in.mask, dy, needs);
   Tensors all =
       attention_gradients(s, widened(in.q), widened(in.k), widened(in.v), widened(in.mask), widened(dy), needs);
   for (Tensor& x : all)
@@ -234,8 +235,7 @@ void check_operands(const Tensor& q, const Tensor& k, const Tensor& v, const Att
     check(x->dtype() == q.dtype(), kName, ": ", name, " must have the dtype of query, ", q.dtype(), ", got ",
           x->dtype());
   }
-  check(is_floating(q.dtype()) && q.dtype() != DType::float16, kName,
-        ": query must be float32, float64 or bfloat16, got ", q.dtype());
+  check(is_floating(q.dtype()), kName, ": query must have a floating dtype, got ", q.dtype());
   check(k.size(k.ndim() - 1) == q.size(q.ndim() - 1), kName, ": key must have as many features as query, got shapes ",
         k.shape(), " and ", q.shape());
   check(v.size(v.ndim() - 2) == k.size(k.ndim() - 2), kName, ": value must have as many rows as key, got shapes ",

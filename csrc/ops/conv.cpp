@@ -12,7 +12,7 @@
 namespace dd2424::ops {
 namespace {
 
-std::atomic<bool> allows_winograd{true};
+std::atomic<bool> allows_winograd{true}, allows_tf32{false};
 
 // What a convolution, its gradient by x and its gradient by the weights have in common.
 struct Geometry {
@@ -34,6 +34,7 @@ Format format_of(const Tensor& x) { return x.is_contiguous() ? Format::channels_
 ConvSizes sizes_of(const Geometry& at, Index batch, Index inputs, Index outputs) {
   ConvSizes s{.batch = batch, .groups = at.groups, .inputs = inputs, .outputs = outputs};
   s.allows_winograd = allows_winograd.load(std::memory_order_relaxed);
+  s.allows_tf32 = allows_tf32.load(std::memory_order_relaxed);
   const int missing = ConvSizes::kSpace - at.image.size();
   for (int d = 0; d < ConvSizes::kSpace; ++d) {
     const auto value = [&](const Shape& shape, Index otherwise) {
@@ -239,6 +240,8 @@ Shape output_space(const std::string& op, const Tensor& x, const Tensor& weight,
 
 void set_winograd(bool allowed) { allows_winograd.store(allowed); }
 bool winograd_allowed() { return allows_winograd.load(); }
+void set_conv_tf32(bool allowed) { allows_tf32.store(allowed); }
+bool conv_tf32_allowed() { return allows_tf32.load(); }
 
 Tensor convolution(const Tensor& x, const Tensor& weight, const Tensor& bias, const ConvOptions& options) {
   const int space = weight.ndim() - 2;

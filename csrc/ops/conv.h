@@ -16,5 +16,7 @@ Tensor convolution(const Tensor& x, const Tensor& weight, const Tensor& bias, co
 
 void set_winograd(bool allowed);  // for the whole process; on at first
 bool winograd_allowed();
+void set_conv_tf32(bool allowed);  // whether GPUs may round float32 to TF32; off at first
+bool conv_tf32_allowed();
 
 }  // namespace dd2424::ops

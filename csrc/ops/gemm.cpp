@@ -1,5 +1,7 @@
 #include "ops/gemm.h"
 
+#include <atomic>
+
 #include "ops/activation.h"
 #include "ops/copy.h"
 #include "ops/elementwise.h"
@@ -9,12 +11,15 @@
 namespace dd2424::ops {
 namespace {
 
+std::atomic<bool> allows_tf32{false};
+
 Tensor mT(const Tensor& x) { return transpose(x, -2, -1); }
 
 template <class T>
 Gemm<T> describe(const Tensor& a, const Tensor& b, const Tensor& c) {
   const int da = a.ndim(), db = b.ndim(), dc = c.ndim();
   Gemm<T> g{.a = a.data<T>(), .b = b.data<T>(), .c = c.data<T>()};
+  g.allows_tf32 = allows_tf32.load(std::memory_order_relaxed);
   g.m = a.size(da - 2), g.k = a.size(da - 1), g.n = b.size(db - 1);
   g.a_row = a.strides()[da - 2], g.a_column = a.strides()[da - 1];
   g.b_row = b.strides()[db - 2], g.b_column = b.strides()[db - 1];
@@ -84,6 +89,9 @@ Tensor product(const Tensor& a, const Tensor& b) {
 }
 
 }  // namespace
+
+void set_matmul_tf32(bool allowed) { allows_tf32.store(allowed); }
+bool matmul_tf32_allowed() { return allows_tf32.load(); }
 
 void product_into(const Tensor& c, const Tensor& a, const Tensor& b, bool adds) {
   check_device("matmul", {&c, &a, &b});

@@ -108,7 +108,7 @@ class Chunks {
   }
 
   void add_gradients(const Tensor& x, const Tensor& dscores, Index begin, Index rows) const {
-    const bool adds = begin > 0, rounds = x.dtype() != losses_.dtype();  // bfloat16: each chunk's sums, once
+    const bool adds = begin > 0, rounds = x.dtype() != losses_.dtype();  // short types: each chunk's sums, once
     if (gradient_.x.defined()) product_into(narrow(gradient_.x, 0, begin, rows), dscores, layer_.weight, false);
     const auto join = [&](const Tensor& total, const Tensor& part) {
       copy_into(total, adds ? add(total, part) : part);
@@ -187,7 +187,7 @@ Tensor linear_cross_entropy(const Tensor& input, const Tensor& weight, const Ten
   Loss loss{target, class_weight, ignore_index, reduction, smoothing};
   const Index classes = weight.size(0);
   if (classes <= kFewClasses || input.size(1) == 0 || is_floating(target.dtype()) || mode_is_active() ||
-      !is_floating(input.dtype()) || input.dtype() == DType::float16)
+      !is_floating(input.dtype()))
     return by_whole_scores(layer, loss);
   check(smoothing >= 0 && smoothing <= 1, "linear_cross_entropy: label_smoothing must be from 0 to 1, got ", smoothing);
   check(target.dtype() != DType::bool_,

@@ -20,8 +20,7 @@ void check_parameters(const char* op, const Tensors& parameters, const Tensors& 
         ", got ", gradients.size());
   for (std::size_t i = 0; i < parameters.size(); ++i) {
     const Tensor &p = parameters[i], &g = gradients[i];
-    check(p.dtype() == DType::float32 || p.dtype() == DType::float64 || p.dtype() == DType::bfloat16, op,
-          ": parameters must be float32, float64 or bfloat16, got ", p.dtype());
+    check(is_floating(p.dtype()), op, ": parameters must have a floating dtype, got ", p.dtype());
     check_device(op, {&parameters[0], &p, &g});
     check(p.shape() == g.shape(), op, ": gradient must have its parameter's shape ", p.shape(), ", got ", g.shape());
     check(p.dtype() == g.dtype(), op, ": gradient must have its parameter's dtype ", p.dtype(), ", got ", g.dtype());
@@ -128,6 +127,7 @@ void sgd_step(const Tensors& parameters, const Tensors& gradients, Tensors& buff
   step<float>(parameters, gradients, buffers, lr, options);
   step<double>(parameters, gradients, buffers, lr, options);
   step<bfloat16>(parameters, gradients, buffers, lr, options);
+  step<float16>(parameters, gradients, buffers, lr, options);
   for (const Tensor& p : parameters) count_write(p);
 }
 
@@ -147,6 +147,7 @@ void adaptive_step(AdaptiveRule rule, const Tensors& parameters, const Tensors& 
   step<float>(rule, parameters, gradients, states, steps, products, lr, options);
   step<double>(rule, parameters, gradients, states, steps, products, lr, options);
   step<bfloat16>(rule, parameters, gradients, states, steps, products, lr, options);
+  step<float16>(rule, parameters, gradients, states, steps, products, lr, options);
   for (const Tensor& p : parameters) count_write(p);
 }
 
@@ -186,8 +187,8 @@ Tensor clip_grad_norm(const Tensors& gradients, double max_norm) {
   check_scalable("clip_grad_norm", gradients);
   const Tensor norm = empty({}, DType::float64, gradients[0].device());
   dispatch_float("clip_grad_norm", dtype, [&]<class T>(T) {
-    if constexpr (std::is_same_v<T, bfloat16>)
-      throw RuntimeError("clip_grad_norm: gradients must be float32 or float64, got bfloat16");
+    if constexpr (sizeof(T) == 2)
+      throw RuntimeError(message("clip_grad_norm: gradients must be float32 or float64, got ", dtype));
     else clip<T>(gradients, max_norm, norm);
   });
   for (const Tensor& g : gradients) count_write(g);

@@ -150,8 +150,8 @@ Tensor grid_sample(const Tensor& x, const Tensor& grid, const std::string& mode,
     const int from = d - (kSpace - at.space);
     at.image[d] = from < 0 ? 1 : x.size(from + 2), at.out[d] = from < 0 ? 1 : grid.size(from + 1);
   }
-  if (x.dtype() != DType::bfloat16) return sample(at, x, grid);
-  return to(sample(at, to(x, DType::float32), to(grid, DType::float32)), DType::bfloat16);
+  if (!is_short(x.dtype())) return sample(at, x, grid);
+  return to(sample(at, to(x, DType::float32), to(grid, DType::float32)), x.dtype());
 }
 
 }  // namespace dd2424::ops

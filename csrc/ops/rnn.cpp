@@ -119,7 +119,7 @@ RnnNode* record_layer(RnnMode mode, const RnnSequence& sequence, const Tensors& 
   return node.get();
 }
 
-// A layer of bfloat16, which keeps its states and sums in float32 from the first step to the last.
+// A layer of a short type, which keeps its states and sums in float32 from the first step to the last.
 RnnResult in_float32(RnnMode mode, const Tensor& x, const RnnSequence& sequence, const Tensor& h, const Tensor& c,
                      const RnnDirections& directions) {
   const auto wide = [](const Tensor& t) { return t.defined() ? to(t, DType::float32) : t; };
@@ -135,7 +135,7 @@ RnnResult in_float32(RnnMode mode, const Tensor& x, const RnnSequence& sequence,
 
 RnnResult rnn_layer(RnnMode mode, const Tensor& input, const RnnSequence& sequence, const Tensor& h, const Tensor& c,
                     const RnnDirections& directions) {
-  const bool is_narrow = input.dtype() == DType::bfloat16, projects_to_none = h.size(2) == 0 && c.defined();
+  const bool is_narrow = is_short(input.dtype()), projects_to_none = h.size(2) == 0 && c.defined();
   const bool projects_on_gpu = input.device() != Device::cpu && directions[0].projection.defined();  // no kernel for it
   if (mode_is_active() || projects_on_gpu || projects_to_none || (!is_narrow && !has_kernel(input.dtype())))
     return rnn_layer_composed(mode, input, sequence, h, c, directions);

@@ -16,9 +16,8 @@ constexpr Index item_bytes(DType dtype) {
 }
 constexpr bool is_floating(DType dtype) { return dtype <= DType::float16; }
 constexpr bool is_integer(DType dtype) { return dtype > DType::float16 && dtype < DType::bool_; }
-constexpr DType accumulator(DType dtype) {
-  return dtype == DType::bfloat16 || dtype == DType::float16 ? DType::float32 : dtype;
-}
+constexpr bool is_short(DType dtype) { return dtype == DType::bfloat16 || dtype == DType::float16; }
+constexpr DType accumulator(DType dtype) { return is_short(dtype) ? DType::float32 : dtype; }
 DType promote(DType a, DType b);  // of two tensors with dimensions
 DType default_dtype();            // of Python's floats
 void set_default_dtype(DType dtype);
@@ -61,9 +60,9 @@ decltype(auto) dispatch_all(DType dtype, F&& f) {
     case DType::int8: return f(std::int8_t());
     case DType::uint8: return f(std::uint8_t());
     case DType::bool_: return f(bool());
-    case DType::float16: break;
+    case DType::float16: return f(float16());
   }
-  throw RuntimeError("float16 is for storage: convert it with .float() or .bfloat16() first");
+  __builtin_unreachable();
 }
 template <class F>
 decltype(auto) dispatch_float(const char* op, DType dtype, F&& f) {
@@ -71,6 +70,7 @@ decltype(auto) dispatch_float(const char* op, DType dtype, F&& f) {
     case DType::float32: return f(float());
     case DType::float64: return f(double());
     case DType::bfloat16: return f(bfloat16());
+    case DType::float16: return f(float16());
     default: break;
   }
   throw RuntimeError(message(op, ": input must have a floating dtype, got ", dtype));

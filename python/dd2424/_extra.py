@@ -90,16 +90,22 @@ def are_deterministic_algorithms_enabled() -> bool:
 
 
 def set_float32_matmul_precision(precision: str) -> None:
-    """Products of float32 keep its precision, whatever is asked for. Raises: RuntimeError for an unknown name."""
+    """What products of float32 matrices may lose on a GPU: "highest" nothing, the default; "high" and "medium" TF32.
+
+    TF32 rounds what is multiplied to 10 bits of mantissa (sums stay float32) for tensor cores; the same switch is
+    `backends.cuda.matmul.allow_tf32`, and that of convolutions `backends.cudnn.allow_tf32`. The CPU rounds nothing.
+    Raises: RuntimeError for an unknown name.
+    """
     if precision not in ("highest", "high", "medium"):
         raise RuntimeError(
             f'set_float32_matmul_precision: precision must be "highest", "high" or "medium", got "{precision}"'
         )
+    _core.set_matmul_tf32(precision != "highest")
 
 
 def get_float32_matmul_precision() -> str:
-    """ "highest", always."""
-    return "highest"
+    """ "highest", or "high" where products of float32 may be rounded to TF32."""
+    return "high" if _core.matmul_tf32_allowed() else "highest"
 
 
 def set_num_interop_threads(threads: int) -> None:

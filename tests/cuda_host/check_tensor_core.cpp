@@ -29,7 +29,7 @@ __global__ void multiply(const Square* a, const Square* b, float (*c)[8], bool w
   load_matrices<false>(x, &left[lane % 16][lane / 16 * 8]);
   load_matrices<true>(y, &right[lane % 16][lane / 16 * 8]);
   float sums[4] = {};
-  multiply_add(sums[0], sums[1], sums[2], sums[3], x, y[0], y[1]);
+  multiply_add<dd2424::bfloat16>(sums[0], sums[1], sums[2], sums[3], x, y[0], y[1]);
   for (int i = 0; i < 4; ++i) c[lane / 4 + i / 2 * 8][lane % 4 * 2 + i % 2] = sums[i];
   wait_for_copies<0>();
 }

@@ -1,17 +1,26 @@
 """Switches of PyTorch's back ends, so that programs which set them run: `backends.cudnn.deterministic = True`.
 
-Results of dd2424 are the same bit by bit whatever they say, and no reduced precision is used unless an input has it;
-so setting one is remembered and changes nothing.
+Two have an effect, on a GPU: `cuda.matmul.allow_tf32` and `cudnn.allow_tf32` say whether products of float32 matrices,
+and convolutions, may round what they multiply to TF32. Both are off at first. Results are the same bit by bit whatever the
+others say, so setting one of those is remembered and changes nothing.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
+from dd2424 import _core
 from dd2424._lazy import MissingNameError, lazy_getattr
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
+
+
+class Linked(NamedTuple):
+    """A switch that is kept elsewhere."""
+
+    read: Callable[[], bool]
+    write: Callable[[bool], None]
 
 
 class Switches:
@@ -27,19 +36,31 @@ class Switches:
     def __getattr__(self, name: str) -> Any:
         values = self.__dict__["_values"]
         if name in values:
-            return values[name]
+            value = values[name]
+            return value.read() if isinstance(value, Linked) else value
         raise MissingNameError(self.__dict__["_owner"], name, values)
 
     def __setattr__(self, name: str, value: object) -> None:
         if name not in self._values:
             raise MissingNameError(self._owner, name, self._values)
-        self._values[name] = value
+        switch = self._values[name]
+        if isinstance(switch, Linked):
+            switch.write(bool(value))
+        else:
+            self._values[name] = value
 
     def __dir__(self) -> Iterator[str]:
         return iter(sorted({*self._values, "is_available"}))
 
 
-cudnn = Switches("backends.cudnn", False, allow_tf32=False, benchmark=False, deterministic=True, enabled=False)
+cudnn = Switches(
+    "backends.cudnn",
+    False,
+    allow_tf32=Linked(_core.conv_tf32_allowed, _core.set_conv_tf32),
+    benchmark=False,
+    deterministic=True,
+    enabled=False,
+)
 mkl = Switches("backends.mkl", False)
 mkldnn = Switches("backends.mkldnn", False, enabled=False)
 mps = Switches("backends.mps", False)
@@ -48,7 +69,8 @@ cuda = Switches(
     "backends.cuda",
     False,
     matmul=Switches("backends.cuda.matmul", False, allow_bf16_reduced_precision_reduction=False,
-                    allow_fp16_reduced_precision_reduction=False, allow_tf32=False),
+                    allow_fp16_reduced_precision_reduction=False,
+                    allow_tf32=Linked(_core.matmul_tf32_allowed, _core.set_matmul_tf32)),
 )  # fmt: skip
 __all__ = ["cuda", "cudnn", "mkl", "mkldnn", "mps", "openmp"]
 __getattr__ = lazy_getattr("dd2424.backends")

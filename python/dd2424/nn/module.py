@@ -180,7 +180,7 @@ class Module(Stateful):
         return self._apply(lambda tensor: tensor.bfloat16() if tensor.is_floating_point() else tensor)
 
     def half(self: M) -> M:
-        """Convert floating-point members to float16."""
+        """Convert floating-point members to float16, in which a GPU computes and the CPU does not."""
         return self._apply(lambda tensor: tensor.half() if tensor.is_floating_point() else tensor)
 
     def cpu(self: M) -> M:

@@ -8,7 +8,10 @@
 #include <cstdint>
 #include <cstring>
 #include <deque>
+#include <type_traits>
 #include <vector>
+
+#include "cuda/value.h"
 
 namespace dd2424::cuda {
 namespace host {
@@ -37,8 +40,11 @@ inline const Fragments* share(const Fragments& mine, const cuda_host::Where& whe
   cuda_host::exchange(kAll, 0, where);
   return &shared[round][thread / 32 * 32];
 }
-inline float bfloat16_at(std::uint32_t two, int i) {
-  return std::bit_cast<float>(i == 0 ? two << 16 : two & 0xffff0000);
+// Element i of a word, as tensor cores see it: of a tfloat32 they leave off the last bits.
+template <class T>
+float element_of(std::uint32_t word, int i) {
+  if constexpr (std::is_same_v<T, tfloat32>) return std::bit_cast<float>(word & 0xffffe000);
+  else return value(T{static_cast<std::uint16_t>(i == 0 ? word : word >> 16)});
 }
 
 }  // namespace host
@@ -75,21 +81,28 @@ void load_matrices(std::uint32_t (&y)[4], const void* line,
   }
 }
 
+inline std::uint32_t rounded_to_tfloat32(std::uint32_t x) {
+  return (x & 0x7f800000) == 0x7f800000 ? x : (x + 0x1000) & 0xffffe000;
+}
+
 // Lane 4 g + t has of a: rows g and g + 8, each with columns 2 t, 2 t + 1 and, in the second half, those eight further
-// on; of b: column g, rows 2 t, 2 t + 1 and eight further on; of c: rows g and g + 8, columns 2 t and 2 t + 1.
-inline void multiply_add(float& c0, float& c1, float& c2, float& c3, const std::uint32_t (&a)[4], std::uint32_t b0,
+// on; of b: column g, rows 2 t, 2 t + 1 and eight further on; of c: rows g and g + 8, columns 2 t and 2 t + 1. Of
+// tfloat32 there is one element to a word: column t of a, or row t of b, and four further on.
+template <class T>
+void multiply_add(float& c0, float& c1, float& c2, float& c3, const std::uint32_t (&a)[4], std::uint32_t b0,
                          std::uint32_t b1, const cuda_host::Where& where = cuda_host::Where::current()) {
   const host::Fragments* of_lane = host::share({{a[0], a[1], a[2], a[3]}, {b0, b1}}, where);
-  float left[16][16], right[16][8];
+  constexpr int per = sizeof(T) == 2 ? 2 : 1, steps = 8 * per;  // of a word; of the product
+  float left[16][steps], right[steps][8];
   for (int lane = 0; lane < 32; ++lane)
-    for (int i = 0; i < 2; ++i) {
-      const int g = lane / 4, k = lane % 4 * 2 + i;
+    for (int i = 0; i < per; ++i) {
+      const int g = lane / 4, k = lane % 4 * per + i;
       for (int part = 0; part < 4; ++part)
-        left[g + part % 2 * 8][k + part / 2 * 8] = host::bfloat16_at(of_lane[lane].a[part], i);
-      for (int part = 0; part < 2; ++part) right[k + part * 8][g] = host::bfloat16_at(of_lane[lane].b[part], i);
+        left[g + part % 2 * 8][k + part / 2 * steps / 2] = host::element_of<T>(of_lane[lane].a[part], i);
+      for (int part = 0; part < 2; ++part) right[k + part * steps / 2][g] = host::element_of<T>(of_lane[lane].b[part], i);
     }
   const int g = cuda_host::lane() / 4, column = cuda_host::lane() % 4 * 2;
-  for (int k = 0; k < 16; ++k) {
+  for (int k = 0; k < steps; ++k) {
     c0 = fmaf(left[g][k], right[k][column], c0);
     c1 = fmaf(left[g][k], right[k][column + 1], c1);
     c2 = fmaf(left[g + 8][k], right[k][column], c2);

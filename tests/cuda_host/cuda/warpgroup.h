@@ -47,17 +47,19 @@ struct Described {
     if (bits >> 62 != 1 || (bits >> 49 & 7) != 0) cuda_host::refuse("a descriptor of another layout");
   }
   // Of `row` along a's rows or b's columns, and step k. Addresses are swizzled as a whole: bits 4 to 6 by bits 7 to 9.
+  template <class T>
   float at(bool transposed, int row, int k) const {
     std::uint32_t address = start;
     if (transposed) address += row % 64 * 2 + row / 64 * leading + k % 8 * 128 + k / 8 * stride;
-    else address += row % 8 * 128 + row / 8 * stride + k * 2;
+    else address += row % 8 * 128 + row / 8 * stride + k * static_cast<int>(sizeof(T));
     address ^= (address >> 7 & 7) << 4;
-    std::uint16_t bits;
-    std::memcpy(&bits, first + address, sizeof bits);
-    return std::bit_cast<float>(static_cast<std::uint32_t>(bits) << 16);
+    std::uint32_t bits = 0;
+    std::memcpy(&bits, first + address, sizeof(T));
+    return element_of<T>(bits, 0);
   }
 };
 struct Product {
+  void (*multiply)(const Product&);
   float* d;
   int count;
   Described a, b;
@@ -68,15 +70,17 @@ inline std::deque<Products>& products_of_thread() {  // the last is still open
   static std::vector<std::deque<Products>> all(1024, std::deque<Products>(1));
   return all[threadIdx.x];
 }
-inline void multiply(const Product& p) {
+template <class T>
+void multiply(const Product& p) {
+  constexpr int steps = 32 / sizeof(T);
   const int thread = static_cast<int>(threadIdx.x) % kWarpgroup, row = thread / 32 * 16 + thread % 32 / 4;
-  float left[2][16];
+  float left[2][steps];
   for (int half = 0; half < 2; ++half)
-    for (int k = 0; k < 16; ++k) left[half][k] = p.a.at(p.a_transposed, row + 8 * half, k);
+    for (int k = 0; k < steps; ++k) left[half][k] = p.a.at<T>(p.a_transposed, row + 8 * half, k);
   for (int j = 0; j < p.count / 4; ++j)
     for (int e = 0; e < 2; ++e)
-      for (int k = 0; k < 16; ++k) {
-        const float right = p.b.at(p.b_transposed, 8 * j + thread % 4 * 2 + e, k);
+      for (int k = 0; k < steps; ++k) {
+        const float right = p.b.at<T>(p.b_transposed, 8 * j + thread % 4 * 2 + e, k);
         for (int half = 0; half < 2; ++half)
           p.d[4 * j + 2 * half + e] = fmaf(left[half][k], right, p.d[4 * j + 2 * half + e]);
       }
@@ -103,10 +107,6 @@ template <int registers>
 void give_registers() {}
 template <int registers>
 void take_registers() {}
-inline std::uint32_t narrowed_pair(float lower, float upper) {
-  return narrowed_bfloat16(lower).bits | std::uint32_t{narrowed_bfloat16(upper).bits} << 16;
-}
-
 inline std::uint32_t shared_address(const void* shared) {
   return static_cast<std::uint32_t>(static_cast<const unsigned char*>(shared) - cuda_host::asked_shared());
 }
@@ -119,13 +119,13 @@ inline std::uint64_t described(const std::byte* lines) {
          std::uint64_t{kSwizzle >> 4} << 32 | std::uint64_t{1} << 62;
 }
 template <bool transposed>
-std::uint64_t steps_on(std::uint64_t description, int sixteens) {
-  return description + static_cast<unsigned>(sixteens * ((transposed ? 16 * 128 : 32) >> 4));
+std::uint64_t steps_on(std::uint64_t description, int products) {
+  return description + static_cast<unsigned>(products * ((transposed ? 16 * 128 : 32) >> 4));
 }
-template <bool a_transposed, bool b_transposed, int count>
+template <class T, bool a_transposed, bool b_transposed, int count>
 void start_product(float (&d)[count], std::uint64_t a, std::uint64_t b) {
   host::products_of_thread().back().push_back(
-      {d, count, host::Described(a), host::Described(b), a_transposed, b_transposed});
+      {host::multiply<T>, d, count, host::Described(a), host::Described(b), a_transposed, b_transposed});
 }
 inline void open_products() {}
 inline void close_products() { host::products_of_thread().emplace_back(); }
@@ -133,7 +133,7 @@ template <int groups, int blocks, int count>
 void wait_for_products(float (&)[blocks][count]) {
   auto& all = host::products_of_thread();
   while (all.size() - 1 > groups) {
-    for (const host::Product& product : all.front()) host::multiply(product);
+    for (const host::Product& product : all.front()) product.multiply(product);
     all.pop_front();
   }
 }
@@ -141,18 +141,23 @@ void wait_for_products(float (&)[blocks][count]) {
 struct Boxes {
   const std::byte* data;
   std::int64_t size[3], stride[2];
+  int bytes;  // of an element
 };
-inline bool make_boxes(Boxes& boxes, const void* data, const std::int64_t (&size)[3], const std::int64_t (&stride)[2]) {
-  boxes = {static_cast<const std::byte*>(data), {size[0], size[1], size[2]}, {stride[0], stride[1]}};
+template <class T>
+bool make_boxes(Boxes& boxes, const T* data, const std::int64_t (&size)[3], const std::int64_t (&stride)[2]) {
+  boxes = {reinterpret_cast<const std::byte*>(data), {size[0], size[1], size[2]}, {stride[0], stride[1]}, sizeof(T)};
   return reinterpret_cast<std::uintptr_t>(data) % 16 == 0 && stride[0] % 16 == 0 && stride[1] % 16 == 0;
 }
 inline void start_box(std::byte* lines, const Boxes& boxes, int x, int y, int z, Barrier& barrier) {
   for (int line = 0; line < kBlockLines; ++line)
-    for (int i = 0; i < 64; ++i) {
-      std::uint16_t bits = 0;
+    for (int i = 0; i < 128 / boxes.bytes; ++i) {
+      std::uint32_t bits = 0;
+      const auto bytes = static_cast<std::size_t>(boxes.bytes);
       if (x + i < boxes.size[0] && y + line < boxes.size[1] && z < boxes.size[2])
-        std::memcpy(&bits, boxes.data + z * boxes.stride[1] + (y + line) * boxes.stride[0] + (x + i) * 2, 2);
-      std::memcpy(lines + line * 128 + ((i / 8 ^ line % 8) * 16) + i % 8 * 2, &bits, 2);
+        std::memcpy(&bits, boxes.data + z * boxes.stride[1] + (y + line) * boxes.stride[0] + (x + i) * boxes.bytes, bytes);
+      if (boxes.bytes == 4) bits = rounded_to_tfloat32(bits);
+      const int at = i * boxes.bytes;
+      std::memcpy(lines + line * 128 + (at / 16 ^ line % 8) * 16 + at % 16, &bits, bytes);
     }
   barrier.bytes -= kBlockBytes;
   host::settle(barrier);
