@@ -128,7 +128,8 @@ def test_what_is_missing_is_said(home):
         ("set.tar.gz", tar({"set/a": b"x"}), "a in .*set.tar.gz must hold 250 bytes"),
         ("set.tar.gz", b"junk", "must be a whole .tar.gz file"),
     ],
-)
+    ids=["short", "long", "other bytes", "cut short", "long when unpacked", "without", "short in an archive", "junk"],
+)  # names that do not hold the time of day, which archives do
 def test_damaged_files(home, name, content, message):
     (home / "set" / name).write_bytes(content)
     with pytest.raises(DataError, match=rf"^set: .*{message}.*; replace the file$"):

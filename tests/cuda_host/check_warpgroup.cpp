@@ -105,6 +105,6 @@ int main() {
                      all_right<WarpgroupLoop<bfloat16, 128, 256>>(136, 264) && all_right<WarpgroupLoop<bfloat16, 256, 128>>(200, 136) &&
                      is_right<float16, WarpgroupLoop<float16, 128, 128>>(136, 72, 72, true, false, true, 0) &&
                      is_right<tfloat32, WarpgroupLoop<tfloat32, 128, 128>>(136, 136, 68, true, true, true, 0) &&
-                     is_right<tfloat32, WarpgroupLoop<tfloat32, 128, 64>>(130, 67, 37, true, true, true, 7);
+                     is_right<tfloat32, WarpgroupLoop<tfloat32, 128, 64>>(130, 67, 37, true, true, true, 8);
   std::puts(right ? "right" : "wrong");
 }
