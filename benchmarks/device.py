@@ -50,9 +50,9 @@ TEXT = """Made by `dd2424 bench --device cuda`; do not edit. The raw times are i
 Times are those between two events of a stream around a block of steps. Kernels work on several copies of their inputs
 in turn, which together are larger than the cache. Every contender has a process of its own; they take turns, round by
 round. A ratio is the peer's time over ours in the same round (above 1: we are faster), the median over rounds. *Limit*
-is the share that we reach of what the chip does, in the same rounds, in a loop of multiply-adds in registers (short types:
-by `mma.sync` on tensor cores; TF32 has float32's limit, without them), or in a bare walk over as much memory. Results are compared between
-contenders before they are timed. A ratio in bold missed its goal.
+is the share that we reach of what the chip does, in the same rounds, in a loop of multiply-adds in registers (short
+types: by `mma.sync` on tensor cores; TF32 has float32's limit, without them), or in a bare walk over as much memory.
+Results are compared between contenders before they are timed. A ratio in bold missed its goal.
 """
 
 

@@ -35,8 +35,8 @@ def size(full: int, tiny: int) -> int:
 def on_gpu(case: Case, dtype: str = "float32", **goals: float) -> Case:
     """The case with a GPU's goals, in one kind of numbers; the largest errors of a sum are those of its order."""
     name = case.name if dtype == "float32" else f"{case.name}, {dtype}"
-    return replace(case, name=name, dtype=dtype, goals=goals, array_bytes=case.array_bytes * WIDTHS[dtype] // 4, numpy=None,
-                   jax=None, compiles=False, threads=(1,), tolerance=max(case.tolerance, 1024))  # fmt: skip
+    return replace(case, name=name, dtype=dtype, goals=goals, array_bytes=case.array_bytes * WIDTHS[dtype] // 4,
+                   numpy=None, jax=None, compiles=False, threads=(1,), tolerance=max(case.tolerance, 1024))  # fmt: skip
 
 
 def rounded(case: Case) -> Case:

@@ -230,7 +230,7 @@ def test_gradients_come_back_in_their_dtype() -> None:
 def test_float16_is_for_storage() -> None:
     x = dd2424.tensor([1.0, 2.0], dtype=dd2424.float16)
     assert x.tolist() == [1, 2]
-    with pytest.raises(RuntimeError, match="float16 is for storage: convert it"):
+    with pytest.raises(RuntimeError, match="float16 is for storage on the CPU: convert it"):
         x + x
 
 

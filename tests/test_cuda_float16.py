@@ -61,13 +61,15 @@ UNARY: dict[str, Function] = {
     "power": lambda x: (x.abs() + 0.5) ** 1.5, "compare": lambda x: x > 0.25, "isnan": lambda x: (x / 0 * 0).isnan(),
 }  # fmt: skip
 ROWS: dict[str, Function] = {
-    "sum": lambda x: x.sum(1), "sum of columns": lambda x: x.sum(0), "mean": lambda x: x.mean(), "amax": lambda x: x.amax(1),
-    "var": lambda x: x.var(1), "norm": lambda x: x.norm(dim=1), "argmax": lambda x: x.argmax(1),
-    "logsumexp": lambda x: x.logsumexp(1), "cumsum": lambda x: x.cumsum(1), "cumprod": lambda x: x[:, :5].cumprod(1),
+    "sum": lambda x: x.sum(1), "sum of columns": lambda x: x.sum(0), "mean": lambda x: x.mean(),
+    "amax": lambda x: x.amax(1), "var": lambda x: x.var(1), "norm": lambda x: x.norm(dim=1),
+    "argmax": lambda x: x.argmax(1), "logsumexp": lambda x: x.logsumexp(1), "cumsum": lambda x: x.cumsum(1),
+    "cumprod": lambda x: x[:, :5].cumprod(1),
     "softmax": lambda x: F.softmax(x, 1), "log_softmax": lambda x: F.log_softmax(x, 0),
     "layer_norm": lambda x: F.layer_norm(x, (37,)), "rms_norm": lambda x: F.rms_norm(x, (37,)),
     "transposed": lambda x: x.t().contiguous(), "cat": lambda x: dd2424.cat([x, x[:3]]), "flip": lambda x: x.flip(0),
-    "sort": lambda x: x.sort(1).values, "topk": lambda x: x.topk(3, 1).values, "tril": dd2424.tril, "roll": lambda x: x.roll(3),
+    "sort": lambda x: x.sort(1).values, "topk": lambda x: x.topk(3, 1).values, "tril": dd2424.tril,
+    "roll": lambda x: x.roll(3),
     "gather": lambda x: x.gather(1, dd2424.tensor([[0, 3, 3]] * 11, device=x.device)),
     "rows": lambda x: x[dd2424.tensor([4, 0, 4, 9], device=x.device)],
     "masked": lambda x: dd2424.where(x > 0, x, -x), "cross_entropy": lambda x: F.cross_entropy(
@@ -194,7 +196,7 @@ def test_a_step(rng, make):
 
 
 def test_random_numbers_are_those_of_the_type(rng):
-    x = dd2424.empty(4000, dtype=dd2424.float16, device="cuda").uniform_(-1, 1).cpu().numpy().astype(np.float64)
+    x = dd2424.empty(40_000, dtype=dd2424.float16, device="cuda").uniform_(-1, 1).cpu().numpy().astype(np.float64)
     assert -1 <= x.min() < -0.99
     assert 0.99 < x.max() < 1
     y = dd2424.randn(4000, dtype=dd2424.float16, device="cuda").cpu().numpy().astype(np.float64)
@@ -202,6 +204,16 @@ def test_random_numbers_are_those_of_the_type(rng):
     assert abs(y.std() - 1) < 0.1
     dropped = F.dropout(dd2424.ones(4000, dtype=dd2424.float16, device="cuda"), 0.25).cpu().numpy()
     assert set(np.unique(dropped).tolist()) == {0.0, float(np.float16(1 / 0.75))}
+
+
+def test_norms_are_those_of_numbers_whose_squares_are_too_large(rng):
+    x = dd2424.full((3, 40), 300.0, dtype=dd2424.float16, device="cuda")
+    np.testing.assert_allclose(x.norm(dim=1).cpu().numpy(), 300 * 40**0.5, rtol=1e-3)
+    np.testing.assert_allclose(F.normalize(x, dim=1).cpu().numpy(), 40**-0.5, rtol=2e-3)
+    y = (x * 0).requires_grad_()
+    with dd2424.autocast("cuda"):
+        loss = F.mse_loss(x, y)
+    assert loss.item() == pytest.approx(90_000)
 
 
 def test_training_under_autocast_learns(rng):

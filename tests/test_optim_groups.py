@@ -240,7 +240,7 @@ def test_what_no_kernel_takes_is_refused(name: str) -> None:
     op = "sgd_step" if name == "SGD" else "adaptive_step"
     half = nn.Parameter(dd2424.ones(2, dtype=dd2424.float16))
     half.grad = dd2424.ones(2, dtype=dd2424.float16)
-    with pytest.raises(RuntimeError, match=f"{op}: parameters must be float32, float64 or bfloat16, got .*float16"):
+    with pytest.raises(RuntimeError, match="float16 is for storage on the CPU"):
         make(name, [half]).step()
     gaps = nn.Parameter(dd2424.ones(4, 4)[:, ::2])
     gaps.grad = dd2424.ones(4, 2)

@@ -17,7 +17,7 @@ Generator& chosen(Generator* generator) { return generator ? *generator : ops::d
 
 // Fills self; types that no kernel draws in are drawn in float32 and converted.
 Tensor fill_random(Tensor self, Distribution distribution, double p, double q, Generator* generator) {
-  if (is_floating(self.dtype()) && self.dtype() != DType::float16) {
+  if (is_floating(self.dtype()) && (self.dtype() != DType::float16 || self.device() != Device::cpu)) {
     ops::random_(self, distribution, p, q, chosen(generator));
     return self;
   }

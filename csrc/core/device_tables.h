@@ -28,9 +28,8 @@ using TablesOf = std::tuple<const Table<T>*...>;
 template <template <class> class Table>
 using FloatTables = TablesOf<Table, float, double, bfloat16, float16>;
 template <template <class> class Table>
-using NumberTables =
-    decltype(std::tuple_cat(FloatTables<Table>(), TablesOf<Table, std::int64_t, std::int32_t, std::int16_t, std::int8_t,
-                                                           std::uint8_t>()));
+using NumberTables = decltype(std::tuple_cat(
+    FloatTables<Table>(), TablesOf<Table, std::int64_t, std::int32_t, std::int16_t, std::int8_t, std::uint8_t>()));
 template <template <class> class Table>
 using AllTables = decltype(std::tuple_cat(NumberTables<Table>(), TablesOf<Table, bool>()));
 

@@ -9,8 +9,8 @@ namespace dd2424 {
 // For every item of the batch: c = epilogue(alpha * a b + beta * c + bias). Any strides, so any transposition; no
 // operand overlaps c. Batch dimensions broadcast by stride 0. As in BLAS, c is not read where beta is 0, nor a and b
 // where alpha is 0 or k is 0: a NaN there stays unseen. Bits follow from m, n, k, whether each operand's rows or
-// columns lie closer together, and the ISA level: never from other strides or the batch (with TF32 also from whether rows
-// begin at multiples of 16 bytes).
+// columns lie closer together, and the ISA level: never from other strides or the batch.
+// (With TF32 they do: boxes of memory are summed in another order than what is gathered.)
 template <class T>
 struct Gemm {
   using Acc = Accumulator<T>;

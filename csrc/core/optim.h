@@ -79,7 +79,7 @@ template <class T>
 struct OptimKernels {  // float, double, bfloat16, float16
   Status (*sgd)(const Context&, const Sgd<T>&);
   Status (*adaptive)(const Context&, const Adaptive<T>&);
-  Status (*clip_norm)(const Context&, const ClipNorm<T>&);  // null for bfloat16
+  Status (*clip_norm)(const Context&, const ClipNorm<T>&);  // null for short types
   std::size_t (*clip_norm_workspace)(const ClipNorm<T>&);   // bytes
 };
 

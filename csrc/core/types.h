@@ -18,7 +18,7 @@ enum class Status : std::uint8_t { ok, unsupported, device_error };
 struct bfloat16 {  // storage only: kernels compute in float
   std::uint16_t bits;
 };
-struct float16 {  // the same; on the CPU nothing but copies knows it
+struct float16 {  // the same; the CPU's kernels do not compute with it
   std::uint16_t bits;
 };
 

@@ -5,8 +5,8 @@
 #include "cuda/attention_few.h"
 #include "cuda/offer.h"
 
-// Forward of the short types on tensor cores: a block of four warps has 128 queries, a warp 32 of them, and walks along the
-// keys, 64 at a time; the next tile is on its way while this one is multiplied.
+// Forward of the short types on tensor cores: a block of four warps has 128 queries, a warp 32 of them, and walks along
+// the keys, 64 at a time; the next tile is on its way while this one is multiplied.
 namespace dd2424::cuda {
 namespace {
 

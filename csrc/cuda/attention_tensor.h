@@ -3,10 +3,10 @@
 #include "cuda/cooperative.h"
 #include "cuda/tensor_core.h"
 
-// What attention of the short types on tensor cores is made of, forward and backward. Rows of a head lie in shared memory, a
-// warp has 16 or 32 rows of scores in registers, and weights go from the registers that the scores were summed in
-// straight into the next product: where a warp finds its sums is where it must have what it multiplies, two by two.
-// Source: Dao, "FlashAttention-2", arXiv:2307.08691; PTX ISA, "Matrix Fragments for mma.m16n8k16".
+// What attention of the short types on tensor cores is made of, forward and backward. Rows of a head lie in shared
+// memory, a warp has 16 or 32 rows of scores in registers, and weights go from the registers that the scores were
+// summed in straight into the next product: where a warp finds its sums is where it must have what it multiplies, two
+// by two. Source: Dao, "FlashAttention-2", arXiv:2307.08691; PTX ISA, "Matrix Fragments for mma.m16n8k16".
 namespace dd2424::cuda {
 namespace {
 
@@ -68,7 +68,7 @@ __device__ void start_rows(std::byte* to, const T* from, Index stride, Index lef
     start_copy(to + L::place(first + i * step, chunk), at, first + i * step < end);
 }
 template <class T>
-__device__ inline bool is_finite(std::uint32_t x) {
+__device__ bool is_finite(std::uint32_t x) {
   return (x & kExponentBits<T>) != kExponentBits<T>;
 }
 // Whether what this thread copied so has an infinity or NaN.
@@ -160,15 +160,15 @@ __device__ inline std::uint32_t each_of_two(std::uint32_t two, std::uint32_t (*f
   return f(two & 0xffff) | f(two >> 16) << 16;
 }
 template <class T>
-__device__ inline std::uint32_t finite_or_zero(std::uint32_t x) {
+__device__ std::uint32_t finite_or_zero(std::uint32_t x) {
   return is_finite<T>(x) ? x : 0;
 }
 template <class T>
-__device__ inline std::uint32_t one_unless_zero(std::uint32_t x) {
+__device__ std::uint32_t one_unless_zero(std::uint32_t x) {
   return (x & 0x7fff) == 0 ? 0 : bits_of_power<T>(0);
 }
 template <class T>
-__device__ inline std::uint32_t told_apart(std::uint32_t x) {  // 1 for infinity, 2^7 for -infinity, 2^14 for NaN
+__device__ std::uint32_t told_apart(std::uint32_t x) {  // 1 for infinity, 2^7 for -infinity, 2^14 for NaN
   const bool is_nan = (x & 0x7fff) > kExponentBits<T>;
   return is_finite<T>(x) ? 0 : bits_of_power<T>(is_nan ? 14 : x < 0x8000 ? 0 : 7);
 }
@@ -219,9 +219,8 @@ __device__ void add_rows_unhidden(float (&sums)[down][features / 8][4], const We
 
 // Writes a warp's sums, scaled row by row, through its own rows of shared memory, so that memory gets whole chunks.
 template <int features, class T, int down>
-__device__ void store_rows(std::byte* own, int row, const HeadRows<T>& y, Index b, Index h, Index first,
-                           Index rows, Index has, const float (&sums)[down][features / 8][4],
-                           const float (&scales)[down][2]) {
+__device__ void store_rows(std::byte* own, int row, const HeadRows<T>& y, Index b, Index h, Index first, Index rows,
+                           Index has, const float (&sums)[down][features / 8][4], const float (&scales)[down][2]) {
   using L = Lines<features>;
 #pragma unroll
   for (int m = 0; m < down; ++m)

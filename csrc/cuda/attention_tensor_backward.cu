@@ -1,8 +1,8 @@
 #include "cuda/attention_deltas.h"
 #include "cuda/attention_tensor.h"
 
-// Backward of the short types on tensor cores, with the names and the two kernels of attention_backward.cu: a block of four
-// warps has keys and walks along the queries for dK and dV; another has queries and walks along the keys for dQ.
+// Backward of the short types on tensor cores, with the names and the two kernels of attention_backward.cu: a block of
+// four warps has keys and walks along the queries for dK and dV; another has queries and walks along the keys for dQ.
 namespace dd2424::cuda {
 namespace {
 
@@ -91,8 +91,7 @@ struct Step {  // of that walk
 
 // lse and delta of the queries of a tile, by a thread each; a weight of a query that is not there is 0.
 template <class T>
-__device__ float of_query(const AttentionBackward<T>& a, const float* deltas, Index b, Index h,
-                                 Index query) {
+__device__ float of_query(const AttentionBackward<T>& a, const float* deltas, Index b, Index h, Index query) {
   const AttentionSizes& s = a.sizes;
   const int thread = static_cast<int>(threadIdx.x);
   const Index q = query + thread % kTensorRows, row = (b * s.heads + h) * s.queries + q;
@@ -117,8 +116,8 @@ struct KeySums {
 };
 // Adds what some queries bring to the keys of a warp; `at` is the first of each.
 template <int features, bool masked, class T>
-__device__ __forceinline__ void add_queries(KeySums<features>& sums, const AttentionBackward<T>& a,
-                                            const Place& at, const std::byte* keys, const std::byte* values, int own,
+__device__ __forceinline__ void add_queries(KeySums<features>& sums, const AttentionBackward<T>& a, const Place& at,
+                                            const std::byte* keys, const std::byte* values, int own,
                                             const std::byte* queries, const float* lse, float scale, bool hides) {
   constexpr int down = OfKeys<features>::down, across = OfKeys<features>::across;
   const std::byte* slopes_of_y = queries + OfKeys<features>::tile_bytes;
@@ -217,8 +216,7 @@ struct OfRows {  // of a lane
   float lse[2][2], delta[2][2];
 };
 template <class T>
-__device__ OfRows rows_of_lane(const AttentionBackward<T>& a, const float* deltas, Index head,
-                                      Index first) {
+__device__ OfRows rows_of_lane(const AttentionBackward<T>& a, const float* deltas, Index head, Index first) {
   OfRows found;
 #pragma unroll
   for (int m = 0; m < 2; ++m)
@@ -320,8 +318,8 @@ Status differentiate_tiles(const Context& context, const AttentionBackward<T>& a
   Status status = Status::ok;
   if ((a.dk.data || a.dv.data) && s.keys > 0)
     status = launch_asking(context, grid(s.batch * s.key_heads, s.keys, OfKeys<features>::rows), dim3(kBackwardThreads),
-                           OfKeys<features>::shared_bytes, false, differentiate_keys_on_tensor_cores<T, features, masked>,
-                           a, deltas);
+                           OfKeys<features>::shared_bytes, false,
+                           differentiate_keys_on_tensor_cores<T, features, masked>, a, deltas);
   if (status != Status::ok || !a.dq.data || s.queries == 0) return status;
   return launch_asking(context, grid(s.batch * s.heads, s.queries, OfQueryBlock<features>::rows),
                        dim3(kBackwardThreads), OfQueryBlock<features>::shared_bytes, false,

@@ -237,6 +237,7 @@ bool takes_floats(const AttentionBackward<float>& a);
 Status backward_of_floats(const Context& context, const AttentionBackward<float>& a);  // in attention_float_backward.cu
 Status forward_of_floats(const Context& context, const AttentionForward<float>& a);    // what it takes
 template <class T>
-Status backward_on_tensor_cores(const Context& context, const AttentionBackward<T>& a);  // in attention_tensor_backward.cu
+Status backward_on_tensor_cores(const Context& context,
+                                const AttentionBackward<T>& a);  // in attention_tensor_backward.cu
 
 }  // namespace dd2424::cuda

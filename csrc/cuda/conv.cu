@@ -1,7 +1,5 @@
 #include "core/conv.h"
 
-#include <bit>
-
 #include "cuda/conv_dense.h"
 #include "cuda/conv_depthwise.h"
 #include "cuda/conv_direct.h"
@@ -144,7 +142,7 @@ bool is_pointwise(const ConvSizes& s, Format format) {
 bool is_plain(const ConvSizes& s) { return is_pointwise(s, Format::channels_last); }
 Index plane(const ConvSizes& s) { return s.out[0] * s.out[1] * s.out[2]; }
 bool has_planes(const ConvSizes& s) {
-  return is_pointwise(s, Format::channels_first) && s.batch > 0 && plane(s) % kChunk<bfloat16> == 0 && plane(s) >= 64;
+  return is_pointwise(s, Format::channels_first) && s.batch > 0 && plane(s) % 8 == 0 && plane(s) >= 64;
 }
 Index pixels(const ConvSizes& s) { return s.batch * s.out[0] * s.out[1] * s.out[2]; }
 
@@ -204,12 +202,12 @@ bool is_dense(Pass pass, const ConvSizes& s, std::initializer_list<const void*> 
 }
 // Float32 that may be rounded for tensor cores, as the type that is.
 template <class T>
-bool may_round(const ConvSizes& s) {
-  return std::is_same_v<T, float> && s.allows_tf32 && uses_tensor_cores<tfloat32>();
+bool rounds(const ConvSizes& s) {
+  return std::is_same_v<T, float> && may_round(s.allows_tf32);
 }
 template <class T, template <class> class Arguments>
-auto rounding(const Arguments<T>& a) {
-  if constexpr (std::is_same_v<T, float>) return std::bit_cast<Arguments<tfloat32>>(a);
+auto rounding_if_float(const Arguments<T>& a) {
+  if constexpr (std::is_same_v<T, float>) return rounding(a);
   else return a;
 }
 constexpr std::size_t larger(std::size_t a, std::size_t b) { return a < b ? b : a; }
@@ -219,7 +217,7 @@ std::size_t workspace_if_dense(Pass pass, const ConvSizes& s) {
   if constexpr (kHasDense<T>) {
     if (is_depthwise<T>(s)) bytes = pass == Pass::weight ? depthwise_weight_workspace<T>(s) : depthwise_workspace<T>(s);
     else if (!prefers_direct(s) && prefers_dense<T>(pass, s))
-      bytes = may_round<T>(s) ? dense_workspace<tfloat32>(pass, s) : dense_workspace<T>(pass, s);
+      bytes = rounds<T>(s) ? dense_workspace<tfloat32>(pass, s) : dense_workspace<T>(pass, s);
   }
   return bytes;
 }
@@ -239,7 +237,7 @@ Status conv_forward(const Context& context, const ConvForward<T>& given) {
     }
     if (has_few_outputs(c)) return correlate_few(context, c);
     if (!prefers_direct(a.sizes) && is_dense<T>(Pass::forward, a.sizes, {a.x, a.weight, a.y}))
-      return may_round<T>(a.sizes) ? forward_dense(context, rounding<T>(a)) : forward_dense(context, a);
+      return rounds<T>(a.sizes) ? forward_dense(context, rounding_if_float(a)) : forward_dense(context, a);
   }
   return prefers_direct(a.sizes) ? correlate_direct(context, c) : run_product<T>(context, GatheredProblem<T>(c));
 }
@@ -262,7 +260,7 @@ Status conv_input(const Context& context, const ConvInput<T>& given) {
       return for_each_class(a.sizes,
                             [&](const Index(&first)[kSpace]) { return correlate_few(context, input_of(a, first)); });
     if (!prefers_direct(a.sizes) && is_dense<T>(Pass::input, a.sizes, {a.dy, a.weight, a.dx}))
-      return may_round<T>(a.sizes) ? input_dense(context, rounding<T>(a)) : input_dense(context, a);
+      return rounds<T>(a.sizes) ? input_dense(context, rounding_if_float(a)) : input_dense(context, a);
   }
   return for_each_class(a.sizes, [&](const Index(&first)[kSpace]) {
     const Correlation<T> c = input_of(a, first);
@@ -278,7 +276,8 @@ Status conv_weight(const Context& context, const ConvWeight<T>& given) {
     if (is_depthwise<T>(a.sizes, {a.x, a.dy})) return weight_depthwise(context, a);
   if (prefers_direct(a.sizes)) return weight_direct(context, a);
   if constexpr (kHasDense<T>)
-    if (is_dense<T>(Pass::weight, a.sizes, {a.x, a.dy})) return may_round<T>(a.sizes) ? weight_dense(context, rounding<T>(a)) : weight_dense(context, a);
+    if (is_dense<T>(Pass::weight, a.sizes, {a.x, a.dy}))
+      return rounds<T>(a.sizes) ? weight_dense(context, rounding_if_float(a)) : weight_dense(context, a);
   return run_product<T>(context, WeightProblem<T>(a));
 }
 

@@ -1,7 +1,6 @@
 #include "core/gemm.h"
 
 #include <algorithm>
-#include <bit>
 
 #include "cuda/gemm.h"
 #include "cuda/gemm_narrow.h"
@@ -119,8 +118,6 @@ GemmProblem<T> problem_of(const Gemm<T>& g) {
       g.c_column == 1 && g.n % kUnit == 0 && can_load(g.c, kUnit, g.c_row) && allows_units<T>(g, kUnit, g.c, 0);
   return problem;
 }
-bool may_round(const Gemm<float>& g) { return g.allows_tf32 && uses_tensor_cores<tfloat32>(); }
-GemmProblem<tfloat32> rounding_problem(const Gemm<float>& g) { return problem_of(std::bit_cast<Gemm<tfloat32>>(g)); }
 
 }  // namespace
 
@@ -130,7 +127,7 @@ Status gemm(const Context& context, const Gemm<T>& g) {
   if (is_outer(g.m, g.n, problem.steps)) return run_outer<T>(context, problem);
   if (is_narrow<T>(g.m, g.n, problem.steps)) return run_narrow<T>(context, problem);
   if constexpr (std::is_same_v<T, float>)
-    if (may_round(g)) return run_tensor_product(context, rounding_problem(g));
+    if (may_round(g.allows_tf32)) return run_tensor_product(context, problem_of(rounding(g)));
   if constexpr (kIsShort<T>) return run_tensor_product(context, problem);
   else return run_product<T>(context, problem);
 }
@@ -140,8 +137,8 @@ std::size_t gemm_workspace(const Gemm<T>& g) {
   if (is_outer(g.m, g.n, steps_of(g))) return 0;
   if (is_narrow<T>(g.m, g.n, steps_of(g))) return narrow_workspace<T>(g.m, g.n, g.k, items_of(g.batch));
   if constexpr (std::is_same_v<T, float>) {
-    if (may_round(g)) {
-      const GemmProblem<tfloat32> p = rounding_problem(g);
+    if (may_round(g.allows_tf32)) {
+      const GemmProblem<tfloat32> p = problem_of(rounding(g));
       const std::size_t boxed = plan_workspace<tfloat32>(boxed_plan(p), p.rows, p.columns, p.count);
       return std::max(boxed, product_workspace<tfloat32>(p.rows, p.columns, p.steps, p.count, p.limits));
     }

@@ -1,4 +1,5 @@
 #pragma once
+#include "cuda/gemm_store.h"
 #include "cuda/gemm_tensor.h"
 #include "cuda/gemm_warpgroup.h"
 
@@ -64,11 +65,11 @@ struct Tile {
   double alone, shared;
 };
 struct Costs {
-  Index slice;                      // steps
-  Index whole, least;               // chunks have multiples of so many steps, and at least so many
-  double once, tile, second_pass;   // whatever the sizes; for each tile that follows another; where there are chunks
-  double bytes;                     // that a second pass reads and writes in a unit of time
-  Index enough;                     // tiles and chunks: more cuts are not tried
+  Index slice;                     // steps
+  Index whole, least;              // chunks have multiples of so many steps, and at least so many
+  double once, tile, second_pass;  // whatever the sizes; for each tile that follows another; where there are chunks
+  double bytes;                    // that a second pass reads and writes in a unit of time
+  Index enough;                    // tiles and chunks: more cuts are not tried
 };
 constexpr Index kMultiprocessors = 132;
 
@@ -88,8 +89,8 @@ Plan cheapest(const Tile (&all)[tiles], const Costs& costs, Index rows, Index co
       plan.cut = chunks > 1 ? Cut{ceil_div(steps, size), size} : Cut{1, steps};
       const Index pieces = plan.row_tiles * plan.column_tiles * count * plan.cut.chunks;
       const double turns = static_cast<double>(ceil_div(pieces, kMultiprocessors));
-      const double of_slice = turns == 1 ? tile.alone : turns * tile.shared;
-      double time = costs.once + turns * costs.tile + of_slice * static_cast<double>(ceil_div(plan.cut.size, costs.slice));
+      const double slices = static_cast<double>(ceil_div(plan.cut.size, costs.slice));
+      double time = costs.once + turns * (costs.tile + (turns == 1 ? tile.alone : tile.shared) * slices);
       if (plan.cut.chunks > 1)
         time += costs.second_pass + static_cast<double>(plan.cut.chunks * rows * columns * count * 8) / costs.bytes;
       if (time < lowest) lowest = time, best = plan;
@@ -103,23 +104,35 @@ inline Plan simt_plan(Index rows, Index columns, Index steps, Index count, const
   constexpr Tile tiles[] = {{Loop::simt_128, 128, 128, 0.115, 0.095},
                             {Loop::simt_128_64, 128, 64, 0.07, 0.056},
                             {Loop::simt_64, 64, 64, 0.04, 0.035}};
-  constexpr Costs costs{.slice = 1, .whole = kWholeSlices, .least = kLeastSimtChunk, .once = 3, .tile = 0,
-                        .second_pass = 2, .bytes = 2.5e6, .enough = kMultiprocessors + 1};
+  constexpr Costs costs{.slice = 1,
+                        .whole = kWholeSlices,
+                        .least = kLeastSimtChunk,
+                        .once = 3,
+                        .tile = 0,
+                        .second_pass = 2,
+                        .bytes = 2.5e6,
+                        .enough = kMultiprocessors + 1};
   return cheapest(tiles, costs, rows, columns, steps, count, limits.longest);
 }
 template <class T>
 bool uses_warpgroups() {
   return kHasWarpgroups && kIsForTensorCores<T> && compute_capability() == 90;
 }
-// In times of a slice of 128 by 256 sums.
+// In times of a slice of 128 by 256 sums: a block of warpgroups has its multiprocessor for itself.
 template <class T>
 Plan warpgroup_plan(Index rows, Index columns, Index steps, Index count, const Limits& limits) {
   constexpr Tile tiles[] = {{Loop::group_128_256, 128, 256, 1, 1},
                             {Loop::group_256_128, 256, 128, 1, 1},
                             {Loop::group_128, 128, 128, 0.6, 0.6},
                             {Loop::group_128_64, 128, 64, 0.42, 0.42}};
-  constexpr Costs costs{.slice = kGroupSlice<T>, .whole = kGroupSlice<T>, .least = kLeastChunk, .once = 0, .tile = 4,
-                        .second_pass = 4, .bytes = 2e6, .enough = 2 * kMultiprocessors};
+  constexpr Costs costs{.slice = kGroupSlice<T>,
+                        .whole = kGroupSlice<T>,
+                        .least = kLeastChunk,
+                        .once = 0,
+                        .tile = 4,
+                        .second_pass = 4,
+                        .bytes = 2e6,
+                        .enough = 2 * kMultiprocessors};
   return cheapest(tiles, costs, rows, columns, steps, count, limits.longest);
 }
 template <class T>

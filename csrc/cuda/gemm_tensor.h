@@ -106,8 +106,8 @@ struct TensorLoop {  // four warps, two by two, each with fragments of 16 by 8 s
   __device__ static int column_of(int j) { return first_column() + j / 2 * 8 + lane() % 4 * 2 + j % 2; }
 
   // A slice's fragments of 16 rows of a, or of 16 columns of b, by the steps of two chunks: four matrices of 8 rows by
-  // a chunk, first those of the first chunk. Blocks of 16 rows, or of two chunks' steps, do not change the places within
-  // a line: they are added.
+  // a chunk, first those of the first chunk. Blocks of 16 rows, or of two chunks' steps, do not change the places
+  // within a line: they are added.
   template <bool along_k, int lines>
   __device__ static void read(std::uint32_t (&y)[4], const std::byte* slice, int first, int block, int two_chunks) {
     using S = TensorSlice<T, lines>;

@@ -1,6 +1,7 @@
 #pragma once
 #include <cuda_runtime.h>
 
+#include <bit>
 #include <cstddef>
 #include <type_traits>
 
@@ -20,6 +21,13 @@ int compute_capability();           // of the GPU in use, 90 for 9.0
 template <class T>
 bool uses_tensor_cores() {
   return kIsForTensorCores<T> && compute_capability() >= 80;
+}
+
+// Float32 that may be rounded, where there are tensor cores for it, and what a kernel is given then.
+inline bool may_round(bool is_allowed) { return is_allowed && uses_tensor_cores<tfloat32>(); }
+template <template <class> class Arguments>
+Arguments<tfloat32> rounding(const Arguments<float>& a) {
+  return std::bit_cast<Arguments<tfloat32>>(a);  // they differ in what pointers are said to lead to
 }
 
 // Runs kernel(args...) on the context's stream.

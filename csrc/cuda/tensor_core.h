@@ -82,9 +82,9 @@ template <class T>
 __device__ void multiply_add(float& c0, float& c1, float& c2, float& c3, const std::uint32_t (&a)[4], std::uint32_t b0,
                              std::uint32_t b1) {
 #if __CUDA_ARCH__ >= 800
-#define DD2424_MULTIPLY_ADD(shape)                                                                               \
-  asm volatile("mma.sync.aligned." shape " {%0, %1, %2, %3}, {%4, %5, %6, %7}, {%8, %9}, {%0, %1, %2, %3};"    \
-               : "+f"(c0), "+f"(c1), "+f"(c2), "+f"(c3)                                                         \
+#define DD2424_MULTIPLY_ADD(shape)                                                                          \
+  asm volatile("mma.sync.aligned." shape " {%0, %1, %2, %3}, {%4, %5, %6, %7}, {%8, %9}, {%0, %1, %2, %3};" \
+               : "+f"(c0), "+f"(c1), "+f"(c2), "+f"(c3)                                                     \
                : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b0), "r"(b1))
   if constexpr (std::is_same_v<T, bfloat16>) DD2424_MULTIPLY_ADD("m16n8k16.row.col.f32.bf16.bf16.f32");
   else if constexpr (std::is_same_v<T, float16>) DD2424_MULTIPLY_ADD("m16n8k16.row.col.f32.f16.f16.f32");

@@ -4,6 +4,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <type_traits>
 
 #include "cuda/tensor_core.h"
 
@@ -99,43 +100,43 @@ __device__ std::uint64_t steps_on(std::uint64_t description, int products) {
 }
 
 // The operands of wgmma that are sums: how they are numbered, and what they are.
-#define DD2424_NUMBERS_32                                                                   \
-  "%0, %1, %2, %3, %4, %5, %6, %7, %8, %9, %10, %11, %12, %13, %14, %15, "                  \
+#define DD2424_NUMBERS_32                                                  \
+  "%0, %1, %2, %3, %4, %5, %6, %7, %8, %9, %10, %11, %12, %13, %14, %15, " \
   "%16, %17, %18, %19, %20, %21, %22, %23, %24, %25, %26, %27, %28, %29, %30, %31"
-#define DD2424_NUMBERS_64                                                                   \
-  DD2424_NUMBERS_32                                                                         \
-  ", %32, %33, %34, %35, %36, %37, %38, %39, %40, %41, %42, %43, %44, %45, %46, %47, "      \
+#define DD2424_NUMBERS_64                                                              \
+  DD2424_NUMBERS_32                                                                    \
+  ", %32, %33, %34, %35, %36, %37, %38, %39, %40, %41, %42, %43, %44, %45, %46, %47, " \
   "%48, %49, %50, %51, %52, %53, %54, %55, %56, %57, %58, %59, %60, %61, %62, %63"
-#define DD2424_NUMBERS_128                                                                  \
-  DD2424_NUMBERS_64                                                                         \
-  ", %64, %65, %66, %67, %68, %69, %70, %71, %72, %73, %74, %75, %76, %77, %78, %79, "      \
-  "%80, %81, %82, %83, %84, %85, %86, %87, %88, %89, %90, %91, %92, %93, %94, %95, "        \
-  "%96, %97, %98, %99, %100, %101, %102, %103, %104, %105, %106, %107, %108, %109, %110, "  \
-  "%111, %112, %113, %114, %115, %116, %117, %118, %119, %120, %121, %122, %123, %124, "    \
+#define DD2424_NUMBERS_128                                                                 \
+  DD2424_NUMBERS_64                                                                        \
+  ", %64, %65, %66, %67, %68, %69, %70, %71, %72, %73, %74, %75, %76, %77, %78, %79, "     \
+  "%80, %81, %82, %83, %84, %85, %86, %87, %88, %89, %90, %91, %92, %93, %94, %95, "       \
+  "%96, %97, %98, %99, %100, %101, %102, %103, %104, %105, %106, %107, %108, %109, %110, " \
+  "%111, %112, %113, %114, %115, %116, %117, %118, %119, %120, %121, %122, %123, %124, "   \
   "%125, %126, %127"
-#define DD2424_SUMS_8(i)                                                                                          \
+#define DD2424_SUMS_8(i)                                                                                      \
   "+f"(d[i]), "+f"(d[i + 1]), "+f"(d[i + 2]), "+f"(d[i + 3]), "+f"(d[i + 4]), "+f"(d[i + 5]), "+f"(d[i + 6]), \
       "+f"(d[i + 7])
 #define DD2424_SUMS_32(i) DD2424_SUMS_8(i), DD2424_SUMS_8(i + 8), DD2424_SUMS_8(i + 16), DD2424_SUMS_8(i + 24)
 #define DD2424_SUMS_64(i) DD2424_SUMS_32(i), DD2424_SUMS_32(i + 32)
 #define DD2424_SUMS_128(i) DD2424_SUMS_64(i), DD2424_SUMS_64(i + 64)
 // A product of n columns, and so half as many sums of a thread; `descriptions` are the numbers of a's and b's.
-#define DD2424_SHORT_PRODUCT(n, sums, descriptions, type)                                                    \
-  asm volatile("wgmma.mma_async.sync.aligned.m64n" n "k16.f32." type "." type " {" DD2424_NUMBERS_##sums  \
-               "}, " descriptions ";"                                                                        \
-               : DD2424_SUMS_##sums(0)                                                                       \
-               : "l"(a), "l"(b), "n"(a_transposed), "n"(b_transposed)                                        \
+#define DD2424_SHORT_PRODUCT(n, sums, descriptions, type)                                                \
+  asm volatile("wgmma.mma_async.sync.aligned.m64n" n "k16.f32." type "." type " {" DD2424_NUMBERS_##sums \
+               "}, " descriptions ";"                                                                    \
+               : DD2424_SUMS_##sums(0)                                                                   \
+               : "l"(a), "l"(b), "n"(a_transposed), "n"(b_transposed)                                    \
                : "memory")
 #define DD2424_PRODUCT(n, sums, of_a, of_b, a_turned, b_turned)                                                        \
-  if constexpr (std::is_same_v<T, bfloat16>)                                                                          \
-    DD2424_SHORT_PRODUCT(n, sums, of_a ", " of_b ", 1, 1, 1, " a_turned ", " b_turned, "bf16");                       \
-  else if constexpr (std::is_same_v<T, float16>)                                                                      \
-    DD2424_SHORT_PRODUCT(n, sums, of_a ", " of_b ", 1, 1, 1, " a_turned ", " b_turned, "f16");                        \
-  else                                                                                                                \
+  if constexpr (std::is_same_v<T, bfloat16>)                                                                           \
+    DD2424_SHORT_PRODUCT(n, sums, of_a ", " of_b ", 1, 1, 1, " a_turned ", " b_turned, "bf16");                        \
+  else if constexpr (std::is_same_v<T, float16>)                                                                       \
+    DD2424_SHORT_PRODUCT(n, sums, of_a ", " of_b ", 1, 1, 1, " a_turned ", " b_turned, "f16");                         \
+  else                                                                                                                 \
     asm volatile("wgmma.mma_async.sync.aligned.m64n" n "k8.f32.tf32.tf32 {" DD2424_NUMBERS_##sums "}, " of_a ", " of_b \
-                 ", 1, 1, 1;"                                                                                         \
-                 : DD2424_SUMS_##sums(0)                                                                              \
-                 : "l"(a), "l"(b)                                                                                     \
+                                                                                                  ", 1, 1, 1;"         \
+                 : DD2424_SUMS_##sums(0)                                                                               \
+                 : "l"(a), "l"(b)                                                                                      \
                  : "memory")
 
 // A warpgroup starts d += a b: a is 64 by 16 (by 8, along k, of tfloat32) and b has two columns for each element of d.
@@ -192,7 +193,7 @@ struct Boxes {
   CUtensorMap map;
 };
 // Strides in bytes, which like the address are multiples of 16. Whether the driver has made them. What is copied of
-// tfloat32 is rounded to it.
+// tfloat32 is rounded to it on the way, ties to even.
 template <class T>
 bool make_boxes(Boxes& boxes, const T* data, const std::int64_t (&size)[3], const std::int64_t (&stride)[2]) {
   constexpr auto type = std::is_same_v<T, bfloat16>  ? CU_TENSOR_MAP_DATA_TYPE_BFLOAT16
@@ -216,8 +217,8 @@ bool make_boxes(Boxes& boxes, const T* data, const std::int64_t (&size)[3], cons
                                static_cast<cuuint64_t>(size[2])};
   const cuuint64_t strides[2] = {static_cast<cuuint64_t>(stride[0]), static_cast<cuuint64_t>(stride[1])};
   const cuuint32_t box[3] = {128 / sizeof(T), kBlockLines, 1}, all[3] = {1, 1, 1};
-  return encode(&boxes.map, type, 3, const_cast<T*>(data), sizes, strides, box, all,
-                CU_TENSOR_MAP_INTERLEAVE_NONE, CU_TENSOR_MAP_SWIZZLE_128B, CU_TENSOR_MAP_L2_PROMOTION_L2_256B,
+  return encode(&boxes.map, type, 3, const_cast<T*>(data), sizes, strides, box, all, CU_TENSOR_MAP_INTERLEAVE_NONE,
+                CU_TENSOR_MAP_SWIZZLE_128B, CU_TENSOR_MAP_L2_PROMOTION_L2_256B,
                 CU_TENSOR_MAP_FLOAT_OOB_FILL_NONE) == CUDA_SUCCESS;
 }
 __device__ inline void start_box(std::byte* lines, const Boxes& boxes, int x, int y, int z, Barrier& barrier) {

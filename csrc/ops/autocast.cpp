@@ -29,7 +29,8 @@ constexpr std::string_view kInFloat32[] = {"sum",           "mean",
                                            "softplus",      "softmax",
                                            "log_softmax",   "logsumexp",
                                            "cross_entropy", "layer_norm",
-                                           "rms_norm",      "local_response_norm"};
+                                           "rms_norm",      "local_response_norm",
+                                           "square"};
 constexpr std::string_view kWidest[] = {"gated", "grid_sample"};
 // fmt: on
 

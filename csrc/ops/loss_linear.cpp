@@ -187,7 +187,7 @@ Tensor linear_cross_entropy(const Tensor& input, const Tensor& weight, const Ten
   Loss loss{target, class_weight, ignore_index, reduction, smoothing};
   const Index classes = weight.size(0);
   if (classes <= kFewClasses || input.size(1) == 0 || is_floating(target.dtype()) || mode_is_active() ||
-      !is_floating(input.dtype()))
+      !is_floating(input.dtype()) || input.dtype() == DType::float16)  // which gradients of a mean would leave
     return by_whole_scores(layer, loss);
   check(smoothing >= 0 && smoothing <= 1, "linear_cross_entropy: label_smoothing must be from 0 to 1, got ", smoothing);
   check(target.dtype() != DType::bool_,

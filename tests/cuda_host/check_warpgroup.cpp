@@ -93,7 +93,8 @@ template <class Main>
 bool all_right(Index m, Index n) {
   bool right = true;
   for (int way = 0; way < 4; ++way)
-    for (const bool boxed : {false, true}) right = right && is_right<bfloat16, Main>(m, n, 72, way & 1, way & 2, boxed, 0);
+    for (const bool boxed : {false, true})
+      right = right && is_right<bfloat16, Main>(m, n, 72, way & 1, way & 2, boxed, 0);
   return right && is_right<bfloat16, Main>(m + 1, n + 1, 67, true, false, false, 3) &&
          is_right<bfloat16, Main>(m, n + 1, 67, false, true, true, 8);
 }
@@ -101,8 +102,10 @@ bool all_right(Index m, Index n) {
 }  // namespace
 
 int main() {
-  const bool right = all_right<WarpgroupLoop<bfloat16, 128, 64>>(136, 72) && all_right<WarpgroupLoop<bfloat16, 128, 128>>(264, 228) &&
-                     all_right<WarpgroupLoop<bfloat16, 128, 256>>(136, 264) && all_right<WarpgroupLoop<bfloat16, 256, 128>>(200, 136) &&
+  const bool right = all_right<WarpgroupLoop<bfloat16, 128, 64>>(136, 72) &&
+                     all_right<WarpgroupLoop<bfloat16, 128, 128>>(264, 228) &&
+                     all_right<WarpgroupLoop<bfloat16, 128, 256>>(136, 264) &&
+                     all_right<WarpgroupLoop<bfloat16, 256, 128>>(200, 136) &&
                      is_right<float16, WarpgroupLoop<float16, 128, 128>>(136, 72, 72, true, false, true, 0) &&
                      is_right<tfloat32, WarpgroupLoop<tfloat32, 128, 128>>(136, 136, 68, true, true, true, 0) &&
                      is_right<tfloat32, WarpgroupLoop<tfloat32, 128, 64>>(130, 67, 37, true, true, true, 8);

@@ -1,8 +1,8 @@
 """Switches of PyTorch's back ends, so that programs which set them run: `backends.cudnn.deterministic = True`.
 
 Two have an effect, on a GPU: `cuda.matmul.allow_tf32` and `cudnn.allow_tf32` say whether products of float32 matrices,
-and convolutions, may round what they multiply to TF32. Both are off at first. Results are the same bit by bit whatever the
-others say, so setting one of those is remembered and changes nothing.
+and convolutions, may round what they multiply to TF32. Both are off at first. Results are the same bit by bit whatever
+the others say, so setting one of those is remembered and changes nothing.
 """
 
 from __future__ import annotations

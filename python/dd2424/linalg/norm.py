@@ -24,6 +24,8 @@ def vector_norm(
     x = x if dtype is None else x.to(dtype)
     if not x.is_floating_point():
         raise RuntimeError(f"vector_norm: x must be floating-point, got {x.dtype}")
+    if x.dtype == _core.float16:  # whose largest number has a root of 256
+        return vector_norm(x.float(), ord, dim, keepdim).half()
     dims = () if dim is None else (dim,) if isinstance(dim, int) else tuple(dim)
     if ord == 2:
         return _root(_core.sum_squares(x, dims or None, keepdim))

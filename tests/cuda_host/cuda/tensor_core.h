@@ -90,7 +90,7 @@ inline std::uint32_t rounded_to_tfloat32(std::uint32_t x) {
 // tfloat32 there is one element to a word: column t of a, or row t of b, and four further on.
 template <class T>
 void multiply_add(float& c0, float& c1, float& c2, float& c3, const std::uint32_t (&a)[4], std::uint32_t b0,
-                         std::uint32_t b1, const cuda_host::Where& where = cuda_host::Where::current()) {
+                  std::uint32_t b1, const cuda_host::Where& where = cuda_host::Where::current()) {
   const host::Fragments* of_lane = host::share({{a[0], a[1], a[2], a[3]}, {b0, b1}}, where);
   constexpr int per = sizeof(T) == 2 ? 2 : 1, steps = 8 * per;  // of a word; of the product
   float left[16][steps], right[steps][8];
@@ -99,7 +99,8 @@ void multiply_add(float& c0, float& c1, float& c2, float& c3, const std::uint32_
       const int g = lane / 4, k = lane % 4 * per + i;
       for (int part = 0; part < 4; ++part)
         left[g + part % 2 * 8][k + part / 2 * steps / 2] = host::element_of<T>(of_lane[lane].a[part], i);
-      for (int part = 0; part < 2; ++part) right[k + part * steps / 2][g] = host::element_of<T>(of_lane[lane].b[part], i);
+      for (int part = 0; part < 2; ++part)
+        right[k + part * steps / 2][g] = host::element_of<T>(of_lane[lane].b[part], i);
     }
   const int g = cuda_host::lane() / 4, column = cuda_host::lane() % 4 * 2;
   for (int k = 0; k < steps; ++k) {

@@ -154,8 +154,10 @@ inline void start_box(std::byte* lines, const Boxes& boxes, int x, int y, int z,
       std::uint32_t bits = 0;
       const auto bytes = static_cast<std::size_t>(boxes.bytes);
       if (x + i < boxes.size[0] && y + line < boxes.size[1] && z < boxes.size[2])
-        std::memcpy(&bits, boxes.data + z * boxes.stride[1] + (y + line) * boxes.stride[0] + (x + i) * boxes.bytes, bytes);
-      if (boxes.bytes == 4) bits = rounded_to_tfloat32(bits);
+        std::memcpy(&bits, boxes.data + z * boxes.stride[1] + (y + line) * boxes.stride[0] + (x + i) * boxes.bytes,
+                    bytes);
+      if (boxes.bytes == 4 && (bits & 0x7f800000) != 0x7f800000)  // ties to even
+        bits = (bits + 0xfff + (bits >> 13 & 1)) & 0xffffe000;
       const int at = i * boxes.bytes;
       std::memcpy(lines + line * 128 + (at / 16 ^ line % 8) * 16 + at % 16, &bits, bytes);
     }
