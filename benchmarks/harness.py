@@ -65,6 +65,8 @@ class Contender:
         self.name = name
         peers = ("OPENBLAS_", "MKL_", "KMP_", "GOMP_", "OMP_", "BLIS_")
         environment = {k: v for k, v in os.environ.items() if not k.startswith(peers)}  # as its users have it
+        if "DD2424_CUDA_LIBRARY" in environment:  # seen from the folder that workers run in
+            environment["DD2424_CUDA_LIBRARY"] = os.path.abspath(environment["DD2424_CUDA_LIBRARY"])
         for library in ("OMP", "OPENBLAS", "MKL"):
             environment[f"{library}_NUM_THREADS"] = str(threads)
         self.process = subprocess.Popen(
