@@ -1,7 +1,5 @@
 #pragma once
 // A block of threads of the emulated GPU: fibers, of which one runs at a time. A part of emulator.cpp.
-#include <ucontext.h>
-
 #include <algorithm>
 #include <cstdio>
 #include <cstdlib>
@@ -10,6 +8,7 @@
 #include <vector>
 
 #include "cuda_runtime.h"
+#include "stack.h"
 
 #if defined(__SANITIZE_ADDRESS__)
 #include <sanitizer/asan_interface.h>
@@ -34,12 +33,17 @@ namespace {
   std::abort();
 }
 
-constexpr std::size_t kStack = kHasSanitizer ? 256 << 10 : 64 << 10;
+// Stacks begin at other places of a page each: where all began at one, they would lie in the same few lines of a cache.
+constexpr std::size_t kStack = kHasSanitizer ? 256 << 10 : 64 << 10, kShift = 576, kShifts = 61;
 
 struct Fiber {
-  ucontext_t context;
-  std::unique_ptr<std::byte[]> stack{new std::byte[kStack]};
+  Stack context;
+  std::unique_ptr<std::byte[]> stack{new std::byte[kStack + kShift * kShifts]};
   int thread = -1;  // that it runs, or -1
+  std::byte* bottom;
+  Fiber(std::size_t index, void (*entry)()) : bottom(stack.get() + kShift * (index % kShifts)) {
+    start_stack(context, bottom, kStack, entry);
+  }
 };
 struct Warp {
   std::uint64_t words[2][32];  // of an exchange and of the one before it
@@ -87,7 +91,7 @@ class Block {  // of threads
   bool votes_[2] = {};  // of this barrier and of the one before it
   unsigned round_ = 0;  // of barriers
   Fiber* running_ = nullptr;
-  ucontext_t scheduler_;
+  Stack scheduler_;
   void* scheduler_stack_ = nullptr;
   std::size_t scheduler_stack_bytes_ = 0;
   Body body_ = nullptr;
@@ -117,8 +121,8 @@ void Block::switch_to(Fiber& fiber) {
   running_ = &fiber;
   if (fiber.thread >= 0) place(fiber.thread);
   void* fake = nullptr;
-  __sanitizer_start_switch_fiber(&fake, fiber.stack.get(), kStack);
-  swapcontext(&scheduler_, &fiber.context);
+  __sanitizer_start_switch_fiber(&fake, fiber.bottom, kStack);
+  switch_stacks(scheduler_, fiber.context);
   __sanitizer_finish_switch_fiber(fake, nullptr, nullptr);
 }
 
@@ -126,7 +130,7 @@ void Block::leave() {
   Fiber* mine = running_;
   void* fake = nullptr;
   __sanitizer_start_switch_fiber(&fake, scheduler_stack_, scheduler_stack_bytes_);
-  swapcontext(&mine->context, &scheduler_);
+  switch_stacks(mine->context, scheduler_);
   __sanitizer_finish_switch_fiber(fake, nullptr, nullptr);
 }
 
@@ -165,13 +169,8 @@ bool Block::resume() {
     Fiber* next = nullptr;
     if (started_ < order_.size()) {
       if (idle_.empty()) {
-        fibers_.push_back(std::make_unique<Fiber>());
-        Fiber& fresh = *fibers_.back();
-        getcontext(&fresh.context);
-        fresh.context.uc_stack = {.ss_sp = fresh.stack.get(), .ss_flags = 0, .ss_size = kStack};
-        fresh.context.uc_link = nullptr;
-        makecontext(&fresh.context, fiber_main, 0);
-        idle_.push_back(&fresh);
+        fibers_.push_back(std::make_unique<Fiber>(fibers_.size(), fiber_main));
+        idle_.push_back(fibers_.back().get());
       }
       next = idle_.back();
       idle_.pop_back();
@@ -190,7 +189,8 @@ bool Block::resume() {
 }
 
 bool same(const Where& a, const Where& b) {
-  return a.line() == b.line() && a.column() == b.column() && std::strcmp(a.file_name(), b.file_name()) == 0;
+  return a.line() == b.line() && a.column() == b.column() &&
+         (a.file_name() == b.file_name() || std::strcmp(a.file_name(), b.file_name()) == 0);
 }
 
 bool Block::wait(bool vote, const Where& where) {
