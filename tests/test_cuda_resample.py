@@ -9,7 +9,7 @@ import pytest
 
 import dd2424
 from accuracy import bits
-from dd2424 import Tensor
+from dd2424 import Tensor, cuda
 from dd2424.autograd import gradcheck, gradgradcheck
 from dd2424.nn import functional as F
 from on_gpu import FLOATS, assert_alike, both, needs_gpu
@@ -163,3 +163,59 @@ def test_refusals_are_the_processors():
     ]:
         with pytest.raises(RuntimeError, match=message):
             call()
+
+
+CAPTURED: list[tuple[Any, tuple[int, ...]]] = [
+    *[(lambda x, size=size, options=options: F.interpolate(x, size, **options), shape)
+      for shape, size, options in INTERPOLATIONS],
+    *[(lambda x, mode=mode: F.pad(x, (2, 1, 0, 3), mode), (2, 3, 5, 6))
+      for mode in ("constant", "reflect", "replicate", "circular")],
+    (lambda x: F.channel_shuffle(x, 2), (2, 6, 3)),
+    (lambda x: F.pixel_shuffle(x, 2), (2, 8, 3, 5)),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("function", "shape"), CAPTURED)
+def test_a_captured_step_is_the_step(rng, function, shape):
+    """Forward and backward; the lists that the kernels read belong to the graph, whoever else lets go of them."""
+
+    def step(x: Tensor) -> tuple[Tensor, Tensor]:
+        leaf = x.detach().requires_grad_()
+        y = function(leaf)
+        (grad,) = dd2424.autograd.grad((y * y).sum(), [leaf])
+        return y.detach(), grad
+
+    x = dd2424.tensor(rng.normal(size=shape)).float().cuda()
+    step(x)
+    g = cuda.CUDAGraph()
+    with cuda.graph(g):
+        results = step(x)
+    cuda.empty_cache()
+    others = [dd2424.full((n,), -1.0, device="cuda") for n in (1, 100, 1000) for _ in range(10)]
+    for _ in range(2):
+        x.copy_(dd2424.tensor(rng.normal(size=shape)).float())
+        g.replay()
+        for replayed, eager in zip(results, step(x), strict=True):
+            assert bits(replayed.cpu()) == bits(eager.cpu())
+    assert all((other == -1).all() for other in others)
+
+
+def test_lists_are_copied_once_and_given_back(rng):
+    x = dd2424.tensor(rng.normal(size=(1, 2, 6, 7))).float().cuda()
+    cuda.empty_cache()
+    before = cuda.memory_allocated()
+    first = F.interpolate(x, (9, 5), mode="bicubic")
+    held = cuda.memory_allocated()
+    second = F.interpolate(x + 0, (9, 5), mode="bicubic")
+    assert cuda.memory_allocated() - held == second.nbytes
+    assert bits(first.cpu()) == bits(second.cpu())
+    del first, second
+    cuda.empty_cache()
+    assert cuda.memory_allocated() == before
+
+
+def test_more_sizes_than_are_kept(rng):
+    x = dd2424.tensor(rng.normal(size=(1, 1, 3))).float()
+    gpu = x.cuda()
+    for size in [*range(1, 300), *range(1, 300, 50)]:
+        assert_alike(F.interpolate(gpu, size, mode="linear"), F.interpolate(x, size, mode="linear"), 8)

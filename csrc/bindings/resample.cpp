@@ -1,6 +1,7 @@
 #include "ops/resample.h"
 
 #include "bindings/python.h"
+#include "ops/resample_axis.h"
 
 namespace dd2424 {
 
@@ -27,6 +28,7 @@ void bind_resample(py::module_& m) {
       },
       "input"_a, "output_size"_a, "kernel_size"_a, "dilation"_a, "padding"_a, "stride"_a);
   m.def("grid_sample", &ops::grid_sample, "input"_a, "grid"_a, "mode"_a, "padding_mode"_a, "align_corners"_a);
+  m.def("forget_axes", &ops::forget_axes);
 }
 
 }  // namespace dd2424

@@ -12,8 +12,8 @@ struct Take {
   Index element_bytes, inner;
   int ndim;  // at least 1; the last varies fastest
   Index y_size[kMaxDims];
-  Index x_stride[kMaxDims];     // from_d(i) = i * x_stride, in elements,
-  const Index* from[kMaxDims];  // or what stands here (y_size), in the device's memory, where it is not null
+  Index x_stride[kMaxDims];     // in elements; from_d(i) = i * x_stride,
+  const Index* from[kMaxDims];  // or from[i] * x_stride or -1 where it is not null (y_size), in the device's memory
 };
 struct TakeKernels {
   Status (*take)(const Context&, const Take&);

@@ -68,7 +68,11 @@ class Taker {
   }
 
  private:
-  Index from(Index i) const { return a_.from[last_] ? a_.from[last_][i] : i * a_.x_stride[last_]; }
+  Index from(Index i) const { return place_of(last_, i); }
+  Index place_of(int d, Index i) const {
+    const Index at = a_.from[d] ? a_.from[d][i] : i;
+    return at < 0 ? -1 : at * a_.x_stride[d];
+  }
 
   // The longest part of a row that lies side by side in x too.
   void find_run() {
@@ -87,7 +91,7 @@ class Taker {
   const U* source(const Index* place) const {  // of a row; null where it is all `value`
     Index offset = 0;
     for (int d = 0; d < last_; ++d) {
-      const Index at = a_.from[d] ? a_.from[d][place[d]] : place[d] * a_.x_stride[d];
+      const Index at = place_of(d, place[d]);
       if (at < 0) return nullptr;
       offset += at;
     }
@@ -105,12 +109,14 @@ class Taker {
     if (a_.inner == 1) {
       if (begin == 0 && left_is_value_) return fill_units(y, end, value_);
       if (end == width_ && right_is_value_) return fill_units(y + begin, end - begin, value_);
-      if (!a_.from[last_]) {
-        for (Index i = begin; i < end; ++i) y[i] = x[i * a_.x_stride[last_]];
+      const Index* places = a_.from[last_];
+      const Index stride = a_.x_stride[last_];
+      if (!places) {
+        for (Index i = begin; i < end; ++i) y[i] = x[i * stride];
       } else if (is_full_) {
-        for (Index i = begin; i < end; ++i) y[i] = x[a_.from[last_][i]];
+        for (Index i = begin; i < end; ++i) y[i] = x[places[i] * stride];
       } else {
-        for (Index i = begin; i < end; ++i) y[i] = a_.from[last_][i] < 0 ? value_ : x[a_.from[last_][i]];
+        for (Index i = begin; i < end; ++i) y[i] = places[i] < 0 ? value_ : x[places[i] * stride];
       }
       return;
     }

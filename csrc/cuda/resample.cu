@@ -19,9 +19,9 @@ __global__ void take_kernel(Take a, Word fill, Index n) {
     bool is_inside = true;
     for (int d = a.ndim - 1; d >= 0; --d) {
       const Index rest = quotient(row, a.y_size[d]), at = row - rest * a.y_size[d];
-      const Index from = a.from[d] ? a.from[d][at] : at * a.x_stride[d];
+      const Index from = a.from[d] ? a.from[d][at] : at;
       is_inside = is_inside && from >= 0;
-      place += from;
+      place += from * a.x_stride[d];
       row = rest;
     }
     y[i] = is_inside ? x[place] : fill;

@@ -3,6 +3,8 @@
 namespace dd2424::ops {
 namespace {
 
+thread_local Graph* captured = nullptr;
+
 void check_ok(const char* op, Status status) {
   if (status != Status::ok) throw_device_error(op);
 }
@@ -11,6 +13,10 @@ void check_ok(const char* op, Status status) {
 
 GraphPool::GraphPool() { check_ok("graph", device_services("graph").open_pool(&pool)); }
 GraphPool::~GraphPool() { device_services("graph").close_pool(pool); }
+
+void keep_for_replays(std::shared_ptr<const void> kept) {
+  if (captured && kept) captured->kept_.push_back(std::move(kept));
+}
 
 Graph::~Graph() {
   if (stream_) cancel();
@@ -28,11 +34,13 @@ void Graph::begin(Ref<GraphPool> pool) {
   check_ok("capture_begin", gpu.begin_capture(current_stream(), pool_->pool));
   stream_ = current_stream();
   captured_draws = &draws_;
+  captured = this;
   dd2424::detail::is_capturing = true;
 }
 
 void Graph::leave() {
   captured_draws = nullptr;
+  captured = nullptr;
   dd2424::detail::is_capturing = false;
   stream_ = nullptr;
 }
@@ -62,6 +70,7 @@ void Graph::replay() {
 void Graph::reset() {
   if (graph_) device_services("reset").drop_graph(std::exchange(graph_, nullptr));
   pool_ = nullptr;
+  kept_.clear();
 }
 
 }  // namespace dd2424::ops

@@ -1,4 +1,7 @@
 #pragma once
+#include <memory>
+#include <vector>
+
 #include "ops/random.h"
 
 // Work on a GPU written down once and done many times: a step of small kernels then costs the host one call.
@@ -10,6 +13,9 @@ struct GraphPool final : Counted {
   GraphPool();
   ~GraphPool();
 };
+
+// While this thread captures a graph: the graph has this as long as it may be replayed.
+void keep_for_replays(std::shared_ptr<const void> kept);
 
 class Graph {
  public:
@@ -30,8 +36,10 @@ class Graph {
   const Ref<GraphPool>& pool() const { return pool_; }
 
  private:
+  friend void keep_for_replays(std::shared_ptr<const void> kept);
   void leave();
   Ref<GraphPool> pool_;
+  std::vector<std::shared_ptr<const void>> kept_;
   Tensor start_;  // (2) int64, on the GPU: where the generator stands when a replay begins
   CapturedDraws draws_{};
   void* graph_ = nullptr;

@@ -1,4 +1,5 @@
 #include <array>
+#include <bit>
 #include <cmath>
 #include <numbers>
 
@@ -160,12 +161,10 @@ AxisMap axis_of(Interpolation mode, const Resizing& r, DType dtype) {
   return antialiased(r, 3, lanczos);
 }
 
-bool is_identity(const AxisMap& map) {
-  if (map.in != map.out() || map.index.size() != static_cast<std::size_t>(map.in)) return false;
-  for (std::size_t i = 0; i < map.index.size(); ++i)
-    if (map.index[i] != static_cast<Index>(i) || map.weight[i] != 1 || map.first[i] != static_cast<Index>(i))
-      return false;
-  return true;
+AxisRef resized_axis(Interpolation mode, const Resizing& r, DType dtype) {
+  const Index flags = (r.align_corners ? 1 : 0) + (dtype == DType::float64 ? 2 : 0);
+  return axis_for({kInterpolateAxis + static_cast<Index>(mode), r.in, r.out, flags, std::bit_cast<Index>(r.scale)},
+                  [&] { return axis_of(mode, r, dtype); });
 }
 
 }  // namespace
@@ -195,8 +194,8 @@ Tensor interpolate(const Tensor& x, const Shape& size, const std::vector<double>
   map->axes.resize(static_cast<std::size_t>(x.ndim()));
   for (int d = 2; d < x.ndim(); ++d) {
     const double scale = scales.empty() ? 0 : scales[static_cast<std::size_t>(d - 2)];
-    AxisMap axis = axis_of(mode, {x.size(d), size[d - 2], align_corners, scale}, x.dtype());
-    if (!is_identity(axis)) map->axes[static_cast<std::size_t>(d)].push_back(std::move(axis));
+    AxisRef axis = resized_axis(mode, {x.size(d), size[d - 2], align_corners, scale}, x.dtype());
+    if (!axis->is_identity) map->axes[static_cast<std::size_t>(d)] = std::move(axis);
   }
   return map_axes(x, map, suggests_channels_last(x));
 }

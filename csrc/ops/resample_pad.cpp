@@ -32,14 +32,16 @@ Index source(PadMode mode, Index at, Index size, const Sides& sides) {
   return begin + ((at - begin) % length + length) % length;
 }
 
-AxisMap padded_axis(PadMode mode, Index size, const Sides& sides) {
-  AxisMap axis{.in = size};
-  for (Index i = 0; i < size + sides.before + sides.behind; ++i) {
-    const Index from = source(mode, i - sides.before, size, sides);
-    if (from >= 0) axis.add(from, 1);
-    axis.end_row();
-  }
-  return axis;
+AxisRef padded_axis(PadMode mode, Index size, const Sides& sides) {
+  return axis_for({kPadAxis, static_cast<Index>(mode), size, sides.before, sides.behind}, [&] {
+    AxisMap axis{.in = size};
+    for (Index i = 0; i < size + sides.before + sides.behind; ++i) {
+      const Index from = source(mode, i - sides.before, size, sides);
+      if (from >= 0) axis.add(from, 1);
+      axis.end_row();
+    }
+    return axis;
+  });
 }
 
 void check_sides(PadMode mode, const Tensor& x, int d, const Sides& sides) {
@@ -91,7 +93,7 @@ Tensor pad(const Tensor& x, const std::vector<Index>& pads, const std::string& n
     const int d = x.ndim() - 1 - i;
     check_sides(mode, x, d, sides);
     if (sides.before != 0 || sides.behind != 0)
-      map->axes[static_cast<std::size_t>(d)].push_back(padded_axis(mode, x.size(d), sides));
+      map->axes[static_cast<std::size_t>(d)] = padded_axis(mode, x.size(d), sides);
   }
   // As in PyTorch, a circular pad lies channels-first.
   const bool channels_last = mode != PadMode::circular && suggests_channels_last(x);

@@ -62,7 +62,7 @@ Tensor pixel_shuffle(const Tensor& input, Index r) {
                           {.size = w, .stride = at.w},
                           {.size = r, .stride = at.c}};
   parts.insert(channels_last ? parts.end() : parts.begin() + 1, channel);
-  if (y.numel() > 0) take_parts("pixel_shuffle", x, y, std::move(parts), Scalar(0));
+  if (y.numel() > 0) take_parts("pixel_shuffle", x, y, parts, Scalar(0));
   record<ShuffleNode>(y, {&x}, "pixel_shuffle", pixel_unshuffle, r);
   return in_batch_of(y, input);
 }
@@ -86,7 +86,7 @@ Tensor pixel_unshuffle(const Tensor& input, Index r) {
   std::vector<Part> parts{{.size = n, .stride = at.n}};
   for (const auto& group : {channels_last ? pixel : channel, channels_last ? channel : pixel})
     parts.insert(parts.end(), group.begin(), group.end());
-  if (y.numel() > 0) take_parts("pixel_unshuffle", x, y, std::move(parts), Scalar(0));
+  if (y.numel() > 0) take_parts("pixel_unshuffle", x, y, parts, Scalar(0));
   record<ShuffleNode>(y, {&x}, "pixel_unshuffle", pixel_shuffle, r);
   return in_batch_of(y, input);
 }
@@ -99,11 +99,13 @@ Tensor channel_shuffle(const Tensor& x, Index groups) {
   const Index channels = x.size(1), each = channels / groups;
   check(each * groups == channels, "channel_shuffle: groups must divide the channels of input ", x.shape(), ", got ",
         groups);
-  AxisMap axis{.in = channels};
-  for (Index i = 0; i < channels; ++i) axis.add(i % groups * each + i / groups, 1), axis.end_row();
   auto map = std::make_shared<Mapping>(Mapping{.op = "channel_shuffle", .axes = {}});
   map->axes.resize(static_cast<std::size_t>(x.ndim()));
-  map->axes[1].push_back(std::move(axis));
+  map->axes[1] = axis_for({kShuffleAxis, channels, groups}, [&] {
+    AxisMap axis{.in = channels};
+    for (Index i = 0; i < channels; ++i) axis.add(i % groups * each + i / groups, 1), axis.end_row();
+    return axis;
+  });
   return map_axes(x, map, suggests_channels_last(x));
 }
 

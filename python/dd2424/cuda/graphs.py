@@ -7,9 +7,9 @@ import gc
 from types import TracebackType
 from typing import ClassVar
 
+from dd2424 import _core
 from dd2424._core import CudaGraph, CudaGraphPool
 from dd2424.cuda.devices import check_device, synchronize
-from dd2424.cuda.memory import empty_cache
 from dd2424.cuda.streams import Stream, StreamContext
 
 
@@ -89,7 +89,7 @@ class graph:
     def __enter__(self) -> None:
         synchronize()
         gc.collect()
-        empty_cache()
+        _core.cuda_empty_cache()  # not what operations keep: the graph reads it
         self._context.__enter__()
         try:
             self.cuda_graph.capture_begin(self._pool)

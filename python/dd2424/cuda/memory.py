@@ -54,6 +54,7 @@ reset_max_memory_allocated = reset_peak_memory_stats
 
 
 def empty_cache() -> None:
-    """Give back what is kept for the next tensors; what a captured graph works in stays."""
+    """Give back what is kept for the next tensors and calls; what a captured graph works in stays."""
     if _core.cuda_is_open():
+        _core.forget_axes()
         _core.cuda_empty_cache()
