@@ -140,7 +140,7 @@ class TestOnAGpu:
         lambda **where: dd2424.full((2, 2), 1.5, **where), lambda **where: dd2424.arange(3, 30, 4, **where),
         lambda **where: dd2424.arange(0.5, 2.0, 0.1, **where), lambda **where: dd2424.tensor([[1, 2], [3, 4]], **where),
         lambda **where: dd2424.rand(9, **where), lambda **where: dd2424.randn(3, 3, **where),
-        lambda **where: dd2424.randint(0, 9, (20,), **where), lambda **where: dd2424.randperm(9, **where),
+        lambda **where: dd2424.randint(0, 9, (20,), **where),
         lambda **where: dd2424.linspace(0, 1, 7, **where), lambda **where: dd2424.scalar_tensor(3.0, **where),
     ])  # fmt: skip
     def test_creation_is_that_of_the_cpu(self, make):
@@ -151,6 +151,26 @@ class TestOnAGpu:
         assert y.is_cuda
         assert y.dtype == expected.dtype
         assert y.tolist() == expected.tolist()
+
+    @pytest.mark.parametrize("n", [0, 1, 2, 1000])
+    def test_random_orders_are_of_the_seed(self, n):
+        orders = []
+        for seed in (5, 5, 6):
+            dd2424.manual_seed(seed)
+            orders.append(dd2424.randperm(n, device="cuda", dtype=dd2424.int32))
+            assert (orders[-1].is_cuda, orders[-1].dtype) == (True, dd2424.int32)
+            assert sorted(orders[-1].tolist()) == list(range(n))
+        assert orders[0].tolist() == orders[1].tolist()
+        assert (orders[0].tolist() != orders[2].tolist()) == (n > 2) or n == 2
+        own = dd2424.Generator().manual_seed(5)
+        assert dd2424.randperm(n, generator=own, device="cuda").tolist() == orders[0].tolist()
+        with pytest.raises(RuntimeError, match="randperm: n must not be negative, got -1"):
+            dd2424.randperm(-1, device="cuda")
+
+    def test_random_orders_are_equally_likely(self):
+        dd2424.manual_seed(0)
+        places = sum((dd2424.randperm(5, device="cuda") == 0).long() for _ in range(400)).tolist()
+        assert all(abs(count - 80) < 5 * 8 for count in places)  # five standard deviations
 
     def test_what_is_made_beside_a_tensor_is_where_it_is(self):
         x = dd2424.ones(2, 3, device="cuda")

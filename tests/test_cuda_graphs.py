@@ -92,6 +92,12 @@ def test_integers_drawn_in_a_graph():
     dd2424.manual_seed(3)
     g.replay()
     assert y.tolist() == expected
+    order_graph, order = captured(lambda: dd2424.randperm(50, device="cuda"))
+    dd2424.manual_seed(4)
+    expected = dd2424.randperm(50, device="cuda").tolist()
+    dd2424.manual_seed(4)
+    order_graph.replay()
+    assert order.tolist() == expected
     own = dd2424.Generator()
     with pytest.raises(RuntimeError, match="in a captured graph generator must be the default one"):
         captured(lambda: dd2424.rand(3, generator=own, device="cuda"))
@@ -187,6 +193,7 @@ def test_begin_and_end_are_told_apart():
 def test_a_graph_keeps_its_memory_to_itself_and_gives_it_back():
     x = dd2424.ones(1000, device="cuda")
     gc.collect()
+    cuda.empty_cache()
     before = cuda.memory_allocated()
     g, y = captured(lambda x: (x + 1) * (x + 2), x)
     places = {dd2424.zeros(1000, device="cuda").data_ptr() for _ in range(5)}

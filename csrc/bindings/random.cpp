@@ -187,8 +187,11 @@ void bind_random(py::module_& m) {
       },
       "low"_a, "high"_a, "size"_a, "dtype"_a = DType::int64, "generator"_a = py::none(), "device"_a = py::none());
   m.def(
-      "randperm", [](Index n, DType dtype, Generator* generator) { return ops::randperm(n, dtype, chosen(generator)); },
-      "n"_a, "dtype"_a = DType::int64, "generator"_a = py::none());
+      "randperm",
+      [](Index n, DType dtype, Generator* generator, py::handle device) {
+        return ops::randperm(n, dtype, chosen(generator), load_device("randperm", device));
+      },
+      "n"_a, "dtype"_a = DType::int64, "generator"_a = py::none(), "device"_a = py::none());
   m.def(
       "dropout",
       [](const Tensor& x, double p, bool channels, bool alpha, Generator* generator) {

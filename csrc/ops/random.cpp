@@ -1,8 +1,10 @@
 #include "ops/random.h"
 
 #include <cmath>
+#include <limits>
 
 #include "ops/copy.h"
+#include "ops/sort.h"
 
 namespace dd2424::ops {
 
@@ -78,8 +80,19 @@ Tensor randint(std::int64_t low, std::int64_t high, const Shape& shape, DType dt
   return to(y, dtype);
 }
 
-Tensor randperm(Index n, DType dtype, Generator& generator) {
+namespace {
+
+// The places of random numbers in sorted order. Two of n are equal with probability n^2 / 2^65.
+Tensor order_of_draws(Index n, Generator& generator, Device device) {
+  constexpr std::int64_t most = std::numeric_limits<std::int64_t>::max();
+  return sort(randint(-most - 1, most, {n}, DType::int64, generator, device), 0, false).second;
+}
+
+}  // namespace
+
+Tensor randperm(Index n, DType dtype, Generator& generator, Device device) {
   check(n >= 0, "randperm: n must not be negative, got ", n);
+  if (device != Device::cpu) return to(order_of_draws(n, generator, device), dtype);
   const Tensor y = empty({n}, DType::int64);
   const Philox bits = generator.next(y.device());
   if (n > 0)

@@ -38,7 +38,8 @@ std::int64_t smallest(DType dtype);  // of an integer type or bool
 std::int64_t largest(DType dtype);
 Tensor randint(std::int64_t low, std::int64_t high, const Shape& shape, DType dtype, Generator& generator,
                Device device = Device::cpu);
-Tensor randperm(Index n, DType dtype, Generator& generator);
+// On a GPU another order than on the host.
+Tensor randperm(Index n, DType dtype, Generator& generator, Device device = Device::cpu);
 // Zeroes elements (channels: whole (n, c) planes) with probability p and scales the rest by 1 / (1 - p); alpha: gives
 // them SELU's lowest value, and scales and shifts all so that mean and variance stay.
 Tensor dropout(const Tensor& x, double p, bool channels, Generator& generator, bool alpha = false);

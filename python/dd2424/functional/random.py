@@ -88,8 +88,11 @@ def randint(
 def randperm(
     n: int, *, generator: Generator | None = None, dtype: dtype | None = None, device: Device = None
 ) -> Tensor:
-    """0 ... n - 1 in random order. Shapes: (n,)."""
-    return _core.convert(_core.randperm(n, dtype or _core.int64, generator), device=device)
+    """0 ... n - 1 in random order; on a GPU, which sorts random keys, another than the host's for the same seed.
+
+    Shapes: (n,).
+    """
+    return _core.randperm(n, dtype or _core.int64, generator, device)
 
 
 def rand_like(
