@@ -176,6 +176,37 @@ def test_a_step_copies_nothing_and_waits_for_nothing():
         assert dd2424.cuda.memory_allocated() == before
 
 
+@each_rule
+def test_one_launch_counts_as_two_do(monkeypatch, name, options):
+    """Parameters of several blocks, of one and of none; more of them than a launch has room for."""
+    sizes = [(9, 1000), (), (5000,), (0,), *[(k % 3,) for k in range(60)]]
+    optimizers = [make(name, options, "float32", "cuda", sizes) for _ in range(2)]
+    take_steps(optimizers[0], seed=10)
+    monkeypatch.setattr(type(optimizers[1]), "_counter_on", lambda *_: None, raising=False)
+    take_steps(optimizers[1], seed=10)
+    one, two = (optimizer.param_groups[0]["params"] for optimizer in optimizers)
+    assert bits([p.detach().cpu() for p in one]) == bits([p.detach().cpu() for p in two])
+    assert bits([s.cpu() for s in states(optimizers[0])]) == bits([s.cpu() for s in states(optimizers[1])])
+    if name != "SGD":
+        assert optimizers[0]._blocks_done.item() == 0
+        assert all(optimizers[0].state[p]["step"].item() == 3 for p in one)
+
+
+@each_rule
+def test_a_captured_step_goes_on_where_the_eager_one_was(name, options):
+    eager, replayed = (make(name, options, "float32", "cuda", [(9, 1000), (33,)]) for _ in range(2))
+    for optimizer in (eager, replayed):
+        take_steps(optimizer, seed=11, count=1)
+    g = dd2424.cuda.CUDAGraph()
+    with dd2424.cuda.graph(g):
+        replayed.step()
+    for _ in range(2):
+        eager.step()
+        g.replay()
+    for a, b in zip(eager.param_groups[0]["params"], replayed.param_groups[0]["params"], strict=True):
+        assert bits(a.detach().cpu()) == bits(b.detach().cpu())
+
+
 def test_refusals():
     gpu, here = (parameters(np.random.default_rng(1), "float32", device, [(3,)]) for device in ("cuda", "cpu"))
     gradient, number = dd2424.ones(3), dd2424.zeros(())
@@ -186,6 +217,8 @@ def test_refusals():
         (lambda: core.sgd_step(here, [gradient], [], number.cuda()), RuntimeError, "must be on one device"),
         (lambda: core.adaptive_step("adagrad", gpu, [gradient.cuda()], [[dd2424.zeros(3).cuda()]], [number], [], 0.1),
          RuntimeError, "must be on one device"),
+        (lambda: core.adaptive_step("adagrad", here, [gradient], [[number.expand(3).clone()]], [number], [], 0.1,
+                                    blocks_done=number), RuntimeError, "blocks_done must be a number of int32"),
         (lambda: core.clip_grad_norm([dd2424.ones(3, dtype=dd2424.bfloat16, device="cuda")], 1.0), RuntimeError,
          "gradients must be float32 or float64"),
     ]:  # fmt: skip

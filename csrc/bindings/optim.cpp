@@ -54,17 +54,19 @@ void bind_optim(py::module_& m) {
       "adaptive_step",
       [](const std::string& rule, const Tensors& params, const Tensors& grads, const std::vector<Tensors>& states,
          const Tensors& steps, const Tensors& products, const py::object& lr, double beta1, double beta2, double eps,
-         double weight_decay, double momentum, double decay, bool decoupled, bool variant, bool maximize) {
+         double weight_decay, double momentum, double decay, bool decoupled, bool variant, bool maximize,
+         const Tensor& blocks_done) {
         check<ValueError>(states.size() <= kAdaptiveStates, "adaptive_step: states must be at most ", kAdaptiveStates,
                           ", got ", states.size());
         std::array<Tensors, kAdaptiveStates> kinds;
         std::copy(states.begin(), states.end(), kinds.begin());
         ops::adaptive_step(rule_named(rule), params, grads, kinds, steps, products, rate("adaptive_step", lr),
-                           {beta1, beta2, eps, weight_decay, momentum, decay, decoupled, variant, maximize});
+                           {beta1, beta2, eps, weight_decay, momentum, decay, decoupled, variant, maximize},
+                           blocks_done);
       },
       "rule"_a, "params"_a, "grads"_a, "states"_a, "steps"_a, "products"_a, "lr"_a, "beta1"_a = 0.0, "beta2"_a = 0.0,
       "eps"_a = 0.0, "weight_decay"_a = 0.0, "momentum"_a = 0.0, "decay"_a = 0.0, "decoupled"_a = false,
-      "variant"_a = false, "maximize"_a = false);
+      "variant"_a = false, "maximize"_a = false, "blocks_done"_a = py::none());
   m.def(
       "check_scalable", [](const std::string& op, const Tensors& grads) { ops::check_scalable(op.c_str(), grads); },
       "op"_a, "grads"_a);

@@ -63,6 +63,7 @@ struct Adaptive {
   StepNumber lr;
   AdaptiveRule rule;
   AdaptiveOptions options;
+  std::uint32_t* blocks_done = nullptr;  // on a GPU: 0 before and after; null: the step counts in a launch of its own
 };
 
 // The norm of all gradients, taken together, and all scaled by min(1, max_norm / (norm + 1e-6)).

@@ -138,8 +138,32 @@ Status sgd(const Context& context, const Sgd<T>& a) {
   });
 }
 
+template <class T>
+__device__ inline void count_step(const AdaptiveParameter<T>& a, const AdaptiveOptions& options) {
+  const float t = *a.steps + 1;
+  *a.steps = t;
+  if (a.product) *a.product *= nadam_momentum(options, static_cast<double>(t));
+}
+// A warp of the last block to come here counts, behind all that read what is counted on.
+template <class T>
+__device__ inline void count_when_last(const List<AdaptiveParameter<T>>& list, const AdaptiveOptions& options,
+                                       std::uint32_t* blocks_done) {
+  if (threadIdx.x >= kWarp) return;
+  std::uint32_t before = 0;
+  if (threadIdx.x == 0) {
+    __threadfence();
+    before = atomicAdd(blocks_done, std::uint32_t{1});
+    __threadfence();
+  }
+  before = __shfl_sync(0xffffffff, before, 0);
+  if (before != gridDim.x - 1) return;
+  for (int k = static_cast<int>(threadIdx.x); k < list.count; k += kWarp) count_step(list.parameters[k], options);
+  if (threadIdx.x == 0) *blocks_done = 0;
+}
+
 template <class T, template <class> class Rule>
-__global__ void adaptive_kernel(List<AdaptiveParameter<T>> list, AdaptiveOptions options, StepNumber rate) {
+__global__ void adaptive_kernel(List<AdaptiveParameter<T>> list, AdaptiveOptions options, StepNumber rate,
+                                std::uint32_t* blocks_done) {
   using C = Computed<T>;
   constexpr int W = kPack<T>, kStates = Rule<C>::kStates;
   __shared__ Rule<C> of_step;
@@ -179,21 +203,17 @@ __global__ void adaptive_kernel(List<AdaptiveParameter<T>> list, AdaptiveOptions
     for (int s = 0; s < kStates; ++s)
       if (a.state[s]) write<W>(a.state[s] + i, state[s], count, aligned);
   });
+  if (blocks_done) count_when_last(list, options, blocks_done);
 }
 
-// Behind the step, which has read what is counted on here.
+// Behind a step that did not count.
 template <class T>
 __global__ void count_kernel(List<AdaptiveParameter<T>> list, AdaptiveOptions options) {
-  for_each_item(list.count, [&](Index k) {
-    const AdaptiveParameter<T>& a = list.parameters[k];
-    const float t = *a.steps + 1;
-    *a.steps = t;
-    if (a.product) *a.product *= nadam_momentum(options, static_cast<double>(t));
-  });
+  for_each_item(list.count, [&](Index k) { count_step(list.parameters[k], options); });
 }
 
 template <class T>
-using AdaptiveKernel = void (*)(List<AdaptiveParameter<T>>, AdaptiveOptions, StepNumber);
+using AdaptiveKernel = void (*)(List<AdaptiveParameter<T>>, AdaptiveOptions, StepNumber, std::uint32_t*);
 template <class T>
 AdaptiveKernel<T> kernel_of(AdaptiveRule rule) {
   switch (rule) {
@@ -212,10 +232,10 @@ template <class T>
 Status adaptive(const Context& context, const Adaptive<T>& a) {
   const AdaptiveKernel<T> kernel = kernel_of<T>(a.rule);
   return for_lists(a.parameters, a.count, [&](const List<AdaptiveParameter<T>>& list, unsigned blocks) {
-    if (blocks > 0)
-      if (const Status status = launch(context, dim3(blocks), dim3(kThreads), kernel, list, a.options, a.lr);
-          status != Status::ok)
-        return status;
+    if (blocks > 0) {
+      const Status status = launch(context, dim3(blocks), dim3(kThreads), kernel, list, a.options, a.lr, a.blocks_done);
+      if (status != Status::ok || a.blocks_done) return status;
+    }
     return launch_items(context, list.count, count_kernel<T>, list, a.options);
   });
 }

@@ -80,7 +80,7 @@ void step(const Tensors& parameters, const Tensors& gradients, Tensors& buffers,
 template <class T>
 void step(AdaptiveRule rule, const Tensors& parameters, const Tensors& gradients,
           const std::array<Tensors, kAdaptiveStates>& states, const Tensors& steps, const Tensors& products,
-          const Rate& lr, const AdaptiveOptions& options) {
+          const Rate& lr, const AdaptiveOptions& options, const Tensor& blocks_done) {
   std::vector<AdaptiveParameter<T>> entries;
   Tensors held;
   Index work = 0;
@@ -101,7 +101,8 @@ void step(AdaptiveRule rule, const Tensors& parameters, const Tensors& gradients
   }
   if (entries.empty()) return;
   run("adaptive_step", kernels<OptimKernels<T>>(held[0].device()).adaptive, 4 * work, 0,
-      Adaptive<T>{entries.data(), static_cast<Index>(entries.size()), number(lr), rule, options});
+      Adaptive<T>{entries.data(), static_cast<Index>(entries.size()), number(lr), rule, options,
+                  blocks_done.data<std::uint32_t>()});
 }
 
 void check_counters(const char* argument, const Tensors& counters, const Tensors& parameters, DType dtype) {
@@ -133,21 +134,26 @@ void sgd_step(const Tensors& parameters, const Tensors& gradients, Tensors& buff
 
 void adaptive_step(AdaptiveRule rule, const Tensors& parameters, const Tensors& gradients,
                    const std::array<Tensors, kAdaptiveStates>& states, const Tensors& steps, const Tensors& products,
-                   const Rate& lr, const AdaptiveOptions& options) {
+                   const Rate& lr, const AdaptiveOptions& options, const Tensor& blocks_done) {
   check_parameters("adaptive_step", parameters, gradients);
   check_rate("adaptive_step", lr, parameters);
   check_counters("steps", steps, parameters, DType::float32);
   if (rule == AdaptiveRule::nadam) check_counters("products", products, parameters, DType::float64);
+  if (blocks_done.defined() && !parameters.empty()) {
+    check(blocks_done.dtype() == DType::int32 && blocks_done.numel() == 1,
+          "adaptive_step: blocks_done must be a number of int32, got ", blocks_done.dtype(), " ", blocks_done.shape());
+    check_device("adaptive_step", {&parameters[0], &blocks_done});
+  }
   for (const Tensors& kind : states) {
     check(kind.empty() || kind.size() == parameters.size(), "adaptive_step: there must be one state per parameter, ",
           parameters.size(), ", got ", kind.size());
     for (std::size_t i = 0; i < kind.size(); ++i)
       if (kind[i].defined()) check_state("adaptive_step", parameters[i], kind[i]);
   }
-  step<float>(rule, parameters, gradients, states, steps, products, lr, options);
-  step<double>(rule, parameters, gradients, states, steps, products, lr, options);
-  step<bfloat16>(rule, parameters, gradients, states, steps, products, lr, options);
-  step<float16>(rule, parameters, gradients, states, steps, products, lr, options);
+  step<float>(rule, parameters, gradients, states, steps, products, lr, options, blocks_done);
+  step<double>(rule, parameters, gradients, states, steps, products, lr, options, blocks_done);
+  step<bfloat16>(rule, parameters, gradients, states, steps, products, lr, options, blocks_done);
+  step<float16>(rule, parameters, gradients, states, steps, products, lr, options, blocks_done);
   for (const Tensor& p : parameters) count_write(p);
 }
 

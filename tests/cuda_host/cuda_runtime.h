@@ -203,7 +203,8 @@ inline int __all_sync(unsigned mask, int holds, const cuda_host::Where& where = 
   return __ballot_sync(mask, holds, where) == mask;
 }
 
-// Fibers change places only where they wait, so that a plain addition is atomic.
+// Fibers change places only where they wait, so that a plain addition is atomic and what is written is seen.
+inline void __threadfence() {}
 template <class T>
 T atomicAdd(T* sum, T term) {
   static_assert(std::is_integral_v<T>, "sums of floats by atomics have no fixed order");

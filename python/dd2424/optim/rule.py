@@ -18,6 +18,7 @@ class RuleOptimizer(Optimizer):
 
     _rule: str
     _product: str | None = None  # the number besides "step" that the kernel counts on
+    _blocks_done: Any = None  # on a GPU: how a kernel knows its last block, so that a step is one launch
 
     def __init__(self, params: Params, options: dict[str, Any]) -> None:
         name = type(self).__name__
@@ -48,6 +49,11 @@ class RuleOptimizer(Optimizer):
                     state[name] = _core.zeros_like(parameter)
         return state
 
+    def _counter_on(self, device: Any) -> Any:
+        if self._blocks_done is None and not _core.cuda_is_capturing():  # captured zeros would be none before a replay
+            self._blocks_done = _core.zeros((), dtype=_core.int32, device=device)
+        return self._blocks_done
+
     def _update(self, group: dict[str, Any]) -> None:
         params = [parameter for parameter in group["params"] if parameter.grad is not None]
         if not params:
@@ -65,5 +71,6 @@ class RuleOptimizer(Optimizer):
             eps=group["eps"],
             weight_decay=group["weight_decay"],
             maximize=group["maximize"],
+            blocks_done=self._counter_on(params[0].device) if params[0].is_cuda else None,
             **self._numbers(group),
         )
