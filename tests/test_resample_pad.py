@@ -23,6 +23,7 @@ CASES = [
     ((2, 20, 5, 3), (2, 2, 0, 3)),
     ((2, 3, 4, 5, 6), (1, 2, 3, 0, -1, 2)),
     ((1, 2, 70, 70), (0, 0, 3, 1)),
+    ((2, 3, 4, 5), (1, 2, 1, 1, 2, 1)),  # what lies channels-last is padded along its channels
 ]
 each_mode, each_case = pytest.mark.parametrize("mode", MODES), pytest.mark.parametrize(("shape", "pads"), CASES)
 

@@ -169,6 +169,7 @@ Tensor map_axes(const Tensor& input, const std::shared_ptr<const Mapping>& map, 
                 const Scalar& value) {
   if (map->is_identity()) return clone(in_format(input, channels_last));
   const Shape shape = map->out_shape(input);
+  channels_last = channels_last && (map->only_moves() || !map->moves(1));  // else pixels stay whole
   checked_numel(map->op, shape);
   const Tensor x = in_format(input, channels_last), y = empty_images(shape, x.dtype(), channels_last, x.device());
   if (y.numel() > 0) {
