@@ -161,9 +161,13 @@ __device__ inline void count_when_last(const List<AdaptiveParameter<T>>& list, c
   if (threadIdx.x == 0) *blocks_done = 0;
 }
 
+// Counting is not to cost the walk a block that runs beside it.
+template <class T>
+constexpr int kBlocksAtOnce = sizeof(Computed<T>) == 4 ? 4 : 2;
 template <class T, template <class> class Rule>
-__global__ void adaptive_kernel(List<AdaptiveParameter<T>> list, AdaptiveOptions options, StepNumber rate,
-                                std::uint32_t* blocks_done) {
+__global__ void __launch_bounds__(kThreads, kBlocksAtOnce<T>)
+    adaptive_kernel(List<AdaptiveParameter<T>> list, AdaptiveOptions options, StepNumber rate,
+                    std::uint32_t* blocks_done) {
   using C = Computed<T>;
   constexpr int W = kPack<T>, kStates = Rule<C>::kStates;
   __shared__ Rule<C> of_step;
