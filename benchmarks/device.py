@@ -31,8 +31,8 @@ Goals that were missed on an H100, and what limits them.
   Against TF32 our exact convolutions have 0.08 to 0.24 of its speed, and a step of ResNet-18 0.27. The benchmark now
   tells PyTorch not to, so that the next run compares equals.
 - **float16 and TF32** came after the run above: no figure of theirs is measured, and on a GPU they have not run. The
-  emulated one has tested them. float16 is the same kernels as bfloat16. TF32 is `wgmma` by TMA for products along k, and
-  `mma.sync` for the others and for convolutions.
+  emulated one has tested them. float16 has the kernels of bfloat16; TF32 has `wgmma` by TMA for products along k, and
+  `mma.sync` for the others and for convolutions. One launch for a step of Adam is later than the run, too.
 - **LSTM** T100 B64 H512, forward and backward: 2831 us, cuDNN (TF32) 4815 us, 1.70x; forward 998 and 1822 us. The
   captured step of assignment 4 took 159 us in another run, of which its RNN alone 125: 2.5 us for each of 25 steps
   there and back, most of which is what one block waits for another's words.
