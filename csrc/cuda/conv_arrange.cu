@@ -25,7 +25,11 @@ __device__ inline Corner corner(Index pixels, Index channels) {
 
 // A tile by its threads: neighbours are at neighbouring pixels, of every fourth channel, or at neighbouring words of
 // channels. 16 loads of a thread are under way at a time, and the blocks of a multiprocessor share its registers.
+#if defined(__CUDA_ARCH__) && __CUDA_ARCH__ == 750
+constexpr int kTileBlocks = 4;  // it has no more threads at a time
+#else
 constexpr int kTileBlocks = 5;
+#endif
 template <class T>
 __global__ void __launch_bounds__(kThreads, kTileBlocks)
     to_units_kernel(Images images, Index padded, const T* x, T* y) {
