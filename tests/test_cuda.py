@@ -161,7 +161,7 @@ class TestOnAGpu:
             assert (orders[-1].is_cuda, orders[-1].dtype) == (True, dd2424.int32)
             assert sorted(orders[-1].tolist()) == list(range(n))
         assert orders[0].tolist() == orders[1].tolist()
-        assert (orders[0].tolist() != orders[2].tolist()) == (n > 2) or n == 2
+        assert n < 1000 or orders[0].tolist() != orders[2].tolist()
         own = dd2424.Generator().manual_seed(5)
         assert dd2424.randperm(n, generator=own, device="cuda").tolist() == orders[0].tolist()
         with pytest.raises(RuntimeError, match="randperm: n must not be negative, got -1"):

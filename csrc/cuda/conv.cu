@@ -141,7 +141,7 @@ bool is_pointwise(const ConvSizes& s, Format format) {
 }
 bool is_plain(const ConvSizes& s) { return is_pointwise(s, Format::channels_last); }
 Index plane(const ConvSizes& s) { return s.out[0] * s.out[1] * s.out[2]; }
-bool has_planes(const ConvSizes& s) {
+bool has_planes(const ConvSizes& s) {  // of whole chunks, whatever the type
   return is_pointwise(s, Format::channels_first) && s.batch > 0 && plane(s) % 8 == 0 && plane(s) >= 64;
 }
 Index pixels(const ConvSizes& s) { return s.batch * s.out[0] * s.out[1] * s.out[2]; }

@@ -67,7 +67,7 @@ struct Tile {
 struct Costs {
   Index slice;                     // steps
   Index whole, least;              // chunks have multiples of so many steps, and at least so many
-  double once, tile, second_pass;  // whatever the sizes; for each tile that follows another; where there are chunks
+  double once, tile, second_pass;  // whatever the sizes; for each turn of tiles; where there are chunks
   double bytes;                    // that a second pass reads and writes in a unit of time
   Index enough;                    // tiles and chunks: more cuts are not tried
 };

@@ -23,7 +23,7 @@ struct Mapping {
 };
 
 // A dimension of a dense result, and where in x its places are read: at i * stride, or at from[i] * stride where the
-// list is given, -1 for nowhere. Offsets of all dimensions add up.
+// list is given; where that has -1, from no place. Offsets of all dimensions add up.
 struct Part {
   Index size, stride;
   const Numbers<Index>* from = nullptr;
